@@ -1,0 +1,39 @@
+# Everything runs from .venv, which is built from the hashed lock; a newer lock or pyproject rebuilds it.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+# One set of paths for the linter and the formatter; pyright reads its own from pyproject.toml.
+SOURCES := pipelines assets tests benchmarks
+
+.PHONY: demo test dev lint clean lock install
+
+demo: .venv/.installed
+	$(BIN)/embed-analytics demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+dev: .venv/.installed
+	$(BIN)/embed-analytics dev
+
+lint: .venv/.installed
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/pyright
+
+install: .venv/.installed
+
+# --no-deps: the lock is complete, and pip's resolver would only spend time finding that out.
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Needs uv on the PATH; a lock names versions and hashes and no host.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv dist .pytest_cache .ruff_cache .hypothesis demo-data benchmarks/.cache

@@ -1,0 +1,1 @@
+"""Dagster asset and check declarations, thin over the pure functions in `pipelines`."""

@@ -1,0 +1,46 @@
+"""The errors this project raises on purpose.
+
+A `PermanentError` needs a person: another setting, another file, another command. A `TransientError` may pass when the
+same thing is tried again. The text of each names what to change and never holds a credential, so the command line
+prints it as one line and Dagster shows it at the top of a failed run.
+"""
+
+
+class EmbedAnalyticsError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class PermanentError(EmbedAnalyticsError):
+    """Trying again changes nothing."""
+
+
+class TransientError(EmbedAnalyticsError):
+    """Trying again later may work."""
+
+
+class ConfigurationError(PermanentError):
+    """A setting is missing or has a value that cannot be used; the text names it."""
+
+
+class CredentialRefusedError(PermanentError):
+    """The API answered 401 or 403."""
+
+
+class WrongHomeError(PermanentError):
+    """The home holds events of another API or organisation."""
+
+
+class WarehouseMissingError(PermanentError):
+    """Nothing has been published in this home yet."""
+
+
+class CheckFailedError(PermanentError):
+    """A blocking check found rows that must not be published."""
+
+
+class HostUnreachableError(TransientError):
+    """The API host did not answer at all."""
+
+
+class SourceError(TransientError):
+    """The API answered, but with a fault that outlived the retry budget."""

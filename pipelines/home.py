@@ -1,0 +1,55 @@
+"""Where things are below one home. Paths alone: opening, locking and writing stand with what they open.
+
+See design.md, "The shape". A home belongs to one API and organisation and has one writer at a time.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder `EMBED_ANALYTICS_HOME`."""
+
+    root: Path
+
+    @property
+    def raw_embed_events(self) -> Path:
+        return self.root / "raw" / "embed_events"
+
+    @property
+    def raw_embeds(self) -> Path:
+        return self.root / "raw" / "embeds"
+
+    @property
+    def raw_sweeps(self) -> Path:
+        return self.root / "raw" / "sweeps"
+
+    @property
+    def lake_embed_events(self) -> Path:
+        return self.root / "lake" / "embed_events"
+
+    @property
+    def lake_validation_errors(self) -> Path:
+        return self.root / "lake" / "validation_errors"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.root / "quarantine"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.root / "warehouse.duckdb"
+
+    @property
+    def dagster(self) -> Path:
+        return self.root / "dagster"
+
+
+def partition_folder(table: Path, event_date: str) -> Path:
+    """The folder of one event date (`YYYY-MM-DD` or `unknown`) of a partitioned table."""
+    return table / f"event_date={event_date}"

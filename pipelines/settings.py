@@ -1,0 +1,105 @@
+"""Every setting, once: its environment variable, its default and its meaning (the README's table is made of them).
+
+Settings come from the environment and from a `.env` in the working directory; an empty value is a missing one. Loading
+never fails for what only a run needs: `require_api_key` is asked when a request is about to be made.
+"""
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipelines.errors import ConfigurationError
+from pipelines.home import Home
+
+API_URLS = {
+    "us": "https://api.oneschema.co",
+    "eu": "https://api.eu.oneschema.co",
+    "ca": "https://api.ca.oneschema.co",
+    "au": "https://api.au.oneschema.co",
+}
+
+
+class Settings(BaseSettings):
+    """What a run is told from outside. Secrets are SecretStr, so no repr or log line shows them."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True, frozen=True
+    )
+
+    oneschema_api_key: SecretStr | None = Field(None, description="API key, from the Developer Dashboard. **Required**")
+    oneschema_region: Literal["us", "eu", "ca", "au"] = Field("us", description="Region of the account")
+    oneschema_api_url: str | None = Field(None, description="Base URL of the API; wins over the region")
+    oneschema_environment: str | None = Field(
+        None, description="Environment name of the key's embeds (`Production`), for events that do not say their own"
+    )
+    oneschema_retention_days: int | None = Field(
+        None, gt=0, description="The organisation's retention period; a check warns before events could be lost to it"
+    )
+    oneschema_client_secrets: dict[str, SecretStr] = Field(
+        {}, description='Client secrets by client id (`iss`), as JSON: `{"<client id>": "<secret>"}`; JWTs are checked'
+    )
+    embed_analytics_home: Path = Field(Path("data"), description="Where raw, lake, state and warehouse are kept")
+    embed_analytics_start_date: date = Field(
+        date(2024, 1, 1), description="First event date that Dagster shows as a partition"
+    )
+    embed_analytics_concurrency: int = Field(16, ge=1, le=256, description="Workers that fetch at the same time")
+    embed_analytics_requests_per_second: float | None = Field(
+        None, gt=0, description="Upper bound of requests per second; none by default"
+    )
+    embed_analytics_request_timeout_seconds: float = Field(20, gt=0, description="Time-out of one request")
+    embed_analytics_idle_after_hours: float = Field(
+        24, gt=0, description="A session idle for longer is not open any more, and is polled at growing intervals"
+    )
+    embed_analytics_settle_after_days: float = Field(
+        90, gt=0, description="A session idle for longer is looked at again only by reconcile or a backfill"
+    )
+    embed_analytics_funnel_window_days: float = Field(
+        7, gt=0, description="Time a session has to convert; younger cohorts are not mature"
+    )
+    embed_analytics_claim_column_limit: int = Field(64, ge=1, description="How many claims become columns")
+    embed_analytics_claim_types: dict[str, str] = Field(
+        {}, description='DuckDB types of claim paths, as JSON: `{"org.seats": "BIGINT"}`; VARCHAR by default'
+    )
+    embed_analytics_claim_policy: dict[str, Literal["keep", "hash", "drop"]] = Field(
+        {},
+        description='What is stored of a claim, by path with wildcards, as JSON: `{"email": "hash", "debug.*": "drop"}`',
+    )
+    embed_analytics_claim_hash_key: SecretStr | None = Field(None, description="Key of the claim policy's `hash`")
+    embed_analytics_keep_warehouses: int = Field(3, ge=0, description="How many earlier published files are kept")
+
+    @property
+    def home(self) -> Home:
+        return Home(self.embed_analytics_home.absolute())
+
+    @property
+    def api_url(self) -> str:
+        return (self.oneschema_api_url or API_URLS[self.oneschema_region]).rstrip("/")
+
+    @property
+    def idle_after(self) -> timedelta:
+        return timedelta(hours=self.embed_analytics_idle_after_hours)
+
+    @property
+    def funnel_window(self) -> timedelta:
+        return timedelta(days=self.embed_analytics_funnel_window_days)
+
+    def require_api_key(self) -> SecretStr:
+        """The API key. Raises ConfigurationError, naming the setting, when there is none."""
+        if self.oneschema_api_key is None or not self.oneschema_api_key.get_secret_value().strip():
+            raise ConfigurationError(
+                "ONESCHEMA_API_KEY is missing or empty: set it in the environment or in .env "
+                "(OneSchema Developer Dashboard, API keys)."
+            )
+        return self.oneschema_api_key
+
+
+def load_settings() -> Settings:
+    """Settings from the environment and `.env`. Raises ConfigurationError naming each setting that cannot be used."""
+    try:
+        return Settings()  # pyright: ignore[reportCallIssue]
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f"A setting cannot be used: {problems}") from None
