@@ -60,7 +60,7 @@ LAKE_VALIDATION_ERRORS = Table(
 
 QUARANTINE = Table(
     name="quarantine",
-    description="What could not be read: a whole event (level=event), or a field of an event that has its row (level=field).",
+    description="What could not be read: whole events (level=event), and fields of events with a row (level=field).",
     columns=(
         Column(
             "event_date", pl.String(), "the raw folder that the delivery lies in: a date or `unknown`", required=True

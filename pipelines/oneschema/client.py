@@ -1,0 +1,231 @@
+"""The vendor's API over HTTP: one small async client per worker, retries, and errors sorted into permanent and transient.
+
+httpx slows down when many tasks share one pool (design.md, "Things measured"), so each worker owns a client with one
+connection, and all share the pace, the TLS context and the counters.
+"""
+
+import hashlib
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx
+import tenacity
+from pydantic import SecretStr
+
+from pipelines.errors import (
+    CredentialRefusedError,
+    HostUnreachableError,
+    PermanentError,
+    SourceError,
+    TransientError,
+)
+from pipelines.oneschema.pace import Pace, retry_after_seconds
+from pipelines.raw.deliveries import decode_json
+
+T = TypeVar("T")
+
+TRANSIENT_STATUSES = frozenset({408, 425, 429})
+
+
+class EmbedGoneError(PermanentError):
+    """The API answered 404: the embed was deleted, or its events were purged."""
+
+
+class RequestRejectedError(PermanentError):
+    """The API refused this one request (400, 409, 422, a redirect) or answered something of another shape."""
+
+
+class RetryableResponseError(SourceError):
+    """One answer that may be better next time; `retry_after` is what the server asked for, in seconds."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How long one request is tried again: exponential backoff with full jitter between the two waits, in seconds."""
+
+    attempts: int = 8
+    budget_seconds: float = 120
+    wait_initial_seconds: float = 0.5
+    wait_max_seconds: float = 30
+
+
+# The first request of a run finds out whether there is a host at all; an unreachable one must end within 30 s.
+FIRST_CONTACT = RetryPolicy(attempts=3, budget_seconds=12, wait_initial_seconds=0.5, wait_max_seconds=2)
+CONNECT_TIMEOUT_SECONDS = 5.0
+
+
+@dataclass
+class Connection:
+    """What every worker's client has in common. The key is a SecretStr, so no repr shows it."""
+
+    api_url: str
+    api_key: SecretStr
+    timeout_seconds: float
+    pace: Pace
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    transport: Callable[[], httpx.AsyncBaseTransport] | None = None
+    request_count: int = 0
+    retry_count: int = 0
+    tls: ssl.SSLContext | bool = field(default=True, repr=False)
+
+    def __post_init__(self) -> None:
+        # Loading the CA bundle takes 20 ms; one context serves all workers, and plain HTTP needs none.
+        self.tls = httpx.create_ssl_context() if self.api_url.startswith("https") else False
+
+
+@asynccontextmanager
+async def open_client(connection: Connection) -> AsyncIterator["OneSchemaClient"]:
+    """A client with one connection of its own."""
+    async with httpx.AsyncClient(
+        base_url=connection.api_url,
+        headers={"X-API-KEY": connection.api_key.get_secret_value(), "User-Agent": "embed-analytics"},
+        timeout=httpx.Timeout(
+            connection.timeout_seconds, connect=min(CONNECT_TIMEOUT_SECONDS, connection.timeout_seconds)
+        ),
+        limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
+        verify=connection.tls,
+        transport=connection.transport() if connection.transport else None,
+        trust_env=True,
+    ) as http:
+        yield OneSchemaClient(http, connection)
+
+
+@dataclass(frozen=True)
+class EventsAnswer:
+    """What the API says of one embed's events: None where the body is the one already known."""
+
+    body_digest: bytes
+    events: list[Any] | None
+
+
+class OneSchemaClient:
+    """The calls that the poll makes. Each raises the errors of `_get`."""
+
+    def __init__(self, http: httpx.AsyncClient, connection: Connection) -> None:
+        self._http = http
+        self._connection = connection
+
+    async def whoami(self) -> str:
+        """Name of the organisation that the key belongs to."""
+
+        def organisation(body: bytes) -> str:
+            answer = _json(body, "/whoami")
+            if not isinstance(answer, dict) or not isinstance(answer.get("org"), str):
+                raise RequestRejectedError(
+                    f"{self._connection.api_url}/whoami did not answer with an organisation: "
+                    "is ONESCHEMA_API_URL the address of the OneSchema API?"
+                )
+            return answer["org"]
+
+        return await self._get("/whoami", organisation, retry=FIRST_CONTACT)
+
+    async def embeds(self, offset: int, count: int) -> list[Any]:
+        """One page of embed summaries, if the server pages; else all of them. Paging is not documented (api.md)."""
+        path = "/v1/embeds"
+        return await self._get(path, lambda body: _array(body, path), params={"offset": offset, "count": count})
+
+    async def embed_events(self, embed_id: int, known_body_digest: bytes | None = None) -> EventsAnswer:
+        """The events of one embed, not decoded when the body is known already. Raises EmbedGoneError on 404."""
+        path = f"/v1/embeds/{embed_id}/events"
+
+        def events(body: bytes) -> EventsAnswer:
+            digest = hashlib.blake2b(body, digest_size=16).digest()
+            return EventsAnswer(digest, None if digest == known_body_digest else _array(body, path))
+
+        return await self._get(path, events)
+
+    async def _get(
+        self,
+        path: str,
+        read: Callable[[bytes], T],
+        *,
+        params: dict[str, Any] | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> T:
+        """What `read` makes of the body of a 200.
+
+        Transient faults (time-outs, dropped connections, 408, 425, 429, 5xx, bodies that end early or are no JSON) are
+        retried within the policy's budget, no sooner than a Retry-After asks. Raises CredentialRefusedError (401, 403),
+        EmbedGoneError (404), RequestRejectedError (other 4xx, redirects), HostUnreachableError or SourceError.
+        """
+        policy = retry or self._connection.retry
+        attempts = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(TransientError),
+            stop=tenacity.stop_after_attempt(policy.attempts) | tenacity.stop_after_delay(policy.budget_seconds),
+            wait=_wait(policy),
+            sleep=self._connection.pace.sleep,
+            reraise=True,
+        )
+        return await attempts(self._get_once, path, read, params)
+
+    async def _get_once(self, path: str, read: Callable[[bytes], T], params: dict[str, Any] | None) -> T:
+        await self._connection.pace.turn()
+        self._connection.request_count += 1
+        try:
+            response = await self._http.get(path, params=params)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise HostUnreachableError(
+                f"{self._connection.api_url} cannot be reached ({type(error).__name__}): "
+                "check ONESCHEMA_API_URL or ONESCHEMA_REGION, and the network."
+            ) from None
+        except httpx.UnsupportedProtocol:
+            raise RequestRejectedError("ONESCHEMA_API_URL is no URL that can be asked: it needs https://.") from None
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            # Only the type: an httpx message may quote what the server sent.
+            raise RetryableResponseError(f"GET {path} broke off ({type(error).__name__})") from None
+        if response.status_code != 200:
+            raise self._refusal(response, path)
+        result = read(response.content)
+        self._connection.pace.succeeded()
+        return result
+
+    def _refusal(self, response: httpx.Response, path: str) -> Exception:
+        status = response.status_code
+        if status in TRANSIENT_STATUSES or status >= 500:
+            wait = retry_after_seconds(response.headers.get("Retry-After"))
+            if status == 429:
+                self._connection.pace.refused(wait)
+            return RetryableResponseError(f"GET {path} answered {status}", wait)
+        if status in (401, 403):
+            return CredentialRefusedError(
+                f"The API refused the key ({status}): check ONESCHEMA_API_KEY, and that it belongs to "
+                f"{self._connection.api_url} (ONESCHEMA_REGION or ONESCHEMA_API_URL)."
+            )
+        if status == 404:
+            return EmbedGoneError(f"GET {path} answered 404")
+        return RequestRejectedError(f"GET {path} answered {status}")
+
+
+def _json(body: bytes, path: str) -> Any:
+    try:
+        return decode_json(body)
+    except ValueError:
+        # A body that ends early looks the same: the next attempt tells.
+        raise RetryableResponseError(f"GET {path} answered a body that is no JSON") from None
+
+
+def _array(body: bytes, path: str) -> list[Any]:
+    answer = _json(body, path)
+    if not isinstance(answer, list):
+        raise RequestRejectedError(f"GET {path} answered JSON that is no array")
+    return answer
+
+
+def _wait(policy: RetryPolicy) -> Callable[[tenacity.RetryCallState], float]:
+    backoff = tenacity.wait_random_exponential(
+        multiplier=policy.wait_initial_seconds, max=policy.wait_max_seconds, min=policy.wait_initial_seconds / 2
+    )
+
+    def seconds(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, RetryableResponseError) else None
+        return max(backoff(state), min(asked, policy.wait_max_seconds)) if asked is not None else backoff(state)
+
+    return seconds

@@ -1,0 +1,84 @@
+"""When the next request may be sent: a fixed upper rate, slower after each 429, and back to it as answers succeed."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+# A server that asks for more than this is not obeyed to the letter: an hourly run would never end.
+RETRY_AFTER_MAX_SECONDS = 120.0
+
+# One 429 makes requests at least this far apart, each further one doubles that, and each success takes 5 % off.
+FIRST_SLOWDOWN_SECONDS = 0.02
+SLOWEST_INTERVAL_SECONDS = 5.0
+RECOVERY = 0.95
+
+
+def retry_after_seconds(header: str | None, now: datetime | None = None) -> float | None:
+    """Seconds that a Retry-After asks for, in either form (seconds or an HTTP date), clamped; None if unreadable."""
+    if header is None:
+        return None
+    text = header.strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        seconds = (moment - (now or datetime.now(UTC))).total_seconds()
+    if seconds != seconds:
+        return None
+    return min(max(seconds, 0.0), RETRY_AFTER_MAX_SECONDS)
+
+
+class Pace:
+    """Shared by all workers: `turn()` returns when the caller may send its request.
+
+    `requests_per_second` bounds the rate (None: no bound). `monotonic` and `sleep` are the clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        requests_per_second: float | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._least_interval = 1 / requests_per_second if requests_per_second else 0.0
+        self._interval = self._least_interval
+        self._next_turn = 0.0
+        self._monotonic = monotonic
+        self._slowed_at = float("-inf")
+        self.sleep = sleep
+
+    @property
+    def interval_seconds(self) -> float:
+        """Present distance between two requests."""
+        return self._interval
+
+    async def turn(self) -> None:
+        """Wait for this caller's turn."""
+        now = self._monotonic()
+        turn = max(now, self._next_turn)
+        self._next_turn = turn + self._interval
+        if turn > now:
+            await self.sleep(turn - now)
+
+    def refused(self, retry_after: float | None) -> None:
+        """A 429 came: slow down, and hold everybody back for as long as the server asks."""
+        now = self._monotonic()
+        # Requests already under way answer 429 together: one slowdown for all of them.
+        if now - self._slowed_at >= self._interval:
+            self._interval = min(max(self._interval * 2, FIRST_SLOWDOWN_SECONDS), SLOWEST_INTERVAL_SECONDS)
+            self._slowed_at = now
+        if retry_after:
+            self._next_turn = max(self._next_turn, now + retry_after)
+
+    def succeeded(self) -> None:
+        """A request was answered: recover a little."""
+        recovered = self._interval * RECOVERY
+        self._interval = recovered if recovered > max(self._least_interval, 0.001) else self._least_interval
