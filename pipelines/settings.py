@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     )
     embed_analytics_claim_policy: dict[str, Literal["keep", "hash", "drop"]] = Field(
         {},
-        description='What is stored of a claim, by path with wildcards, as JSON: `{"email": "hash", "debug.*": "drop"}`',
+        description='What is stored of claims, by path with wildcards, as JSON: `{"email": "hash", "x.*": "drop"}`',
     )
     embed_analytics_claim_hash_key: SecretStr | None = Field(None, description="Key of the claim policy's `hash`")
     embed_analytics_keep_warehouses: int = Field(3, ge=0, description="How many earlier published files are kept")

@@ -1,4 +1,4 @@
-"""The vendor's API over HTTP: one small async client per worker, retries, and errors sorted into permanent and transient.
+"""The vendor's API over HTTP: a small async client per worker, retries, faults sorted into permanent and transient.
 
 httpx slows down when many tasks share one pool (design.md, "Things measured"), so each worker owns a client with one
 connection, and all share the pace, the TLS context and the counters.

@@ -44,7 +44,7 @@ RAW_EMBEDS = Table(
     columns=(
         Column("embed_id", pl.Int64(), "`id` of the embed"),
         Column("template_key", pl.String(), "`template_key`"),
-        Column("status", pl.String(), "`status`: the API's word for how far the session is; `gone` after a 404"),
+        Column("status", pl.String(), "`status`: the API's word for how far the session is"),
         Column("imported_row_count", pl.Int64(), "`imported_row_count`, only when imported"),
         Column("environment_name", pl.String(), "ONESCHEMA_ENVIRONMENT of the sweep that saw it"),
         Column("claims", pl.String(), "JWT payload after the claim policy (JSON)"),
@@ -79,7 +79,8 @@ RAW_SWEEPS = Table(
         Column(
             "coverage",
             pl.String(),
-            "reconcile only: JSON array of {event_date, held_at_source_count, held_purged_count, unheld_count}",
+            "reconcile only, by raw folder: JSON array of {event_date, held_at_source_count, held_purged_count, "
+            "unheld_count (the source had it when the embed was last asked: must be 0), new_at_source_count}",
         ),
     ),
 )

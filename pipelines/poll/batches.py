@@ -1,0 +1,179 @@
+"""Answers become raw files, and then the frontier."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from pipelines.errors import EmbedAnalyticsError, TransientError
+from pipelines.home import Home
+from pipelines.oneschema.tokens import ReadToken, TokenReader
+from pipelines.poll.frontier import FrontierRule
+from pipelines.poll.state import KnownEmbed, Polled, PollState, micros, moment
+from pipelines.raw import held
+from pipelines.raw.deliveries import Envelope, to_raw
+from pipelines.raw.landing import MICROSECONDS, EventLanding, LandedBatch
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of asking one embed: events (None: the body is the known one), gone, or an error."""
+
+    embed: KnownEmbed
+    asked_at: datetime
+    body_digest: bytes | None = None
+    events: list[Any] | None = None
+    is_gone: bool = False
+    error: EmbedAnalyticsError | None = None
+
+    @property
+    def event_count(self) -> int:
+        return len(self.events) if self.events else 0
+
+
+class BatchLander:
+    """Lands batches of answers of one sweep and remembers them: raw first, then one transaction of the state."""
+
+    def __init__(
+        self,
+        home: Home,
+        state: PollState,
+        tokens: TokenReader,
+        rule: FrontierRule,
+        *,
+        sweep_id: str,
+        environment_name: str | None,
+        counts_coverage: bool,
+    ) -> None:
+        self._state = state
+        self._tokens = tokens
+        self._rule = rule
+        self._sweep_id = sweep_id
+        self._environment_name = environment_name
+        self._landing = EventLanding(home, state.connection)
+        self._coverage = _Coverage(state, sweep_id) if counts_coverage else None
+
+    def land(self, answers: list[Answer]) -> LandedBatch:
+        """Land one batch; when this returns it is durable and remembered."""
+        deliveries = to_raw(
+            ((event, envelope) for answer in answers if answer.events for event, envelope in self._events(answer)),
+            self._tokens,
+        )
+        spans = _spans(deliveries)
+        outcomes = [self._outcome(answer, spans.get(answer.embed.embed_id)) for answer in answers]
+        landed = self._landing.land(deliveries, self._sweep_id, self._state.batch_metadata(outcomes, self._sweep_id))
+        if self._coverage:
+            self._coverage.add(landed.deliveries, answers)
+        self._state.polled(outcomes, self._sweep_id)
+        self._state.commit()
+        return landed
+
+    def coverage(self) -> list[dict[str, Any]] | None:
+        """raw/sweeps.coverage of a reconcile, when all of it has landed."""
+        return self._coverage.rows() if self._coverage else None
+
+    def _events(self, answer: Answer) -> list[tuple[Any, Envelope]]:
+        embed = answer.embed
+        envelope = Envelope(
+            embed_id=embed.embed_id,
+            template_key=embed.template_key,
+            environment_name=self._environment_name,
+            token=ReadToken(embed.claims, embed.jwt_status, embed.token_fingerprint),
+            source="api",
+            fetched_at=answer.asked_at,
+            sweep_id=self._sweep_id,
+        )
+        return [(event, envelope) for event in answer.events or []]
+
+    def _outcome(self, answer: Answer, span: tuple[int, int] | None) -> Polled:
+        embed, asked_at = answer.embed, micros(answer.asked_at)
+        if answer.is_gone:
+            return Polled(embed.embed_id, asked_at, None, is_gone=True)
+        if answer.error is not None:
+            failures = embed.failure_count + 1
+            if isinstance(answer.error, TransientError):
+                return Polled(embed.embed_id, None, asked_at, failure_count=failures)
+            retry_at = micros(self._rule.next_try_at(answer.asked_at, failures))
+            return Polled(embed.embed_id, None, retry_at, failure_count=failures)
+        first, last = span or (None, None)
+        due_at = self._rule.next_due_at(answer.asked_at, moment(self._active_at(embed, last, asked_at)))
+        return Polled(
+            embed.embed_id,
+            asked_at,
+            micros(due_at) if due_at else None,
+            first,
+            last,
+            answer.body_digest.hex() if answer.body_digest else None,
+        )
+
+    def _active_at(self, embed: KnownEmbed, last_event_at: int | None, asked_at: int) -> int:
+        """The embed's last activity; an event dated after the poll counts as of the poll."""
+        known = [at for at in (embed.last_event_at, last_event_at) if at is not None]
+        if known:
+            return min(max(known), asked_at)
+        began_before = self._state.began_before(embed.embed_id)
+        return embed.first_seen_at if began_before is None else min(embed.first_seen_at, began_before)
+
+
+def _spans(deliveries: pl.DataFrame) -> dict[int, tuple[int, int]]:
+    """(first, last) created_at in microseconds of each embed's events that say it plainly."""
+    # Years 1970 to 2262: beyond, microseconds would not fit, and no event is there.
+    plain = deliveries.filter(pl.col("created_at").is_between(0, 9_000_000_000))
+    spans = plain.group_by("embed_id").agg(
+        (pl.col("created_at").min() * MICROSECONDS).cast(pl.Int64).alias("first"),
+        (pl.col("created_at").max() * MICROSECONDS).cast(pl.Int64).alias("last"),
+    )
+    return {embed_id: (first, last) for embed_id, first, last in spans.iter_rows()}
+
+
+class _Coverage:
+    """Counts, per raw folder, what the source still has of what is held, before anything of the reconcile lands."""
+
+    COUNTS = ("held_at_source_count", "unheld_count", "new_at_source_count")
+
+    def __init__(self, state: PollState, sweep_id: str) -> None:
+        self._state = state
+        saved = json.loads(state.fact("coverage") or "{}")
+        if saved.get("sweep_id") != sweep_id:
+            saved = {"sweep_id": sweep_id, "held": held.count_by_date(state.connection), "counts": {}}
+        self._saved = saved
+        self._save()
+
+    def add(self, deliveries: pl.DataFrame, answers: list[Answer]) -> None:
+        asked = pl.DataFrame(
+            [(answer.embed.embed_id, answer.embed.polled_at) for answer in answers],
+            schema={"embed_id": pl.Int64, "polled_at": pl.Int64},
+            orient="row",
+        )
+        # What had happened when the embed was last asked should have been answered then.
+        was_there = (pl.col("created_at") * MICROSECONDS < pl.col("polled_at")).fill_null(value=False)
+        counts = (
+            deliveries.unique("event_uuid", keep="first", maintain_order=True)
+            .join(asked, on="embed_id", how="left")
+            .group_by("event_date")
+            .agg(
+                pl.col("is_held").sum().alias(self.COUNTS[0]),
+                (~pl.col("is_held") & was_there).sum().alias(self.COUNTS[1]),
+                (~pl.col("is_held") & ~was_there).sum().alias(self.COUNTS[2]),
+            )
+        )
+        for event_date, *values in counts.iter_rows():
+            total = self._saved["counts"].setdefault(event_date, [0, 0, 0])
+            self._saved["counts"][event_date] = [a + b for a, b in zip(total, values, strict=True)]
+        self._save()
+
+    def _save(self) -> None:
+        self._state.set_fact("coverage", json.dumps(self._saved))
+
+    def rows(self) -> list[dict[str, Any]]:
+        counts, held_counts = self._saved["counts"], self._saved["held"]
+        return [
+            {
+                "event_date": event_date,
+                **dict(zip(self.COUNTS, values := counts.get(event_date, [0, 0, 0]), strict=True)),
+                "held_purged_count": held_counts.get(event_date, 0) - values[0],
+            }
+            for event_date in sorted({*counts, *held_counts})
+        ]

@@ -1,0 +1,64 @@
+"""When an embed is asked again."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pipelines.settings import Settings
+
+
+@dataclass(frozen=True)
+class FrontierRule:
+    """The rule by which embeds become due, and what it costs.
+
+    Let `idle` be the time since the embed's last event (for an embed without events: since it was first seen, or since
+    a later embed began), at the moment of a poll.
+
+    - A new embed is due at once. So is one whose status, token or template changed in the list.
+    - idle <= idle_after: due at every sweep, submitted or not, since most submitted sessions still send events.
+    - then: due again after `idle * growth`, at least `idle_after * growth`, at most `longest_interval`, which is
+      `retention * retention_share` where the retention is known: an event that appears in an idle session is asked for
+      at least 1 / retention_share times before the vendor deletes it.
+    - idle > settle_after: settled, and asked again only by reconcile, a backfill, or a change in the list.
+    - A failed poll leaves the embed due, a refused one (400, 409, 422) too, but after 1 h * 2^(failures - 1), at most
+      `longest_interval`; 404 marks it gone, until the list has it again.
+
+    Bounds. Polls of one embed: (idle_after / sweep interval) while open, then one for each factor (1 + growth) of its
+    idle time: log(settle_after / idle_after) / log(1 + growth), 11 by default, as long as `longest_interval` does not
+    cap it. An event is seen within the embed's interval at that time, so never later than half its idle time.
+    """
+
+    idle_after: timedelta = timedelta(hours=24)
+    settle_after: timedelta = timedelta(days=90)
+    retention: timedelta | None = None
+    growth: float = 0.5
+    retention_share: float = 0.25
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "FrontierRule":
+        days = settings.oneschema_retention_days
+        return cls(
+            idle_after=settings.idle_after,
+            settle_after=timedelta(days=settings.embed_analytics_settle_after_days),
+            retention=timedelta(days=days) if days else None,
+        )
+
+    @property
+    def longest_interval(self) -> timedelta:
+        """No two polls of an embed that is not settled lie further apart."""
+        if self.retention is None:
+            return self.settle_after * self.growth
+        return min(self.settle_after * self.growth, self.retention * self.retention_share)
+
+    def next_due_at(self, polled_at: datetime, active_at: datetime) -> datetime | None:
+        """When to ask again after an answer at `polled_at`, the last activity being at `active_at`; None: settled."""
+        idle = polled_at - active_at
+        if idle <= self.idle_after:
+            return polled_at
+        if idle > self.settle_after:
+            return None
+        return polled_at + min(idle * self.growth, self.longest_interval)
+
+    def next_try_at(self, refused_at: datetime, failure_count: int) -> datetime:
+        """When to ask again after the API refused a request for good `failure_count` times in a row."""
+        # 2^20 hours is past any interval; the exponent is bounded so that the product stays a timedelta.
+        return refused_at + min(timedelta(hours=2 ** min(failure_count - 1, 20)), self.longest_interval)

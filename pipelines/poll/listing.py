@@ -1,0 +1,138 @@
+"""Taking in the list of embeds: what is new or changed lands in raw/embeds and becomes due."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from pipelines.home import Home
+from pipelines.oneschema.client import OneSchemaClient
+from pipelines.oneschema.tokens import TokenReader
+from pipelines.poll.discovery import PAGE_SIZE, ListShape, embed_id_of, walk_all, walk_recent
+from pipelines.poll.state import Listed, PollState
+from pipelines.raw.landing import land_embeds
+
+# A refresh spends at most this many requests on the list, and a tenth of what it spends on events.
+LIST_REQUESTS = 4
+LIST_SHARE = 10
+
+
+@dataclass
+class ListingCounts:
+    """What a listing found; `unreadable_count` embeds had no id that could be read."""
+
+    listed_count: int = 0
+    new_embed_count: int = 0
+    unreadable_count: int = 0
+
+
+async def list_embeds(
+    client: OneSchemaClient,
+    state: PollState,
+    home: Home,
+    tokens: TokenReader,
+    *,
+    sweep_id: str,
+    environment_name: str | None,
+    clock: Callable[[], datetime],
+    is_full: bool,
+) -> ListingCounts:
+    """Ask for the list and take it in, page by page: raw/embeds first, then the state.
+
+    `is_full` walks everything. Else, where the last walk found the list sorted by id, only its new end is asked for,
+    with as many of the embeds before it as the request budget allows, since their status is news as well.
+    """
+    counts = ListingCounts()
+
+    def take_in(page: list[dict[str, Any]]) -> None:
+        now = clock()
+        changed, rows, new_count = _changed(page, state, tokens, now, sweep_id, environment_name)
+        counts.listed_count += len(page)
+        counts.unreadable_count += sum(embed_id_of(summary) < 0 for summary in page)
+        counts.new_embed_count += new_count
+        land_embeds(home, rows, sweep_id)
+        state.list_embeds(changed, now)
+        state.commit()
+
+    text = state.fact("list_shape")
+    shape = ListShape(**json.loads(text)) if text else ListShape()
+    if shape.allows_recent and not is_full:
+        budget = LIST_REQUESTS + state.due_count(clock()) // LIST_SHARE
+        look_back = max((budget - 2) * (shape.page_length - 1), 1)
+        async for page in walk_recent(client.embeds, shape, state.known_among, look_back=look_back):
+            if page is None:
+                break
+            take_in(page)
+        else:
+            shape.listed_count += counts.new_embed_count
+            state.set_fact("list_shape", json.dumps(asdict(shape)))
+            state.commit()
+            return counts
+        counts = ListingCounts(new_embed_count=counts.new_embed_count)
+    shape = ListShape()
+    async for page in walk_all(client.embeds, shape, page_size=PAGE_SIZE):
+        take_in(page)
+    state.set_fact("list_shape", json.dumps(asdict(shape)))
+    state.commit()
+    return counts
+
+
+def _changed(
+    page: list[dict[str, Any]],
+    state: PollState,
+    tokens: TokenReader,
+    now: datetime,
+    sweep_id: str,
+    environment_name: str | None,
+) -> tuple[list[Listed], list[dict[str, Any]], int]:
+    """(embeds that are new or changed, their rows for raw/embeds, how many are new)."""
+    by_id = {embed_id: summary for summary in page if (embed_id := embed_id_of(summary)) >= 0}
+    digests = {embed_id: _digest(summary) for embed_id, summary in by_id.items()}
+    known = state.summaries(by_id)
+    changed = [
+        _listed(embed_id, by_id[embed_id], digest, tokens)
+        for embed_id, digest in digests.items()
+        if known.get(embed_id) != digest
+    ]
+    landed = state.landed(embed.embed_id for embed in changed)
+    rows = [
+        {**values, "environment_name": environment_name, "fetched_at": now, "sweep_id": sweep_id}
+        for embed in changed
+        if (values := {k: v for k, v in asdict(embed).items() if k != "summary_digest"})
+        # A new token with the same payload makes the embed due, and is no row.
+        and landed.get(embed.embed_id)
+        != (embed.template_key, embed.status, embed.imported_row_count, embed.claims, embed.jwt_status)
+    ]
+    return changed, rows, len(changed) - len(landed)
+
+
+def _digest(summary: dict[str, Any]) -> bytes:
+    return hashlib.blake2b(
+        json.dumps(summary, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass"), digest_size=16
+    ).digest()
+
+
+def _listed(embed_id: int, summary: dict[str, Any], digest: bytes, tokens: TokenReader) -> Listed:
+    token = tokens.read(summary.get("user_jwt"))
+    count = summary.get("imported_row_count")
+    return Listed(
+        embed_id=embed_id,
+        template_key=_text(summary.get("template_key")),
+        status=_text(summary.get("status")),
+        imported_row_count=count if type(count) is int and abs(count) < 2**63 else None,
+        claims=token.claims,
+        jwt_status=token.jwt_status,
+        token_fingerprint=token.fingerprint,
+        summary_digest=digest,
+    )
+
+
+def _text(value: Any) -> str | None:
+    """A text field of an embed; any other value is kept as its JSON, so that nothing is dropped in silence."""
+    if value is None or isinstance(value, str):
+        return value
+    return orjson.dumps(value).decode()

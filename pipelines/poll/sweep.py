@@ -1,0 +1,335 @@
+"""One sweep of the API: list the embeds, ask the due ones, land what is news, remember it.
+
+Order of writing, everywhere: raw files, then the state, then the record of the sweep. A sweep killed at any instant is
+taken up again by the next one of its kind, which asks only for what had not landed.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from secrets import token_hex
+from typing import Any, Literal
+
+from pipelines.errors import EmbedAnalyticsError, HostUnreachableError, PermanentError, TransientError
+from pipelines.home import Home
+from pipelines.oneschema.client import Connection, EmbedGoneError, OneSchemaClient, RequestRejectedError, open_client
+from pipelines.oneschema.tokens import TokenReader
+from pipelines.poll.batches import Answer, BatchLander
+from pipelines.poll.frontier import FrontierRule
+from pipelines.poll.listing import ListingCounts, list_embeds
+from pipelines.poll.state import KnownEmbed, OpenSweep, PollState
+from pipelines.raw.landing import LandedBatch, land_sweep
+
+SweepKind = Literal["refresh", "backfill", "reconcile"]
+
+# A crashed sweep is taken up again if it began no longer ago than this; an older one would leave fresh embeds unasked.
+RESUME_WITHIN = {
+    "refresh": timedelta(hours=1),
+    "backfill": timedelta(hours=24),
+    "reconcile": timedelta(hours=24),
+}
+
+# How much may wait in memory before it lands, whichever is reached first.
+BATCH_EVENTS = 50_000
+BATCH_SECONDS = 10.0
+
+# Embeds whose state is read ahead of the workers.
+READ_AHEAD = 500
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """What to ask for: a refresh what is due, a backfill a range of event dates (inclusive), a reconcile everything."""
+
+    kind: SweepKind = "refresh"
+    from_date: date | None = None
+    to_date: date | None = None
+
+
+@dataclass(frozen=True)
+class SweepProgress:
+    """How far a sweep is: embeds answered, failed and to ask, events landed, seconds since the asking began."""
+
+    done: int
+    failed: int
+    total: int
+    landed_events: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Embeds per second."""
+        return self.done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        return (self.total - self.done) / self.rate if self.rate else None
+
+
+@dataclass
+class Failure:
+    """Why an embed was not answered; the text holds no credential."""
+
+    embed_id: int
+    error: str
+    is_transient: bool
+
+
+@dataclass
+class SweepReport:
+    """What a sweep did; its fields are the columns of raw/sweeps (pipelines.raw.schema)."""
+
+    sweep_id: str
+    kind: str
+    started_at: datetime
+    finished_at: datetime | None = None
+    is_complete: bool = False
+    is_resumed: bool = False
+    listing: ListingCounts = field(default_factory=ListingCounts)
+    due_count: int = 0
+    fetched_count: int = 0
+    gone_count: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    delivered_event_count: int = 0
+    landed_event_count: int = 0
+    landed_by_date: dict[str, int] = field(default_factory=dict)
+    request_count: int = 0
+    coverage: list[dict[str, Any]] | None = None
+
+    def row(self) -> dict[str, Any]:
+        """The row for raw/sweeps."""
+        return {
+            "sweep_id": self.sweep_id,
+            "kind": self.kind,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+            "is_complete": self.is_complete,
+            "listed_count": self.listing.listed_count,
+            "new_embed_count": self.listing.new_embed_count,
+            "due_count": self.due_count,
+            "fetched_count": self.fetched_count,
+            "gone_count": self.gone_count,
+            "failed_count": len(self.failures),
+            "delivered_event_count": self.delivered_event_count,
+            "landed_event_count": self.landed_event_count,
+            "request_count": self.request_count,
+            "failures": json.dumps([vars(failure) for failure in self.failures]),
+            "coverage": None if self.coverage is None else json.dumps(self.coverage),
+        }
+
+
+@dataclass(frozen=True)
+class SweepContext:
+    """What a sweep works with. `clock` gives naive UTC; the caller holds the home's writer lock."""
+
+    home: Home
+    connection: Connection
+    tokens: TokenReader
+    rule: FrontierRule
+    environment_name: str | None
+    concurrency: int
+    clock: Callable[[], datetime]
+    on_progress: Callable[[SweepProgress], None] = lambda _: None
+    check_organisation: Callable[[str], None] = lambda _: None
+
+
+def run_sweep(context: SweepContext, state: PollState, request: SweepRequest) -> SweepReport:
+    """Run one sweep and record it in raw/sweeps, also when it found nothing or broke off.
+
+    Raises CredentialRefusedError, HostUnreachableError, WrongHomeError or SourceError when it had to break off, after
+    what it had is landed. Embeds that failed are in the report and do not raise.
+    """
+    return asyncio.run(_Sweep(context, state, request).run())
+
+
+class _Sweep:
+    def __init__(self, context: SweepContext, state: PollState, request: SweepRequest) -> None:
+        self._context = context
+        self._state = state
+        self._request = request
+        self._report = self._begin()
+        self._failures_in_a_row = 0
+        self._abort: EmbedAnalyticsError | None = None
+        self._has_begun = False
+        self._done = 0
+
+    async def run(self) -> SweepReport:
+        context, report = self._context, self._report
+        try:
+            async with AsyncExitStack() as stack:
+                client = await stack.enter_async_context(open_client(context.connection))
+                context.check_organisation(await client.whoami())
+                # From here on the home is this API's, and the sweep leaves a record.
+                self._state.open_sweep = self._opened()
+                self._state.commit()
+                self._has_begun = True
+                await self._list(client)
+                embed_ids = self._to_ask()
+                report.due_count = len(embed_ids)
+                clients = [client] + [
+                    await stack.enter_async_context(open_client(context.connection))
+                    for _ in range(min(context.concurrency, len(embed_ids)) - 1)
+                ]
+                await self._ask(clients, embed_ids)
+            if self._abort:
+                raise self._abort
+            report.is_complete = True
+        finally:
+            if self._has_begun:
+                self._record()
+        return report
+
+    def _begin(self) -> SweepReport:
+        now = self._context.clock()
+        kind, left = self._request.kind, self._state.open_sweep
+        if left is not None:
+            left_at = datetime.fromisoformat(left.started_at)
+            asked = (left.kind, left.from_date, left.to_date)
+            if asked == (kind, *self._range()) and timedelta(0) <= now - left_at <= RESUME_WITHIN[kind]:
+                return SweepReport(left.sweep_id, kind, left_at, is_resumed=True)
+            # Crashed, and not to be taken up: it still gets its record.
+            land_sweep(self._context.home, SweepReport(left.sweep_id, left.kind, left_at).row())
+            self._state.open_sweep = None
+            self._state.commit()
+        return SweepReport(f"{now:%Y%m%dT%H%M%S%f}-{kind}-{token_hex(2)}", kind, now)
+
+    def _opened(self) -> OpenSweep:
+        return OpenSweep(self._report.sweep_id, self._report.kind, self._report.started_at.isoformat(), *self._range())
+
+    def _range(self) -> tuple[str | None, str | None]:
+        first, last = self._request.from_date, self._request.to_date
+        return (first.isoformat() if first else None, last.isoformat() if last else None)
+
+    async def _list(self, client: OneSchemaClient) -> None:
+        self._report.listing = await list_embeds(
+            client,
+            self._state,
+            self._context.home,
+            self._context.tokens,
+            sweep_id=self._report.sweep_id,
+            environment_name=self._context.environment_name,
+            clock=self._context.clock,
+            is_full=self._request.kind != "refresh",
+        )
+
+    def _to_ask(self) -> list[int]:
+        # Embeds that the list has just made due are due by the clock's present reading, not by the sweep's start.
+        if self._request.kind == "refresh":
+            return self._state.due(self._context.clock(), self._report.sweep_id)
+        return self._state.begun_by(self._request.to_date, self._report.sweep_id)
+
+    async def _ask(self, clients: list[OneSchemaClient], embed_ids: list[int]) -> None:
+        lander = BatchLander(
+            self._context.home,
+            self._state,
+            self._context.tokens,
+            self._context.rule,
+            sweep_id=self._report.sweep_id,
+            environment_name=self._context.environment_name,
+            counts_coverage=self._request.kind == "reconcile",
+        )
+        # Bounded, so that workers wait for the disk rather than fill the memory.
+        answers: asyncio.Queue[Answer | None] = asyncio.Queue(maxsize=4 * len(clients))
+        todo = self._read_ahead(embed_ids)
+        landing = asyncio.create_task(self._land(answers, lander, len(embed_ids)))
+        workers = [asyncio.create_task(self._work(client, todo, answers)) for client in clients]
+        try:
+            await asyncio.gather(*workers)
+            await answers.put(None)
+            await landing
+        finally:
+            for task in (*workers, landing):
+                task.cancel()
+        self._report.coverage = lander.coverage()
+
+    def _read_ahead(self, embed_ids: list[int]) -> Iterator[KnownEmbed]:
+        for start in range(0, len(embed_ids), READ_AHEAD):
+            yield from self._state.embeds(embed_ids[start : start + READ_AHEAD])
+
+    async def _work(
+        self, client: OneSchemaClient, todo: Iterator[KnownEmbed], answers: asyncio.Queue[Answer | None]
+    ) -> None:
+        for embed in todo:
+            if self._abort:
+                return
+            await answers.put(await self._ask_one(client, embed))
+
+    async def _ask_one(self, client: OneSchemaClient, embed: KnownEmbed) -> Answer:
+        asked_at = self._context.clock()
+        # Coverage needs the uuids, so a reconcile decodes bodies that are known, too.
+        known_digest = None if self._request.kind == "reconcile" else embed.body_digest
+        try:
+            events = await client.embed_events(embed.embed_id, known_digest)
+        except EmbedGoneError:
+            return self._answered(Answer(embed, asked_at, is_gone=True))
+        except RequestRejectedError as error:
+            return self._answered(Answer(embed, asked_at, error=error))
+        except TransientError as error:
+            self._failures_in_a_row += 1
+            # One embed may fail for its own reasons; nothing but failures means that the source is down.
+            if self._failures_in_a_row >= max(2 * self._context.concurrency, 20):
+                self._abort = error if isinstance(error, HostUnreachableError) else self._abort or error
+            return Answer(embed, asked_at, error=error)
+        except PermanentError as error:
+            self._abort = error
+            return Answer(embed, asked_at, error=error)
+        return self._answered(Answer(embed, asked_at, body_digest=events.body_digest, events=events.events))
+
+    def _answered(self, answer: Answer) -> Answer:
+        self._failures_in_a_row = 0
+        return answer
+
+    async def _land(self, answers: asyncio.Queue[Answer | None], lander: BatchLander, total: int) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        batch: list[Answer] = []
+        flush_at = started + BATCH_SECONDS
+        is_open = True
+        while is_open:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(flush_at):
+                    answer = await answers.get()
+                    is_open = answer is not None
+                    if answer is not None:
+                        batch.append(answer)
+                        self._count(answer)
+            if not is_open or loop.time() >= flush_at or sum(answer.event_count for answer in batch) >= BATCH_EVENTS:
+                if batch:
+                    self._add_up(await asyncio.to_thread(lander.land, batch))
+                batch = []
+                flush_at = loop.time() + BATCH_SECONDS
+            self._report_progress(total, loop.time() - started)
+
+    def _add_up(self, landed: LandedBatch) -> None:
+        self._report.delivered_event_count += landed.delivered_count
+        self._report.landed_event_count += landed.landed_count
+        by_date = self._report.landed_by_date
+        for event_date, count in landed.landed_by_date.items():
+            by_date[event_date] = by_date.get(event_date, 0) + count
+
+    def _report_progress(self, total: int, seconds: float) -> None:
+        report = self._report
+        self._context.on_progress(
+            SweepProgress(self._done, len(report.failures), total, report.landed_event_count, seconds)
+        )
+
+    def _count(self, answer: Answer) -> None:
+        self._done += 1
+        self._report.gone_count += answer.is_gone
+        if answer.error is not None:
+            is_transient = isinstance(answer.error, TransientError)
+            self._report.failures.append(Failure(answer.embed.embed_id, str(answer.error), is_transient))
+        elif not answer.is_gone:
+            self._report.fetched_count += 1
+
+    def _record(self) -> None:
+        self._report.finished_at = self._context.clock()
+        self._report.request_count = self._context.connection.request_count
+        land_sweep(self._context.home, self._report.row())
+        # A sweep that broke off stays open, and the next one of its kind takes it up.
+        if self._report.is_complete:
+            self._state.open_sweep = None
+            self._state.commit()

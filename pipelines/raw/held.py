@@ -1,0 +1,107 @@
+"""Which events raw holds: the index behind "only news is landed".
+
+A table in the state database, made from the raw files and from nothing else: it lists the files it has read, so a file
+that landed just before a crash, or all of them after the state was deleted, are read in when the index is next opened.
+Hashes stand for uuids (16 bytes of BLAKE2b), which halves the index.
+"""
+
+import hashlib
+import sqlite3
+from pathlib import Path
+
+import polars as pl
+
+from pipelines.files import TEMPORARY_PREFIX
+from pipelines.home import Home
+
+SCHEMA = """
+create table if not exists held_files (path text primary key) without rowid;
+create table if not exists held_events (
+    uuid_hash blob not null,
+    digest blob not null,
+    event_date text not null,
+    primary key (uuid_hash, digest)
+) without rowid;
+"""
+
+
+def raw_event_files(home: Home) -> list[Path]:
+    """Every file of raw/embed_events."""
+    return sorted(
+        path
+        for path in home.raw_embed_events.glob("event_date=*/*.parquet")
+        if not path.name.startswith(TEMPORARY_PREFIX)
+    )
+
+
+def absorb_unknown_files(connection: sqlite3.Connection, home: Home) -> list[Path]:
+    """Read the raw files that the index does not know; returns them. The caller commits."""
+    known = {path for (path,) in connection.execute("select path from held_files")}
+    unknown = [path for path in raw_event_files(home) if _name(home, path) not in known]
+    for path in unknown:
+        frame = pl.read_parquet(path, columns=["event_uuid", "digest"])
+        remember(connection, home, path, _keyed(frame), path.parent.name.removeprefix("event_date="))
+    return unknown
+
+
+def remember(connection: sqlite3.Connection, home: Home, path: Path, news: pl.DataFrame, event_date: str) -> None:
+    """Add one landed file and its events (uuid_hash, digest) to the index. The caller commits."""
+    connection.execute("insert or ignore into held_files values (?)", (_name(home, path),))
+    connection.executemany(
+        "insert or ignore into held_events values (?, ?, ?)",
+        (
+            (uuid_hash, bytes.fromhex(digest), event_date)
+            for uuid_hash, digest in news.select("uuid_hash", "digest").iter_rows()
+        ),
+    )
+
+
+def classify(connection: sqlite3.Connection, deliveries: pl.DataFrame) -> pl.DataFrame:
+    """`deliveries` (event_uuid, digest, event_date, ...) with three more columns.
+
+    uuid_hash; is_news (Boolean): its (uuid, digest) is neither held nor earlier in this frame; is_held (Boolean): its
+    uuid is held in any version. event_date becomes the folder that already holds the uuid, where one does.
+    """
+    keyed = _keyed(deliveries)
+    connection.execute("create temp table if not exists asked (uuid_hash blob primary key) without rowid")
+    connection.execute("delete from asked")
+    connection.executemany(
+        "insert or ignore into asked values (?)", ((uuid_hash,) for uuid_hash in keyed["uuid_hash"].unique())
+    )
+    held = pl.DataFrame(
+        connection.execute(
+            "select uuid_hash, lower(hex(digest)), event_date from held_events join asked using (uuid_hash)"
+        ).fetchall(),
+        schema={"uuid_hash": pl.Binary, "digest": pl.String, "held_date": pl.String},
+        orient="row",
+    )
+    versions = held.select("uuid_hash", "digest", pl.lit(True).alias("is_held_version"))
+    folders = held.group_by("uuid_hash").agg(pl.col("held_date").min())
+    return (
+        keyed.join(versions, on=["uuid_hash", "digest"], how="left", maintain_order="left")
+        .join(folders, on="uuid_hash", how="left", maintain_order="left")
+        .with_columns(
+            is_news=pl.col("is_held_version").is_null() & pl.struct("uuid_hash", "digest").is_first_distinct(),
+            is_held=pl.col("held_date").is_not_null(),
+            # Versions of one uuid that arrive together lie together, too.
+            event_date=pl.coalesce("held_date", pl.col("event_date").first().over("uuid_hash")),
+        )
+        .drop("is_held_version", "held_date")
+    )
+
+
+def count_by_date(connection: sqlite3.Connection) -> dict[str, int]:
+    """How many uuids raw holds, by folder."""
+    query = "select event_date, count(distinct uuid_hash) from held_events group by event_date"
+    return dict(connection.execute(query).fetchall())
+
+
+def _keyed(frame: pl.DataFrame) -> pl.DataFrame:
+    # A delivery whose uuid cannot be read is its own identity.
+    identities = frame.select(pl.coalesce("event_uuid", pl.lit("without uuid ") + pl.col("digest"))).to_series()
+    hashes = [hashlib.blake2b(identity.encode(), digest_size=16).digest() for identity in identities]
+    return frame.with_columns(pl.Series("uuid_hash", hashes, dtype=pl.Binary))
+
+
+def _name(home: Home, path: Path) -> str:
+    return path.relative_to(home.root).as_posix()

@@ -1,0 +1,102 @@
+"""Landing: writing what was delivered into raw, news alone, and the record of it after the files."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import polars as pl
+
+from pipelines.files import fsync_folder, write_parquet, write_temporary_parquet
+from pipelines.home import Home, partition_folder
+from pipelines.raw import held
+from pipelines.raw.schema import RAW_EMBED_EVENTS, RAW_EMBEDS, RAW_SWEEPS
+from pipelines.schema import Table
+
+MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True)
+class LandedBatch:
+    """What became of one batch of deliveries.
+
+    `deliveries`: a row each of embed_id, event_uuid, event_date (its raw folder), created_at, is_news, is_held.
+    """
+
+    deliveries: pl.DataFrame
+    files: list[tuple[Path, pl.DataFrame, str]] = field(default_factory=list)
+
+    @property
+    def delivered_count(self) -> int:
+        return self.deliveries.height
+
+    @property
+    def landed_count(self) -> int:
+        return int(self.deliveries["is_news"].sum())
+
+    @property
+    def landed_by_date(self) -> dict[str, int]:
+        news = self.deliveries.filter("is_news").group_by("event_date").len()
+        return dict(news.iter_rows())
+
+
+class EventLanding:
+    """Lands batches of deliveries: the files first, then the index. The caller commits, which makes it remembered."""
+
+    def __init__(self, home: Home, connection: Any) -> None:
+        self._home = home
+        self._connection = connection
+
+    def land(self, deliveries: pl.DataFrame, sweep_id: str, metadata: dict[str, str]) -> LandedBatch:
+        """Write the news among `deliveries` (RAW_EMBED_EVENTS and event_date), a file per event date.
+
+        `metadata` goes into the file that is renamed last: who finds it knows that the whole batch is in place.
+        """
+        classified = held.classify(self._connection, deliveries)
+        files = self._write(classified.filter("is_news"), sweep_id, metadata)
+        for path, rows, event_date in files:
+            held.remember(self._connection, self._home, path, rows, event_date)
+        return LandedBatch(
+            classified.select("embed_id", "event_uuid", "event_date", "created_at", "is_news", "is_held"), files
+        )
+
+    def _write(
+        self, news: pl.DataFrame, sweep_id: str, metadata: dict[str, str]
+    ) -> list[tuple[Path, pl.DataFrame, str]]:
+        # A name that no other batch has, a resumed sweep's included: raw files are never overwritten.
+        name = f"{sweep_id}-{token_hex(4)}.parquet"
+        days = [
+            (partition_folder(self._home.raw_embed_events, str(key[0])) / name, rows, str(key[0]))
+            for key, rows in news.partition_by("event_date", as_dict=True, maintain_order=True).items()
+        ]
+        columns = RAW_EMBED_EVENTS.names
+        temporaries = [
+            write_temporary_parquet(rows.select(columns), path, metadata if i == len(days) - 1 else None)
+            for i, (path, rows, _) in enumerate(days)
+        ]
+        for temporary, (path, _, _) in zip(temporaries, days, strict=True):
+            temporary.replace(path)
+            fsync_folder(path.parent)
+        return days
+
+
+def land_rows(table: Table, folder: Path, rows: Iterable[dict[str, Any]], name: str) -> None:
+    """Add a file of rows to raw/embeds or raw/sweeps; nothing is written for no rows."""
+    frame = pl.DataFrame(list(rows), schema=table.polars_schema, orient="row")
+    if frame.height:
+        write_parquet(frame, folder / f"{name}-{token_hex(4)}.parquet")
+
+
+def land_embeds(home: Home, rows: Iterable[dict[str, Any]], sweep_id: str) -> None:
+    land_rows(RAW_EMBEDS, home.raw_embeds, rows, sweep_id)
+
+
+def land_sweep(home: Home, row: dict[str, Any]) -> None:
+    land_rows(RAW_SWEEPS, home.raw_sweeps, [row], row["sweep_id"])
+
+
+def remove_stale_temporaries(home: Home) -> None:
+    """Delete what a killed writer left half-written. The caller holds the home's writer lock."""
+    for path in (home.root / "raw").rglob(".tmp-*"):
+        path.unlink()

@@ -1,0 +1,99 @@
+"""The three steps of every run, each safe to repeat and each under the home's writer lock.
+
+Dagster's assets and the command line call these and nothing below them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pipelines.ownership import claim_home, writer_lock
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.flatten.days import FlattenReport
+    from pipelines.oneschema.client import RetryPolicy
+    from pipelines.poll.sweep import SweepProgress, SweepReport, SweepRequest
+    from pipelines.warehouse.build import BuildReport
+
+# What each step imports is what it uses: the command line starts without Polars, DuckDB and httpx.
+
+
+def sweep(
+    settings: Settings,
+    request: SweepRequest,
+    *,
+    on_wait: Callable[[str], None],
+    on_progress: Callable[[SweepProgress], None] = lambda _: None,
+    clock: Callable[[], datetime] | None = None,
+    retry: RetryPolicy | None = None,
+) -> SweepReport:
+    """Poll the API into raw. Raises ConfigurationError, CredentialRefusedError, HostUnreachableError, SourceError."""
+    from pipelines.oneschema.client import Connection, RetryPolicy
+    from pipelines.oneschema.pace import Pace
+    from pipelines.oneschema.tokens import TokenReader
+    from pipelines.poll.frontier import FrontierRule
+    from pipelines.poll.state import open_state, utc_now
+    from pipelines.poll.sweep import SweepContext, run_sweep
+    from pipelines.raw.landing import remove_stale_temporaries
+
+    connection = Connection(
+        settings.api_url,
+        settings.require_api_key(),
+        settings.embed_analytics_request_timeout_seconds,
+        Pace(settings.embed_analytics_requests_per_second),
+        retry or RetryPolicy(),
+    )
+    home = settings.home
+    context = SweepContext(
+        home=home,
+        connection=connection,
+        tokens=TokenReader(
+            settings.oneschema_client_secrets,
+            settings.embed_analytics_claim_policy,
+            settings.embed_analytics_claim_hash_key,
+        ),
+        rule=FrontierRule.from_settings(settings),
+        environment_name=settings.oneschema_environment,
+        concurrency=settings.embed_analytics_concurrency,
+        clock=clock or utc_now,
+        on_progress=on_progress,
+        check_organisation=lambda organisation: claim_home(home, settings.api_url, organisation),
+    )
+    with writer_lock(home, on_wait), open_state(home) as state:
+        remove_stale_temporaries(home)
+        return run_sweep(context, state, request)
+
+
+def flatten(
+    settings: Settings,
+    *,
+    on_wait: Callable[[str], None],
+    redo: Collection[str] = (),
+) -> FlattenReport:
+    """Flatten the days whose raw files or flattening changed, and those of `redo` (YYYY-MM-DD) in any case."""
+    from pipelines.flatten.days import FlattenOptions, flatten_days
+
+    with writer_lock(settings.home, on_wait):
+        return flatten_days(settings.home, FlattenOptions.from_settings(settings), redo=redo)
+
+
+def publish(
+    settings: Settings,
+    *,
+    on_wait: Callable[[str], None],
+    full_refresh: bool = False,
+    check_everything: bool = False,
+) -> BuildReport:
+    """Build, check and publish the warehouse. Raises CheckFailedError, which leaves the published one as it was."""
+    from pipelines.warehouse.build import BuildOptions, build
+
+    with writer_lock(settings.home, on_wait):
+        return build(
+            settings.home,
+            BuildOptions.from_settings(settings),
+            full_refresh=full_refresh,
+            check_everything=check_everything,
+        )
