@@ -1,0 +1,278 @@
+"""What people and automations do in one embed: the steps of a session in time, and what each step carries.
+
+A journey is walked in two passes, because a list of 200,000 embeds needs their statuses and not their events: `walk`
+gives the times and types of all steps, cheaply; `data_of_steps` gives the payloads, when an embed's events are asked.
+"""
+
+from bisect import bisect
+from dataclasses import dataclass
+from itertools import accumulate
+from random import Random
+from typing import Any, NamedTuple
+
+from pipelines.simulator.templates import AUTOFIX, OPERATIONS, UNKNOWN_EVENT_TYPES, Template
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+Counts = dict[str, dict[str, int]]
+
+_OPERATION_SCALE = list(accumulate(weight for _, weight, _ in OPERATIONS))
+
+
+class Step(NamedTuple):
+    """One event to be: seconds since the embed's start, its type and trigger, and the number of the token it has."""
+
+    offset: float
+    event_type: str
+    trigger_type: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """All steps of an embed, by offset; `import_seconds` is how long the vendor takes to import what was submitted."""
+
+    steps: tuple[Step, ...]
+    import_seconds: float
+    imported_row_count: int
+
+
+class _Walk:
+    """The state of one walk: where in time it is, and how far the import has come (0 nothing .. 4 submitted)."""
+
+    def __init__(self, rng: Random, template: Template) -> None:
+        self.rng = rng
+        self.template = template
+        self.offset = 0.0
+        self.stage = 0
+        self.token = 0
+        self.steps: list[Step] = []
+
+    def add(self, event_type: str, trigger_type: str, pause: float) -> None:
+        """A step, `pause` seconds after the last one (drawn around it)."""
+        if pause:
+            self.offset += 0.4 + self.rng.expovariate(1 / pause)
+        self.steps.append(Step(self.offset, event_type, trigger_type, self.token))
+
+    def sit_down(self) -> bool:
+        """One sitting of a person, from where the import stands. True when it ends by itself, False when given up."""
+        if self.stage == 4:
+            self.add("embed_closed", "user", 20)
+            return True
+        return self.prepare() and self.review()
+
+    def prepare(self) -> bool:
+        """From the open importer to mapped columns; each screen loses some people."""
+        roll, difficulty = self.rng.random, self.template.difficulty
+        if self.stage == 0:
+            if roll() < 0.14:
+                return False
+            self.upload()
+        if self.stage == 1:
+            if roll() < 0.05 * difficulty:
+                return False
+            self.add("header_selected", "user", 14)
+            self.stage = 2
+        if self.stage == 2:
+            if roll() < 0.1 * difficulty:
+                return False
+            self.add("columns_mapped", "user", 75)
+            self.stage = 3
+            if roll() < 0.02:
+                self.add(UNKNOWN_EVENT_TYPES[roll() < 0.3], "user", 5)
+        return True
+
+    def review(self) -> bool:
+        """Operations on the Review & Finalize pane, sometimes with a step back, up to submitting."""
+        roll, difficulty = self.rng.random, self.template.difficulty
+        if roll() < 0.06:
+            # A wrong file: everything again, in the same sitting.
+            self.upload()
+            self.add("header_selected", "user", 10)
+            self.add("columns_mapped", "user", 40)
+            self.stage = 3
+        for _ in range(min(24, int(self.rng.expovariate(1 / (2.6 * difficulty))))):
+            self.add("sheet_operation_performed", "user", 38)
+            if roll() < 0.02:
+                self.add("columns_mapped", "user", 60)
+        if roll() < 0.17 * difficulty:
+            return False
+        if roll() < 0.08:
+            self.add("columns_mapped", "user", 60)
+        self.submit("user")
+        if roll() < 0.78:
+            self.add("embed_closed", "user", 3)
+        return True
+
+    def upload(self) -> None:
+        self.add("file_uploaded", "user", 35)
+        while self.rng.random() < 0.09:
+            self.add("file_uploaded", "user", 50)
+        self.stage = 1
+
+    def submit(self, trigger_type: str) -> None:
+        self.add("import_submitted", trigger_type, 25)
+        self.stage = 4
+
+    def leave_and_return(self) -> bool:
+        """After giving up: closing or not, and coming back or not. True when the person is back."""
+        roll = self.rng.random
+        if roll() < 0.55:
+            self.add("embed_closed", "user", 15)
+        if roll() > 0.38:
+            return False
+        self.offset += min(24 * DAY, self.rng.lognormvariate(9.8, 1.7))
+        self.resume(0.4)
+        return True
+
+    def resume(self, new_token_share: float) -> None:
+        if self.rng.random() < new_token_share:
+            self.token += 1
+        self.add("embed_resumed", "user", 1)
+
+    def people(self) -> None:
+        for _ in range(5):
+            if self.sit_down() or not self.leave_and_return():
+                break
+        if self.stage == 4 and self.rng.random() < 0.04:
+            # Someone looks again at what was imported.
+            self.offset += self.rng.lognormvariate(11, 1.3)
+            self.resume(0.4)
+            self.sit_down()
+
+    def automation(self) -> None:
+        """A file that comes by SFTP or API, and what the customer's automation makes of it."""
+        roll = self.rng.random
+        self.add("file_uploaded", "api", 2)
+        # Machines are quick: their steps can fall on one instant.
+        self.add("header_selected", "automation", 0 if roll() < 0.3 else 0.5)
+        if roll() < 0.03:
+            return
+        self.add("columns_mapped", "automation", 0 if roll() < 0.3 else 2)
+        self.stage = 3
+        for _ in range(int(roll() * 3)):
+            self.add("sheet_operation_performed", "automation", 0 if roll() < 0.3 else 1)
+        if roll() < 0.72:
+            self.submit("api" if roll() < 0.25 else "automation")
+        elif roll() < 0.6:
+            # Errors that a person has to look at.
+            self.offset += self.rng.lognormvariate(8.5, 1.4)
+            self.resume(0)
+            self.people()
+
+
+def walk(rng: Random, template: Template) -> Journey:
+    """The steps of one embed. The first is its embed_initialized, at offset 0."""
+    walked = _Walk(rng, template)
+    kind = rng.random()
+    if kind < 0.78:
+        walked.add("embed_initialized", "user", 0)
+        walked.people()
+    elif kind < 0.91:
+        # Made by API and handed to a person, who may never open it.
+        walked.add("embed_initialized", "api", 0)
+        if rng.random() < 0.84:
+            walked.offset += rng.lognormvariate(7.5, 1.8)
+            walked.resume(0)
+            walked.people()
+    else:
+        walked.add("embed_initialized", "api", 0)
+        walked.automation()
+    import_seconds = float("inf") if rng.random() < 0.03 else 3 + rng.expovariate(1 / 45)
+    row_count = int(template.rows * rng.lognormvariate(0, 0.8))
+    return Journey(tuple(walked.steps), import_seconds, row_count)
+
+
+def data_of_steps(rng: Random, template: Template, journey: Journey) -> list[dict[str, Any] | None]:
+    """`data` of each step, in order; None where the event comes without any.
+
+    Error counts start with each file, fall with each operation, and ride on every columns_mapped; import_submitted and
+    embed_closed have them at times, `{}` when nothing is left.
+    """
+    sheet = _Sheet(rng, template, journey.imported_row_count)
+    datas: list[dict[str, Any] | None] = []
+    for step in journey.steps:
+        data = sheet.data_of(step)
+        is_lost = step.event_type != "columns_mapped" and rng.random() < 0.012
+        datas.append(None if is_lost else data)
+    return datas
+
+
+class _Sheet:
+    """The sheet of one embed: which errors it has left."""
+
+    def __init__(self, rng: Random, template: Template, rows: int) -> None:
+        self.rng = rng
+        self.template = template
+        self.rows = rows
+        self.counts: Counts = {}
+        self.is_new_file = False
+        self.is_mapped = False
+
+    def data_of(self, step: Step) -> dict[str, Any]:
+        match step.event_type:
+            case "file_uploaded":
+                self.is_new_file = True
+                is_chatty = self.template.key == "leads"
+                return {"file": {"type": "csv", "row_count": self.rows}} if is_chatty else {}
+            case "columns_mapped":
+                return self.map_columns()
+            case "sheet_operation_performed":
+                return self.operate(is_automatic=step.trigger_type == "automation")
+            case "import_submitted":
+                return {"import_type": self.template.import_type, **self.report(0.35)}
+            case "embed_closed":
+                return self.report(0.3)
+            case "embed_initialized" | "embed_resumed" | "header_selected":
+                return {}
+            case _:
+                columns = [key for key, _ in self.template.columns[:2]]
+                return {"columns": columns, "accepted": self.rng.random() < 0.5}
+
+    def map_columns(self) -> dict[str, Any]:
+        if self.is_new_file:
+            self.counts = _errors_of_a_file(self.rng, self.template, self.rows)
+        elif self.rng.random() < 0.6:
+            _mend(self.rng, self.counts, 0.5)
+        self.is_new_file, self.is_mapped = False, True
+        return self.report(1)
+
+    def operate(self, *, is_automatic: bool) -> dict[str, Any]:
+        if is_automatic:
+            operation, left = AUTOFIX
+        else:
+            operation, _, left = OPERATIONS[bisect(_OPERATION_SCALE, self.rng.random() * _OPERATION_SCALE[-1])]
+        _mend(self.rng, self.counts, left)
+        return {"operation": operation}
+
+    def report(self, chance: float) -> dict[str, Any]:
+        """The counts as they are now, at that chance, once there is a sheet."""
+        if not self.is_mapped or self.rng.random() >= chance:
+            return {}
+        return {"validation_error_counts": {column_key: dict(codes) for column_key, codes in self.counts.items()}}
+
+
+def _errors_of_a_file(rng: Random, template: Template, rows: int) -> Counts:
+    counts: Counts = {}
+    if rng.random() < 0.12:
+        return counts
+    for flaw in template.flaws:
+        if rng.random() < flaw.chance:
+            count = 1 + int(rows * flaw.share * rng.random() ** 2)
+            counts.setdefault(flaw.column_key, {})[flaw.error_code] = count
+    return counts
+
+
+def _mend(rng: Random, counts: Counts, left: float) -> None:
+    """Works on the most frequent error; `left` is about the share of it that stays."""
+    if not counts or left >= 1:
+        return
+    column_key = max(counts, key=lambda key: max(counts[key].values()))
+    codes = counts[column_key]
+    error_code = max(codes, key=codes.__getitem__)
+    remaining = int(codes[error_code] * left * rng.uniform(0.3, 1.0))
+    if remaining:
+        codes[error_code] = remaining
+    else:
+        del codes[error_code]
+        if not codes:
+            del counts[column_key]

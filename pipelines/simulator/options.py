@@ -1,0 +1,69 @@
+"""What a simulator is told: the world to make, and the switches that can also be thrown while it runs."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from pipelines.simulator.faults import Faults, parse_faults
+
+# A Wednesday noon: tests that name no time get the same world on every day.
+DEFAULT_NOW = 1769601600.0
+
+Paging = Literal["ignored", "honoured", "capped"]
+Order = Literal["ascending", "descending", "shuffled"]
+EventShape = Literal["api", "full"]
+# What an embed's events endpoint always answers: an error, an object in place of the array, or an array of no objects.
+Breakage = Literal["400", "403", "404", "422", "500", "object", "scalars", "not-json"]
+
+
+class Switches(BaseModel):
+    """How the server behaves. `POST /_simulator/switches` takes any part of it as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    paging: Paging = Field(
+        default="ignored",
+        description="what `offset` and `count` do; capped: honoured up to page_cap",
+    )
+    page_cap: int = Field(default=100, ge=1, description="largest page, and the one without a `count`, when capped")
+    list_order: Order = Field(default="ascending", description="order of the list by id; shuffled is stable for a seed")
+    event_order: Order = Field(default="ascending", description="order of an embed's events by created_at")
+    event_shape: EventShape = Field(default="api", description="full: with the fields of the webhook's payload")
+    latency_seconds: float = Field(default=0.0, ge=0, description="pause before every answer")
+    late_visibility: bool = Field(default=False, description="a share of events shows up later than its created_at")
+    retention_days: float | None = Field(default=None, gt=0, description="older events are purged from answers")
+    refused_status: Literal[401, 403] = Field(default=401, description="answer to a missing or wrong API key")
+    broken_embeds: dict[int, Breakage] = Field(
+        default={}, description="what the events of these embed ids always answer"
+    )
+    faults: Faults = Field(default=Faults(), description="faults by probability; as text, what `--faults` takes")
+
+    @field_validator("faults", mode="before")
+    @classmethod
+    def _read_faults(cls, value: Any) -> Any:
+        return parse_faults(value) if isinstance(value, str) else value
+
+
+class SimulatorOptions(Switches):
+    """A simulator's start options: where it listens, the world, and the switches at the start.
+
+    The same `seed`, `embeds`, `days`, `days_ahead` and `now` give the same world, event for event.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    embeds: Annotated[int, Field(ge=0)] = 300
+    days: Annotated[float, Field(gt=0)] = 30.0
+    days_ahead: Annotated[float, Field(ge=0)] = 0.0
+    seed: int = 1
+    now: float | None = Field(default=DEFAULT_NOW, description="epoch seconds at the start; None: the machine's time")
+    clock_runs: bool = Field(default=False, description="the clock runs; else only the admin moves it")
+    api_key: SecretStr = SecretStr("osk_simulator_4c9d1f7be0a84c5f")
+    organisation: str = "Northwind Importers"
+    environment: str = "Production"
+    client_id: str = "1a415a96-08a4-4cc5-970d-39c9a453781a"
+    client_secret: SecretStr = SecretStr("simulator-client-secret-b7d2a9e4")
+
+    def switches(self) -> Switches:
+        """The switches alone, as they are at the start."""
+        return Switches.model_validate({name: getattr(self, name) for name in Switches.model_fields})

@@ -1,0 +1,357 @@
+"""What can be seen of the world: the clock, the switches, deletions, and events and embeds planted by hand.
+
+The vendor's endpoints and the admin's both ask here, and so do tests in the same process.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from pipelines.simulator.clock import Clock
+from pipelines.simulator.faults import FaultDraws
+from pipelines.simulator.journeys import DAY
+from pipelines.simulator.options import SimulatorOptions, Switches
+from pipelines.simulator.requests import RequestLog
+from pipelines.simulator.world import Embed, Event, World
+
+
+@dataclass
+class Planted:
+    """What was added by hand to one embed id: events of any JSON, or a whole body in place of the events."""
+
+    events: list[tuple[float, Any]] = field(default_factory=list)
+    body: bytes | None = None
+    # The embed itself, where the world has none of this id.
+    embed: Any = None
+    planted_at: float = 0.0
+
+
+class Simulation:
+    """One simulated account: what its API would answer at the clock's time, and the truth about it."""
+
+    def __init__(self, options: SimulatorOptions) -> None:
+        self.options = options
+        now = float(int(time.time())) if options.now is None else options.now
+        self.clock = Clock(now, runs=options.clock_runs)
+        self.world = World(options, now)
+        self.requests = RequestLog()
+        self.fault_draws = FaultDraws(options.seed)
+        self.deleted_at: dict[int, float] = {}
+        self.planted: dict[int, Planted] = {}
+        self.switches = options.switches()
+        self._summaries: dict[int, tuple[float, float, bytes]] = {}
+        self._listed: tuple[tuple[Any, ...], list[int]] = ((), [])
+
+    def throw(self, changes: dict[str, Any]) -> Switches:
+        """Changes some switches. Raises ValueError or ConfigurationError where a value cannot be used."""
+        kept = {name: getattr(self.switches, name) for name in Switches.model_fields if name not in changes}
+        self.switches = Switches.model_validate({**kept, **changes})
+        return self.switches
+
+    # What the vendor's endpoints answer
+
+    def listed_ids(self) -> list[int]:
+        """The ids of the embeds in the list now, in the list's order. Not to be changed by the caller."""
+        now, order = self.clock.now(), self.switches.list_order
+        started = self.world.started_count(now)
+        by_hand = [embed_id for embed_id, planted in self.planted.items() if self._is_planted_embed(planted, now)]
+        key = (started, order, len(self.deleted_at), *by_hand)
+        if key != self._listed[0]:
+            ids = [embed_id for embed_id in [*self.world.ids[:started], *by_hand] if embed_id not in self.deleted_at]
+            ids.sort(key=self._shuffle_key if order == "shuffled" else None, reverse=order == "descending")
+            self._listed = (key, ids)
+        return self._listed[1]
+
+    def summary(self, embed_id: int) -> bytes | None:
+        """An embed as the list has it (JSON); None where there is no such embed now."""
+        now = self.clock.now()
+        if embed_id in self.deleted_at:
+            return None
+        planted = self.planted.get(embed_id)
+        if planted is not None and planted.embed is not None:
+            return _dumps(planted.embed) if self._is_planted_embed(planted, now) else None
+        embed = self._started_embed(embed_id, now)
+        if embed is None:
+            return None
+        since, until, body = self._summaries.get(embed.index, (0.0, 0.0, b""))
+        if not since <= now < until:
+            state = self.world.state(embed, now)
+            fields: dict[str, Any] = {
+                "id": embed.id,
+                "token": embed.token,
+                "template_key": embed.template.key,
+                "status": state.status,
+                "user_jwt": self.world.token(embed, state.token_number).text,
+            }
+            if state.imported_row_count is not None:
+                fields["imported_row_count"] = state.imported_row_count
+            body = orjson.dumps(fields)
+            self._summaries[embed.index] = (state.since, state.until, body)
+        return body
+
+    def summaries(self, offset: int, count: int | None) -> bytes:
+        """A stretch of the list (JSON array); None as `count` takes all that follows."""
+        ids = self.listed_ids()[offset : None if count is None else offset + count]
+        return b"[" + b",".join([body for embed_id in ids if (body := self.summary(embed_id))]) + b"]"
+
+    def detail(self, embed_id: int) -> bytes | None:
+        """One embed with its `columns` (JSON); None where there is none."""
+        body = self.summary(embed_id)
+        index = self.world.index_of(embed_id)
+        if body is None or index is None or self.planted.get(embed_id, _NOTHING_PLANTED).embed is not None:
+            return body
+        columns = [
+            {"key": key, "label": key.replace("_", " "), "data_type": data_type}
+            for key, data_type in self.world.embed(index).template.columns
+        ]
+        return body[:-1] + b',"columns":' + orjson.dumps(columns) + b"}"
+
+    def events(self, embed_id: int) -> bytes | None:
+        """What the embed's events endpoint answers now (a JSON array, or what was planted); None for a 404."""
+        if self.summary(embed_id) is None:
+            return None
+        planted = self.planted.get(embed_id, _NOTHING_PLANTED)
+        if planted.body is not None:
+            return planted.body
+        now = self.clock.now()
+        visible = [(event.created_at, self.event_json(event)) for event in self.visible_events(embed_id)]
+        visible += [(at, _dumps(event)) for at, event in planted.events if at <= now and not self.is_purged(at)]
+        order = self.switches.event_order
+        if planted.events:
+            visible.sort(key=lambda timed: timed[0])
+        if order == "descending":
+            visible.reverse()
+        elif order == "shuffled":
+            visible.sort(key=lambda timed: hashlib.blake2b(timed[1][:60]).digest())
+        return b"[" + b",".join([body for _, body in visible]) + b"]"
+
+    def event(self, embed_id: int, event_id: int | None) -> bytes | None:
+        """One event of an embed by its `id`, None where the embed's answer has none."""
+        if self.summary(embed_id) is None:
+            return None
+        for event in self.visible_events(embed_id):
+            if event.id == event_id:
+                return self.event_json(event)
+        now = self.clock.now()
+        for at, event in self.planted.get(embed_id, _NOTHING_PLANTED).events:
+            if at <= now and not self.is_purged(at) and isinstance(event, dict) and event.get("id") == event_id:
+                return _dumps(event)
+        return None
+
+    def file_signature(self, uuid: str) -> str:
+        """The signature in a pre-signed address: of the event and of the minute it is asked in."""
+        secret = self.options.client_secret.get_secret_value()
+        text = f"{secret}/{uuid}/{int(self.clock.now() // 60)}"
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def visible_events(self, embed_id: int) -> list[Event]:
+        """The generated events of one embed that an answer would have now."""
+        index = self.world.index_of(embed_id)
+        if index is None or embed_id in self.deleted_at:
+            return []
+        now = self.clock.now()
+        return [event for event in self.world.events(index) if self._is_visible(event, now)]
+
+    def event_json(self, event: Event) -> bytes:
+        """One event in the shape that is switched on."""
+        if self.switches.event_shape == "api":
+            return event.json
+        return self.full_json(event)
+
+    def full_json(self, event: Event) -> bytes:
+        """One event with the fields that the webhook's payload has beside those of the API."""
+        embed = self._embed_of(event)
+        envelope = {
+            "embed_id": event.embed_id,
+            "embed_jwt": self.world.token(embed, event.token_number).text,
+            "environment_name": self.options.environment,
+            "template_key": embed.template.key,
+        }
+        return orjson.dumps(envelope)[:-1] + b"," + event.json[1:]
+
+    def is_purged(self, created_at: float) -> bool:
+        days = self.switches.retention_days
+        return days is not None and created_at < self.clock.now() - days * DAY
+
+    # What the admin does
+
+    def delete(self, embed_id: int) -> bool:
+        """Deletes an embed as the vendor does: 404 from now on. False where there is none to delete."""
+        if self.summary(embed_id) is None:
+            return False
+        self.deleted_at[embed_id] = self.clock.now()
+        return True
+
+    def plant(
+        self, embed_id: int, *, embed: Any = None, events: list[Any] | None = None, body: bytes | None = None
+    ) -> None:
+        """Adds hand-made content: `events` join the embed's own, `body` replaces its events answer byte for byte.
+
+        An embed id that the world has not gets an embed: `embed` as given, any JSON, else a plain one. An event with a
+        number as created_at appears when the clock passes it, any other is there at once.
+        """
+        planted = self.planted.setdefault(embed_id, Planted(planted_at=self.clock.now()))
+        if embed is not None:
+            planted.embed = embed
+        elif planted.embed is None and self.world.index_of(embed_id) is None:
+            planted.embed = {"id": embed_id, "template_key": "planted", "status": "initialized", "user_jwt": None}
+        for event in events or []:
+            at: Any = event.get("created_at") if isinstance(event, dict) else None
+            is_time = isinstance(at, int | float) and not isinstance(at, bool)
+            planted.events.append((float(at) if is_time else planted.planted_at, event))
+        if body is not None:
+            planted.body = body
+
+    # The truth
+
+    def truth(self, embed_id: int | None = None) -> Iterator[dict[str, Any]]:
+        """Every event with created_at up to the clock, purged and deleted ones too, embed by embed.
+
+        Keys: uuid, id, embed_id, event_type, trigger_type, data (None where it is null or missing), created_at,
+        visible_at, has_snapshot, template_key, environment_name, claims (decoded payload of the event's token, None
+        where it has none), claims_json (the payload's text), token_kind (valid, invalid_signature, malformed, missing,
+        non_object), is_visible (an answer would have it now), is_purged (retention has deleted it), deleted_at (when
+        its embed was deleted, else None), is_planted. A planted event has its JSON as `event`, what can be read of it
+        in the other keys, and None elsewhere.
+        """
+        now = self.clock.now()
+        for index in range(self.world.started_count(now)):
+            if embed_id is None or self.world.ids[index] == embed_id:
+                yield from self._truth_of(index, now)
+        for planted_id, planted in self.planted.items():
+            if embed_id is None or planted_id == embed_id:
+                yield from self._planted_truth_of(planted_id, planted, now)
+
+    def truth_embeds(self) -> Iterator[dict[str, Any]]:
+        """Every generated embed that has started, deleted ones too: its summary's fields without the credentials.
+
+        Keys: embed_id, template_key, status, imported_row_count, started_at, user_id, claims (of the newest token),
+        token_kind, token_count, event_count (created up to the clock), last_event_at, deleted_at.
+        """
+        now = self.clock.now()
+        for index in range(self.world.started_count(now)):
+            embed = self.world.embed(index)
+            state = self.world.state(embed, now)
+            token = self.world.token(embed, state.token_number)
+            claims = None if token.claims_json is None else orjson.loads(token.claims_json)
+            created = [at for at in embed.times if at <= now]
+            yield {
+                "embed_id": embed.id,
+                "template_key": embed.template.key,
+                "status": state.status,
+                "imported_row_count": state.imported_row_count,
+                "started_at": embed.started_at,
+                "user_id": None if claims is None else claims["user_id"],
+                "claims": claims,
+                "token_kind": embed.token_kind,
+                "token_count": state.token_number + 1,
+                "event_count": len(created),
+                "last_event_at": created[-1],
+                "deleted_at": self.deleted_at.get(embed.id),
+            }
+
+    def credentials(self) -> dict[str, list[str]]:
+        """All that must never be at rest: `api_keys`, `embed_tokens`, `jwts`, `jwt_signatures`, up to the clock."""
+        now = self.clock.now()
+        tokens: list[str] = []
+        jwts: dict[str, None] = {}
+        for index in range(self.world.started_count(now)):
+            embed = self.world.embed(index)
+            tokens.append(embed.token)
+            for number in range(self.world.state(embed, now).token_number + 1):
+                text = self.world.token(embed, number).text
+                if text is not None:
+                    jwts[text] = None
+        signatures = [parts[2] for jwt in jwts if len(parts := jwt.split(".")) == 3]
+        return {
+            "api_keys": [self.options.api_key.get_secret_value()],
+            "embed_tokens": tokens,
+            "jwts": [jwt for jwt in jwts if len(jwt) > 20],
+            "jwt_signatures": signatures,
+        }
+
+    def _truth_of(self, index: int, now: float) -> Iterator[dict[str, Any]]:
+        embed = self.world.embed(index)
+        claims: dict[int, tuple[Any, str | None]] = {}
+        for event in self.world.events(index):
+            if event.created_at > now:
+                break
+            if event.token_number not in claims:
+                text = self.world.token(embed, event.token_number).claims_json
+                claims[event.token_number] = (None if text is None else orjson.loads(text), text)
+            yield {
+                "uuid": event.uuid,
+                "id": event.id,
+                "embed_id": event.embed_id,
+                "event_type": event.event_type,
+                "trigger_type": event.trigger_type,
+                "data": event.data,
+                "created_at": event.created_at,
+                "visible_at": event.visible_at,
+                "has_snapshot": event.has_snapshot,
+                "template_key": embed.template.key,
+                "environment_name": self.options.environment,
+                "claims": claims[event.token_number][0],
+                "claims_json": claims[event.token_number][1],
+                "token_kind": embed.token_kind,
+                "is_visible": embed.id not in self.deleted_at and self._is_visible(event, now),
+                "is_purged": self.is_purged(event.created_at),
+                "deleted_at": self.deleted_at.get(embed.id),
+                "is_planted": False,
+            }
+
+    def _planted_truth_of(self, embed_id: int, planted: Planted, now: float) -> Iterator[dict[str, Any]]:
+        for at, event in planted.events:
+            if at > now:
+                continue
+            fields: dict[str, Any] = event if isinstance(event, dict) else {}
+            names = ("uuid", "id", "event_type", "trigger_type", "data", "created_at", "has_snapshot", "template_key")
+            is_purged = self.is_purged(at)
+            yield {
+                **{name: fields.get(name) for name in names},
+                "embed_id": embed_id,
+                "visible_at": at,
+                "environment_name": fields.get("environment_name"),
+                "claims": None,
+                "claims_json": None,
+                "token_kind": None,
+                "is_visible": embed_id not in self.deleted_at and planted.body is None and not is_purged,
+                "is_purged": is_purged,
+                "deleted_at": self.deleted_at.get(embed_id),
+                "is_planted": True,
+                "event": event,
+            }
+
+    def _is_visible(self, event: Event, now: float) -> bool:
+        """Created and through the vendor's queues by now, and not purged yet."""
+        at = event.visible_at if self.switches.late_visibility else event.created_at
+        return at <= now and not self.is_purged(event.created_at)
+
+    def _started_embed(self, embed_id: int, now: float) -> Embed | None:
+        index = self.world.index_of(embed_id)
+        return None if index is None or self.world.starts[index] > now else self.world.embed(index)
+
+    def _embed_of(self, event: Event) -> Embed:
+        index = self.world.index_of(event.embed_id)
+        assert index is not None, "an event of the world has an embed of the world"
+        return self.world.embed(index)
+
+    def _is_planted_embed(self, planted: Planted, now: float) -> bool:
+        return planted.embed is not None and planted.planted_at <= now
+
+    def _shuffle_key(self, embed_id: int) -> int:
+        """Scatters neighbouring ids: Fibonacci hashing, turned by the seed."""
+        return ((embed_id ^ self.options.seed * 0x5851F42D) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> 7
+
+
+_NOTHING_PLANTED = Planted()
+
+
+def _dumps(value: Any) -> bytes:
+    """JSON of anything that was planted: the standard library has numbers and surrogates that orjson refuses."""
+    return json.dumps(value).encode()
