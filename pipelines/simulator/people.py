@@ -94,8 +94,8 @@ def sign(payload: bytes, secret: bytes) -> str:
     return (signed + b"." + _base64url(hmac.digest(secret, signed, hashlib.sha256))).decode()
 
 
-def malformed_token(rng: Random, token: str) -> str:
-    """A text in the place of a JWT that is none, made of a good one."""
+def malformed_token(variant: int, token: str) -> str:
+    """A text in the place of a JWT that is none, made of a good one; five kinds, by `variant`."""
     header, payload, signature = token.split(".")
     return (
         f"{header}.{payload}",
@@ -103,7 +103,7 @@ def malformed_token(rng: Random, token: str) -> str:
         f"{header}.{_HALF_AN_OBJECT}.{signature}",
         "undefined",
         f"Bearer {signature}",
-    )[rng.randrange(5)]
+    )[variant % 5]
 
 
 NON_OBJECT_PAYLOADS = (b"[]", b'["usr_1"]', b'"usr_00ff"', b"42", b"null", b"true")

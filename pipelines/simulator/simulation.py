@@ -17,7 +17,7 @@ from pipelines.simulator.faults import FaultDraws
 from pipelines.simulator.journeys import DAY
 from pipelines.simulator.options import SimulatorOptions, Switches
 from pipelines.simulator.requests import RequestLog
-from pipelines.simulator.world import Embed, Event, World
+from pipelines.simulator.world import Embed, EmbedState, Event, World, compact
 
 
 @dataclass
@@ -73,25 +73,17 @@ class Simulation:
         if embed_id in self.deleted_at:
             return None
         planted = self.planted.get(embed_id)
-        if planted is not None and planted.embed is not None:
-            return _dumps(planted.embed) if self._is_planted_embed(planted, now) else None
-        embed = self._started_embed(embed_id, now)
-        if embed is None:
+        if planted is not None and self._is_planted_embed(planted, now):
+            return _dumps(planted.embed)
+        index = self.world.index_of(embed_id)
+        if index is None or self.world.starts[index] > now:
             return None
-        since, until, body = self._summaries.get(embed.index, (0.0, 0.0, b""))
+        since, until, body = self._summaries.get(index, (0.0, 0.0, b""))
         if not since <= now < until:
+            embed = self.world.embed(index, is_kept=False)
             state = self.world.state(embed, now)
-            fields: dict[str, Any] = {
-                "id": embed.id,
-                "token": embed.token,
-                "template_key": embed.template.key,
-                "status": state.status,
-                "user_jwt": self.world.token(embed, state.token_number).text,
-            }
-            if state.imported_row_count is not None:
-                fields["imported_row_count"] = state.imported_row_count
-            body = orjson.dumps(fields)
-            self._summaries[embed.index] = (state.since, state.until, body)
+            body = self._make_summary(embed, state)
+            self._summaries[index] = (state.since, state.until, body)
         return body
 
     def summaries(self, offset: int, count: int | None) -> bytes:
@@ -332,9 +324,17 @@ class Simulation:
         at = event.visible_at if self.switches.late_visibility else event.created_at
         return at <= now and not self.is_purged(event.created_at)
 
-    def _started_embed(self, embed_id: int, now: float) -> Embed | None:
-        index = self.world.index_of(embed_id)
-        return None if index is None or self.world.starts[index] > now else self.world.embed(index)
+    def _make_summary(self, embed: Embed, state: EmbedState) -> bytes:
+        fields: dict[str, Any] = {
+            "id": embed.id,
+            "token": embed.token,
+            "template_key": embed.template.key,
+            "status": state.status,
+            "user_jwt": self.world.token(embed, state.token_number).text,
+        }
+        if state.imported_row_count is not None:
+            fields["imported_row_count"] = state.imported_row_count
+        return compact(orjson.dumps(fields))
 
     def _embed_of(self, event: Event) -> Embed:
         index = self.world.index_of(event.embed_id)

@@ -38,6 +38,7 @@ _FIRST_EVENT_ID = 417_836
 # Room for the event numbers of one embed: more than any journey's steps.
 _EVENT_IDS_PER_EMBED = 256
 _CACHED_EMBEDS = 20_000
+_CACHED_PEOPLE = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +129,13 @@ class World:
         index = bisect_left(self.ids, embed_id)
         return index if index < len(self.ids) and self.ids[index] == embed_id else None
 
-    def embed(self, index: int) -> Embed:
+    def embed(self, index: int, *, is_kept: bool = True) -> Embed:
+        """One embed. A walk over all of them keeps none, and leaves the cache to those whose events are asked."""
         found = self._embeds.get(index)
         if found is None:
             found = self._make_embed(index)
-            _keep(self._embeds, index, found)
+            if is_kept:
+                _keep(self._embeds, index, found)
         return found
 
     def events(self, index: int) -> tuple[Event, ...]:
@@ -145,15 +148,18 @@ class World:
 
     def token(self, embed: Embed, number: int) -> Token:
         """The embed's token `number`: 0 at first, another after some resumes."""
-        rng = self._rng(embed.index, f"token/{number}")
         if embed.token_kind == "missing":
             return Token("missing", None, None)
+        digest = self._digest(embed.index, f"token/{number}")
+        variant = digest[0]
         if embed.token_kind == "non_object":
-            return Token("non_object", sign(rng.choice(NON_OBJECT_PAYLOADS), self._client_secret), None)
-        trace = f',"iat":{int(embed.started_at) + 600 * number},"trace_id":"{rng.getrandbits(64):016x}"}}'
-        payload = self._person_json(embed.person)[:-1] + trace.encode()
+            return Token(
+                "non_object", sign(NON_OBJECT_PAYLOADS[variant % len(NON_OBJECT_PAYLOADS)], self._client_secret), None
+            )
+        session = f',"iat":{int(embed.started_at) + 600 * number},"trace_id":"{digest.hex()}"}}'
+        payload = self._person_json(embed.person)[:-1] + session.encode()
         if embed.token_kind == "malformed":
-            return Token("malformed", malformed_token(rng, sign(payload, self._client_secret)), None)
+            return Token("malformed", malformed_token(variant, sign(payload, self._client_secret)), None)
         secret = self._client_secret if embed.token_kind == "valid" else b"not " + self._client_secret
         return Token(embed.token_kind, sign(payload, secret), payload.decode())
 
@@ -227,7 +233,7 @@ class World:
                     visible_at=at + lag,
                     has_snapshot=fields["has_snapshot"],
                     token_number=step.token,
-                    json=orjson.dumps(fields),
+                    json=compact(orjson.dumps(fields)),
                 )
             )
         return events
@@ -236,13 +242,15 @@ class World:
         found = self._claims.get(person)
         if found is None:
             claims = {"iss": self._options.client_id, **person_claims(self._options.seed, person)}
-            found = orjson.dumps(claims)
-            _keep(self._claims, person, found)
+            found = compact(orjson.dumps(claims))
+            _keep(self._claims, person, found, _CACHED_PEOPLE)
         return found
 
     def _rng(self, index: int, purpose: str) -> Random:
-        digest = hashlib.blake2b(f"{self._options.seed}/{index}/{purpose}".encode(), digest_size=8).digest()
-        return Random(int.from_bytes(digest, "big"))
+        return Random(int.from_bytes(self._digest(index, purpose), "big"))
+
+    def _digest(self, index: int, purpose: str) -> bytes:
+        return hashlib.blake2b(f"{self._options.seed}/{index}/{purpose}".encode(), digest_size=8).digest()
 
 
 _STATUS_AFTER = {
@@ -270,13 +278,18 @@ def _draw_starts(rng: Random, begin: float, end: float, count: int) -> list[floa
     return sorted(round(min(since + rng.random() * (until - since), until - 1e-5), 6) for since, until in drawn)
 
 
+def compact(body: bytes) -> bytes:
+    """A copy without the spare room that orjson's bytes keep: several kilobytes each, which counts in a cache."""
+    return bytes(memoryview(body))
+
+
 def _uuid4(bits: int) -> str:
     text = f"{bits:032x}"
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[bits >> 126]}{text[17:20]}-{text[20:]}"
 
 
-def _keep(cache: OrderedDict[int, Any], key: int, value: Any) -> None:
+def _keep(cache: OrderedDict[int, Any], key: int, value: Any, limit: int = _CACHED_EMBEDS) -> None:
     """Keeps `value`, and lets the oldest go, so that a long-lived server's memory stays bounded."""
-    if len(cache) >= _CACHED_EMBEDS:
+    if len(cache) >= limit:
         cache.popitem(last=False)
     cache[key] = value
