@@ -4,6 +4,9 @@ Settings come from the environment and from a `.env` in the working directory; a
 never fails for what only a run needs: `require_api_key` is asked when a request is about to be made.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Literal
@@ -68,6 +71,8 @@ class Settings(BaseSettings):
         description='What is stored of claims, by path with wildcards, as JSON: `{"email": "hash", "x.*": "drop"}`',
     )
     embed_analytics_claim_hash_key: SecretStr | None = Field(None, description="Key of the claim policy's `hash`")
+    embed_analytics_refresh_cron: str = Field("7 * * * *", description="When `make dev` refreshes (cron, UTC)")
+    embed_analytics_reconcile_cron: str = Field("23 3 * * 0", description="When `make dev` reconciles (cron, UTC)")
     embed_analytics_keep_warehouses: int = Field(3, ge=0, description="How many earlier published files are kept")
 
     @property
@@ -96,8 +101,23 @@ class Settings(BaseSettings):
         return self.oneschema_api_key
 
 
+_override: ContextVar[Settings | None] = ContextVar("settings", default=None)
+
+
+@contextmanager
+def use_settings(settings: Settings) -> Iterator[None]:
+    """Have `load_settings` answer these in this thread, whatever the environment says: the demo has its own."""
+    token = _override.set(settings)
+    try:
+        yield
+    finally:
+        _override.reset(token)
+
+
 def load_settings() -> Settings:
     """Settings from the environment and `.env`. Raises ConfigurationError naming each setting that cannot be used."""
+    if (override := _override.get()) is not None:
+        return override
     try:
         return Settings()  # pyright: ignore[reportCallIssue]
     except ValidationError as error:

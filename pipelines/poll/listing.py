@@ -47,12 +47,15 @@ async def list_embeds(
     with as many of the embeds before it as the request budget allows, since their status is news as well.
     """
     counts = ListingCounts()
+    listed: set[int] = set()
 
     def take_in(page: list[dict[str, Any]]) -> None:
         now = clock()
         changed, rows, new_count = _changed(page, state, tokens, now, sweep_id, environment_name)
-        counts.listed_count += len(page)
-        counts.unreadable_count += sum(embed_id_of(summary) < 0 for summary in page)
+        # Pages overlap, so that nothing slips between two of them.
+        listed.update(embed_id_of(summary) for summary in page)
+        counts.listed_count = len(listed)
+        counts.unreadable_count = sum(embed_id < 0 for embed_id in listed)
         counts.new_embed_count += new_count
         land_embeds(home, rows, sweep_id)
         state.list_embeds(changed, now)
@@ -72,7 +75,6 @@ async def list_embeds(
             state.set_fact("list_shape", json.dumps(asdict(shape)))
             state.commit()
             return counts
-        counts = ListingCounts(new_embed_count=counts.new_embed_count)
     shape = ListShape()
     async for page in walk_all(client.embeds, shape, page_size=PAGE_SIZE):
         take_in(page)

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.files import fsync_folder, write_parquet, write_temporary_parquet
+from pipelines.files import TEMPORARY_PREFIX, fsync_folder, write_parquet, write_temporary_parquet
 from pipelines.home import Home, partition_folder
 from pipelines.raw import held
 from pipelines.raw.schema import RAW_EMBED_EVENTS, RAW_EMBEDS, RAW_SWEEPS
@@ -96,7 +96,19 @@ def land_sweep(home: Home, row: dict[str, Any]) -> None:
     land_rows(RAW_SWEEPS, home.raw_sweeps, [row], row["sweep_id"])
 
 
+def raw_row_counts(home: Home, event_dates: Iterable[str]) -> dict[str, int]:
+    """Rows in raw of each event date, read from the files' footers."""
+    return {
+        event_date: sum(
+            pl.scan_parquet(path).select(pl.len()).collect().item()
+            for path in partition_folder(home.raw_embed_events, event_date).glob("*.parquet")
+            if not path.name.startswith(TEMPORARY_PREFIX)
+        )
+        for event_date in event_dates
+    }
+
+
 def remove_stale_temporaries(home: Home) -> None:
     """Delete what a killed writer left half-written. The caller holds the home's writer lock."""
-    for path in (home.root / "raw").rglob(".tmp-*"):
+    for path in (home.root / "raw").rglob(f"{TEMPORARY_PREFIX}*"):
         path.unlink()

@@ -1,0 +1,28 @@
+"""`make dev`: Dagster's own UI and daemon on this home."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pipelines.runs import prepare_instance
+from pipelines.settings import load_settings
+
+WORKSPACE = next(
+    path
+    for path in (Path(__file__).with_name("workspace.yaml"), Path(__file__).parents[1] / "workspace.yaml")
+    if path.exists()
+)
+
+
+def run_dagster_dev(host: str, port: int) -> None:
+    """Run `dagster dev` until it is stopped, with the instance below EMBED_ANALYTICS_HOME."""
+    settings = load_settings()
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(prepare_instance(settings.home)),
+        # Runs are started in other folders: a relative home must stay the same one.
+        "EMBED_ANALYTICS_HOME": str(settings.home.root),
+    }
+    command = [sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE), "-h", host, "-p", str(port)]
+    raise SystemExit(subprocess.call(command, env=environment))

@@ -1,0 +1,63 @@
+"""Where a sweep says how far it is: a bar in the terminal that asked for it, else lines in the run's log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.poll.sweep import SweepProgress
+
+    ProgressSink = Callable[[SweepProgress], None]
+
+LOG_INTERVAL_SECONDS = 10.0
+
+_terminal: ContextVar[ProgressSink | None] = ContextVar("progress_sink", default=None)
+
+
+@contextmanager
+def terminal_progress() -> Iterator[None]:
+    """Show sweeps that run in this thread as a bar on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:.0f}/s"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as bar:
+        task = bar.add_task("asking embeds for events", total=None, rate=0.0)
+
+        def show(progress: SweepProgress) -> None:
+            bar.update(task, completed=progress.done, total=progress.total, rate=progress.rate)
+
+        token = _terminal.set(show)
+        try:
+            yield
+        finally:
+            _terminal.reset(token)
+
+
+def progress_sink(log: Callable[[str], None]) -> ProgressSink:
+    """The terminal's bar where there is one, else lines through `log`, at most one in LOG_INTERVAL_SECONDS."""
+    if (terminal := _terminal.get()) is not None:
+        return terminal
+    next_at = LOG_INTERVAL_SECONDS
+
+    def line(progress: SweepProgress) -> None:
+        nonlocal next_at
+        if progress.seconds >= next_at:
+            next_at = progress.seconds + LOG_INTERVAL_SECONDS
+            left = progress.seconds_left
+            log(
+                f"{progress.done} of {progress.total} embeds asked ({progress.failed} failed), "
+                f"{progress.landed_events} new events, {progress.rate:.0f} embeds/s, "
+                f"{'?' if left is None else round(left)} s left"
+            )
+
+    return line
