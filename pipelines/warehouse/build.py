@@ -1,0 +1,300 @@
+"""Building the warehouse: from nothing or from the build before, checked, then published in one step.
+
+The published file is only ever read. The caller holds the home's writer lock.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from secrets import token_hex
+
+import duckdb
+
+from pipelines.errors import CheckFailedError
+from pipelines.home import Home
+from pipelines.settings import Settings
+from pipelines.warehouse import ledger, refresh, sources, state
+from pipelines.warehouse.checks import CheckResult, load_checks, run_checks
+from pipelines.warehouse.ledger import LAKE_KINDS, Ledger
+from pipelines.warehouse.macros import create_macros
+from pipelines.warehouse.models import Model, downstream_of, load_models
+from pipelines.warehouse.publish import Publication
+from pipelines.warehouse.sources import BuildFacts, Parameters, quoted
+from pipelines.warehouse.state import PublishedState
+from pipelines.warehouse.tables import claim_column_docs, comment, count_rows, create_whole
+
+# Older clients open this storage version (design.md, invariant 4).
+STORAGE_VERSION = "v1.0.0"
+
+OnProgress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What a build is told from outside. `keep_warehouses` earlier published files stay."""
+
+    idle_after: timedelta = timedelta(hours=24)
+    funnel_window: timedelta = timedelta(days=7)
+    keep_warehouses: int = 3
+    code_version: str = field(default_factory=lambda: version("embed-analytics"))
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "BuildOptions":
+        return cls(settings.idle_after, settings.funnel_window, settings.embed_analytics_keep_warehouses)
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did: rows per table, results of the checks, seconds per phase."""
+
+    build_id: str
+    is_full: bool
+    full_reason: str | None
+    data_through: datetime | None
+    tables: Mapping[str, int]
+    checks: list[CheckResult]
+    seconds: Mapping[str, float]
+
+    @property
+    def failed_checks(self) -> list[CheckResult]:
+        """Checks that found rows, blocking ones first."""
+        return sorted((c for c in self.checks if not c.passed), key=lambda c: (c.severity != "error", c.name))
+
+
+class BuildCheckFailedError(CheckFailedError):
+    """A blocking check found rows; `report` says which."""
+
+    def __init__(self, report: BuildReport) -> None:
+        failed = [check for check in report.failed_checks if check.severity == "error"]
+        told = "; ".join(f"{c.name} ({c.failing_count} rows of {c.table}, e.g. {c.sample[0]})" for c in failed)
+        super().__init__(
+            f"The warehouse was not published, {len(failed)} blocking check(s) failed: {told}. The published file is as "
+            "it was; the failed one is warehouse.failed.duckdb beside it."
+        )
+        self.report = report
+
+
+class _Phases:
+    """Seconds per phase; a phase that comes again adds up."""
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self.seconds: dict[str, float] = {}
+        self._on_progress = on_progress
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        if self._on_progress is not None and name not in self.seconds:
+            self._on_progress(name)
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+def build(
+    home: Home,
+    options: BuildOptions,
+    *,
+    full_refresh: bool = False,
+    check_everything: bool = False,
+    on_progress: OnProgress | None = None,
+) -> BuildReport:
+    """Build, check and publish the warehouse of a home.
+
+    Only what changed since the published build is computed again; everything is with `full_refresh`, and where that
+    build cannot be continued (`BuildReport.full_reason` says why). A full build and `check_everything` check every row,
+    a refresh the changed ones. Raises CheckFailedError (with `.report`) when a blocking check found rows: the published
+    file is as it was then, and after any other failure.
+    """
+    phases = _Phases(on_progress)
+    built_at = datetime.now(UTC).replace(tzinfo=None)
+    publication = Publication(home, f"{built_at:%Y%m%dT%H%M%S%f}-{token_hex(3)}")
+    home.root.mkdir(parents=True, exist_ok=True)
+    publication.clean()
+    with phases("scan"):
+        published = state.read_published(home)
+        found = ledger.scan(home, published.ledger if published else None)
+        versions = state.versions_of(load_models(), Parameters(None, options.idle_after, options.funnel_window))
+        full_reason = "asked for" if full_refresh else _reason_for_full(published, found, versions)
+    job = _Build(home, options, publication, None if full_reason else published, found, versions, phases)
+    with publication.kept_if_it_fails():
+        report = job.run(built_at, published, full_reason, is_narrowed=not (full_reason or check_everything))
+    return report
+
+
+def _reason_for_full(published: PublishedState | None, found: Ledger, versions: Mapping[str, str]) -> str | None:
+    if published is None:
+        return "nothing to continue has been published"
+    if published.builder_version != state.BUILDER_VERSION:
+        return "another version of the builder"
+    if published.ledger.claim_columns != found.claim_columns:
+        return "other claim columns in the lake"
+    for model in load_models():
+        is_staging = model.refresh in ("lake_partition", "merge")
+        if is_staging and published.model_versions.get(model.name) != versions[model.name]:
+            return f"{model.name} is another model"
+    return None
+
+
+class _Build:
+    """One build, on one connection."""
+
+    def __init__(
+        self,
+        home: Home,
+        options: BuildOptions,
+        publication: Publication,
+        continued: PublishedState | None,
+        found: Ledger,
+        versions: Mapping[str, str],
+        phases: _Phases,
+    ) -> None:
+        self.home = home
+        self.options = options
+        self.publication = publication
+        self.continued = continued
+        self.found = found
+        self.versions = versions
+        self.phases = phases
+        models = load_models()
+        self.staging = [model for model in models if model.refresh in ("lake_partition", "merge")]
+        self.last = [model for model in models if "table_rows" in model.sources]
+        self.middle = [model for model in models if model not in self.staging and model not in self.last]
+
+    def run(
+        self, built_at: datetime, published: PublishedState | None, full_reason: str | None, *, is_narrowed: bool
+    ) -> BuildReport:
+        """Build, check, close and publish. Raises BuildCheckFailedError before anything is published."""
+        is_afresh = self.continued is None or self.continued.is_bloated
+        if not is_afresh:
+            with self.phases("copy"):
+                self.publication.copy_published()
+        facts = BuildFacts(
+            self.publication.build_id,
+            built_at,
+            self.options.code_version,
+            self.continued is None,
+            self.continued.build_id if self.continued else None,
+        )
+        with duckdb.connect() as connection:
+            self._open(connection)
+            if self.continued is not None and is_afresh:
+                with self.phases("compact"):
+                    self._compact(connection)
+            parameters = self._make_tables(connection, facts)
+            with self.phases("checks"):
+                results = run_checks(connection, load_checks(), is_narrowed=is_narrowed)
+            with self.phases("write"):
+                tables = self._finish(connection, facts, is_afresh=is_afresh)
+        report = BuildReport(
+            facts.build_id, facts.is_full, full_reason, parameters.data_through, tables, results, self.phases.seconds
+        )
+        if any(not result.passed and result.severity == "error" for result in results):
+            raise BuildCheckFailedError(report)
+        with self.phases("publish"):
+            self.publication.publish(published.build_id if published else None, self.options.keep_warehouses)
+        return report
+
+    def _open(self, connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(f"set temp_directory = {quoted(self.publication.spill)}")
+        connection.execute("set enable_progress_bar = false")
+        connection.execute(
+            f"attach {quoted(self.publication.building)} as warehouse (storage_version {quoted(STORAGE_VERSION)})"
+        )
+        connection.execute("use warehouse")
+        sources.attach(connection)
+
+    def _compact(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Take over the published rows one table at a time, which leaves behind what deleted rows still occupy."""
+        connection.execute(f"attach {quoted(self.home.warehouse)} as published (read_only)")
+        connection.execute("create schema warehouse.builder")
+        tables = connection.execute(
+            "select schema_name, table_name from duckdb_tables() where database_name = 'published'"
+        ).fetchall()
+        for schema, table in tables:
+            connection.execute(f"create table warehouse.{schema}.{table} as from published.{schema}.{table}")
+        connection.execute("detach published")
+
+    def _make_tables(self, connection: duckdb.DuckDBPyConnection, facts: BuildFacts) -> Parameters:
+        partitions = None if self.continued is None else changed_partitions(self.continued.ledger, self.found)
+        with self.phases("sources"):
+            sources.create_lake(connection, self.home, self.found, partitions)
+            new_files = [
+                file
+                for file in self.found.files("embeds", "sweeps")
+                if self.continued is None or file not in self.continued.ledger.row_counts
+            ]
+            sources.create_raw(connection, self.home, new_files, with_held=self.continued is not None)
+            sources.create_catalogues(connection, self.home, partitions)
+            sources.create_raw_deliveries(connection, self.found)
+            sources.create_build(connection, facts, {})
+        with self.phases("staging"):
+            if partitions is None:
+                for model in self.staging:
+                    create_whole(connection, model)
+            else:
+                refresh.begin(connection, partitions)
+                refresh.refresh_staging(connection, self.staging)
+        parameters = Parameters(_data_through(connection), self.options.idle_after, self.options.funnel_window)
+        sources.create_parameters(connection, parameters)
+        with self.phases("models"):
+            if self.continued is None:
+                for model in self.middle:
+                    create_whole(connection, model)
+            else:
+                self._refresh_middle(connection, self.continued, parameters)
+        return parameters
+
+    def _refresh_middle(
+        self, connection: duckdb.DuckDBPyConnection, continued: PublishedState, parameters: Parameters
+    ) -> None:
+        models = load_models()
+        changed = {model.name for model in models if continued.model_versions.get(model.name) != self.versions[model.name]}
+        if continued.data_through is None and parameters.data_through is not None:
+            changed |= {model.name for model in models if "data_through" in model.parameters}
+        stale = downstream_of(changed, models)
+        if continued.data_through is not None and "fct_embeds" not in stale:
+            refresh.note_passed_time(connection, continued.data_through, parameters)
+        refresh.refresh_models(connection, self.middle, stale)
+        for name in continued.model_versions.keys() - self.versions.keys():
+            connection.execute(f"drop table if exists warehouse.main.{name}")
+
+    def _finish(
+        self, connection: duckdb.DuckDBPyConnection, facts: BuildFacts, *, is_afresh: bool
+    ) -> dict[str, int]:
+        """The build's own tables, the macros, the comments; then everything to disk."""
+        tables = count_rows(connection, [*self.staging, *self.middle]) | {model.name: 1 for model in self.last}
+        sources.create_build(connection, facts, tables)
+        for model in self.last:
+            create_whole(connection, model)
+        create_macros(connection)
+        self._comment(connection)
+        state.write(connection, self.found, self.versions)
+        connection.execute("checkpoint warehouse")
+        if is_afresh:
+            state.write_fresh_size(connection)
+            connection.execute("checkpoint warehouse")
+        connection.execute("use memory")
+        connection.execute("detach warehouse")
+        return dict(sorted(tables.items()))
+
+    def _comment(self, connection: duckdb.DuckDBPyConnection) -> None:
+        claim_docs = claim_column_docs(connection)
+        for model in [*self.staging, *self.middle, *self.last]:
+            comment(connection, model, claim_docs)
+
+
+def changed_partitions(before: Ledger, now: Ledger) -> set[str]:
+    """Folders of the lake in which a file is new, replaced or gone."""
+    differing = set(before.files(*LAKE_KINDS)) ^ set(now.files(*LAKE_KINDS))
+    return {file.partition for file in differing}
+
+
+def _data_through(connection: duckdb.DuckDBPyConnection) -> datetime | None:
+    """Start of the latest sweep that listed the embeds and asked all that were due (design.md)."""
+    row = connection.execute("select max(started_at) from warehouse.main.meta_sweeps where is_complete").fetchone()
+    return row[0] if row else None

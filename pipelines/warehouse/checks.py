@@ -1,0 +1,93 @@
+"""Data checks: each file in sql/checks/ is a SELECT that answers the rows that should not be there.
+
+Its leading comment says what holds, and ends in directives: `table:` the table it vouches for, `severity:` error (such
+a warehouse is not published) or warn, `scope:` the unit to whose changed values a refresh narrows it, or `whole`.
+"""
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import duckdb
+import sqlglot
+from sqlglot import exp
+
+from pipelines.warehouse.models import SQL, ModelError, read_header
+from pipelines.warehouse.tables import UNITS, shadowed
+
+Severity = Literal["error", "warn"]
+
+# Rows shown of those that fail: keys and counts, enough to find the rest.
+SAMPLE_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Check:
+    """A statement about a table and the SELECT of what contradicts it."""
+
+    name: str
+    table: str
+    severity: Severity
+    scope: str
+    sql: str
+    description: str
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check found. `sample` holds at most SAMPLE_ROWS offending rows."""
+
+    name: str
+    table: str
+    severity: Severity
+    passed: bool
+    failing_count: int
+    sample: list[dict[str, Any]]
+    description: str
+
+
+@cache
+def load_checks(folder: Path = SQL / "checks") -> list[Check]:
+    """Every check, by name. Raises ModelError naming a file that is not one."""
+    return [_read_check(path) for path in sorted(folder.glob("*.sql"))]
+
+
+def _read_check(path: Path) -> Check:
+    text = path.read_text(encoding="utf-8")
+    header = read_header(text, path)
+    severity, scope = header.directives.get("severity"), header.directives.get("scope", "whole")
+    if severity not in ("error", "warn") or "table" not in header.directives or scope not in (*UNITS, "whole"):
+        raise ModelError(f"checks/{path.name} needs the lines `-- table:`, `-- severity:` and, if any, `-- scope:`.")
+    return Check(path.stem, header.directives["table"], severity, scope, text, header.description)
+
+
+def run_checks(
+    connection: duckdb.DuckDBPyConnection, checks: Iterable[Check], *, is_narrowed: bool
+) -> list[CheckResult]:
+    """Run the checks: over everything, or narrowed to the changed units of each one's scope."""
+    results: list[CheckResult] = []
+    for check in checks:
+        is_narrow = is_narrowed and check.scope != "whole"
+        narrowed = shadowed(connection, _tables_of(check), check.scope) if is_narrow else nullcontext()
+        with narrowed:
+            offending = connection.execute(
+                f"select *, count(*) over () as failing_count from (\n{check.sql}\n) limit {SAMPLE_ROWS}"
+            )
+            columns = [column[0] for column in offending.description or []]
+            rows = [dict(zip(columns, row, strict=True)) for row in offending.fetchall()]
+        count = cast(int, rows[0]["failing_count"]) if rows else 0
+        sample = [{name: value for name, value in row.items() if name != "failing_count"} for row in rows]
+        results.append(
+            CheckResult(check.name, check.table, check.severity, count == 0, count, sample, check.description)
+        )
+    return results
+
+
+@cache
+def _tables_of(check: Check) -> tuple[str, ...]:
+    tree = sqlglot.parse_one(check.sql, dialect="duckdb")
+    local = {cte.alias for cte in tree.find_all(exp.CTE)}
+    return tuple(sorted({t.name for t in tree.find_all(exp.Table) if t.db != "source" and t.name not in local}))

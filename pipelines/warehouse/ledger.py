@@ -1,0 +1,157 @@
+"""Which files a build has read, so that the next one knows what changed.
+
+A file is the same when path, size, mtime and inode are the same: every layer replaces files by rename, which gives a
+new inode even within one tick of the clock. A copied home looks changed everywhere and is read again, which is slow once
+and never wrong. The ledger lives in the warehouse itself (schema `builder`), so a published file carries its own past.
+"""
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.home import Home
+
+Kind = Literal["lake_events", "lake_errors", "quarantine", "raw_events", "embeds", "sweeps"]
+
+# A folder of the lake is replaced as one; these kinds make it up.
+LAKE_KINDS: tuple[Kind, ...] = ("lake_events", "lake_errors", "quarantine")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One Parquet file below the home. `partition` is the value of its `event_date=` folder, else empty."""
+
+    kind: Kind
+    path: str
+    partition: str
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Files by identity, with what their footers say: rows, and the types of the claim columns of lake events."""
+
+    row_counts: Mapping[SourceFile, int]
+    claim_types: Mapping[SourceFile, Mapping[str, str]]
+
+    def files(self, *kinds: Kind) -> list[SourceFile]:
+        """The files of these kinds, in the order of their paths."""
+        return sorted((file for file in self.row_counts if file.kind in kinds), key=lambda file: file.path)
+
+    @property
+    def claim_columns(self) -> dict[str, frozenset[str]]:
+        """Every claim column of the lake and the types it has in any file."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for types in self.claim_types.values():
+            for name, dtype in types.items():
+                found[name].add(dtype)
+        return {name: frozenset(found[name]) for name in sorted(found)}
+
+    def raw_deliveries(self) -> dict[str, int]:
+        """Deliveries in raw by folder, counted from the footers of the files."""
+        counts: defaultdict[str, int] = defaultdict(int)
+        for file in self.files("raw_events"):
+            counts[file.partition] += self.row_counts[file]
+        return dict(counts)
+
+
+def scan(home: Home, known: Ledger | None = None) -> Ledger:
+    """The ledger of the home as it is now. Footers of files that `known` holds are not read again."""
+    row_counts: dict[SourceFile, int] = {}
+    claim_types: dict[SourceFile, Mapping[str, str]] = {}
+    for file in _list_files(home):
+        if known is not None and file in known.row_counts:
+            row_counts[file] = known.row_counts[file]
+            if file in known.claim_types:
+                claim_types[file] = known.claim_types[file]
+            continue
+        with pq.ParquetFile(home.root / file.path) as parquet:
+            row_counts[file] = parquet.metadata.num_rows
+            if file.kind == "lake_events":
+                claim_types[file] = _claim_types(parquet.schema_arrow)
+    return Ledger(row_counts, claim_types)
+
+
+def _claim_types(schema: pa.Schema) -> dict[str, str]:
+    return {field.name: str(field.type) for field in schema if field.name.startswith("claim_")}
+
+
+def _list_files(home: Home) -> Iterator[SourceFile]:
+    partitioned: dict[Kind, Path] = {
+        "lake_events": home.lake_embed_events,
+        "lake_errors": home.lake_validation_errors,
+        "quarantine": home.quarantine,
+        "raw_events": home.raw_embed_events,
+    }
+    for kind, table in partitioned.items():
+        for folder in _entries(table):
+            if folder.name.startswith("event_date=") and folder.is_dir():
+                yield from _parquet_files(home, kind, folder.path, folder.name.removeprefix("event_date="))
+    flat: dict[Kind, Path] = {"embeds": home.raw_embeds, "sweeps": home.raw_sweeps}
+    for kind, table in flat.items():
+        yield from _parquet_files(home, kind, str(table), "")
+
+
+def _parquet_files(home: Home, kind: Kind, folder: str, partition: str) -> Iterator[SourceFile]:
+    for entry in _entries(Path(folder)):
+        # A name that begins with a dot is a file that is still being written.
+        if entry.name.endswith(".parquet") and not entry.name.startswith("."):
+            status = entry.stat()
+            path = os.path.relpath(entry.path, home.root)
+            yield SourceFile(kind, path, partition, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+
+
+def write(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
+    """Replace `builder.files` by this ledger."""
+    files = list(ledger.row_counts)
+    table = pa.table(
+        {
+            "kind": pa.array([file.kind for file in files], pa.string()),
+            "path": pa.array([file.path for file in files], pa.string()),
+            "partition": pa.array([file.partition for file in files], pa.string()),
+            "size": pa.array([file.size for file in files], pa.int64()),
+            "mtime_ns": pa.array([file.mtime_ns for file in files], pa.int64()),
+            "inode": pa.array([str(file.inode) for file in files], pa.string()),
+            "row_count": pa.array([ledger.row_counts[file] for file in files], pa.int64()),
+            "claim_types": pa.array(
+                [json.dumps(ledger.claim_types[file]) if file in ledger.claim_types else None for file in files],
+                pa.string(),
+            ),
+        }
+    )
+    connection.register("ledger_files", table)
+    connection.execute("create or replace table warehouse.builder.files as select * from ledger_files order by path")
+    connection.unregister("ledger_files")
+
+
+def read(connection: duckdb.DuckDBPyConnection) -> Ledger:
+    """The ledger that a warehouse carries."""
+    rows = connection.execute(
+        "select kind, path, partition, size, mtime_ns, inode, row_count, claim_types from warehouse.builder.files"
+    ).fetchall()
+    row_counts: dict[SourceFile, int] = {}
+    claim_types: dict[SourceFile, Mapping[str, str]] = {}
+    for kind, path, partition, size, mtime_ns, inode, row_count, types in rows:
+        file = SourceFile(kind, path, partition, size, mtime_ns, int(inode))
+        row_counts[file] = row_count
+        if types is not None:
+            claim_types[file] = json.loads(types)
+    return Ledger(row_counts, claim_types)

@@ -1,0 +1,192 @@
+"""The models in sql/, read from their own text: name, meaning, columns, dependencies, lineage, version.
+
+A model is one bare SELECT. The comment above it is its description and ends in directives (`grain:` the key columns,
+`refresh:` what is replaced when something changes); the comment behind an output column documents that column. Nothing
+about a model is written down anywhere else. Building the tables is `build.py`'s work.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.lineage import lineage
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import build_scope
+from sqlglot.tokens import Tokenizer
+
+from pipelines.errors import PermanentError
+
+SQL = Path(__file__).parents[2] / "sql"
+
+# The columns of source.parameters: what a model may depend on besides rows.
+PARAMETERS = frozenset({"data_through", "idle_after", "funnel_window"})
+
+# What is replaced when something changes. A unit (the first four) promises that the model's rows of one unit value
+# come from its inputs' rows of the same value alone. `merge`: new rows join the held rows of their key.
+Refresh = Literal["lake_partition", "embed_id", "event_date", "entry_date", "merge", "whole", "view"]
+
+_DIRECTIVE = re.compile(r"^(grain|refresh|severity|table|scope): (.+)$")
+
+
+class ModelError(PermanentError):
+    """A file in sql/ does not keep to the form of a model; the text names the file."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """The comment above a statement: prose, and the directives at its end."""
+
+    description: str
+    directives: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One table or view of the warehouse and the SELECT that makes it."""
+
+    name: str
+    sql: str
+    description: str
+    grain: tuple[str, ...]
+    refresh: Refresh
+    columns: Mapping[str, str]
+    has_claim_columns: bool
+    depends_on: tuple[str, ...]
+    sources: tuple[str, ...]
+    parameters: tuple[str, ...]
+    code_version: str
+    _tree: exp.Query = field(repr=False, compare=False)
+
+    @cached_property
+    def column_lineage(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
+        """Per output column the (relation, column) pairs it is made of; a source relation is named `source.x`."""
+        tree = cast(exp.Query, qualify(self._tree.copy(), dialect="duckdb", schema=_known_columns(), quote_identifiers=False,
+            identify=False, validate_qualify_columns=False, infer_schema=True))
+        scope = build_scope(tree)
+        origins: dict[str, tuple[tuple[str, str], ...]] = {}
+        for column in self.columns:
+            found: set[tuple[str, str]] = set()
+            for node in lineage(column, tree, dialect="duckdb", scope=scope, trim_selects=False).walk():
+                if isinstance(node.expression, exp.Table) and not node.downstream:
+                    name = node.expression.sql("duckdb", comments=False).split(" AS ")[0]
+                    found.add((name, node.name.rsplit(".", 1)[-1].strip('"')))
+            origins[column] = tuple(sorted(found))
+        return origins
+
+
+def read_header(text: str, path: Path) -> Header:
+    """The comment lines at the top of a file. Raises ModelError where there is no description."""
+    prose: list[str] = []
+    directives: dict[str, str] = {}
+    for line in text.splitlines():
+        if not line.startswith("--"):
+            break
+        content = line.removeprefix("--").strip()
+        if match := _DIRECTIVE.match(content):
+            directives[match[1]] = match[2].strip()
+        else:
+            prose.append(content)
+    description = " ".join(filter(None, prose))
+    if not description:
+        raise ModelError(f"{path.name} has no comment that says what it is.")
+    return Header(description, directives)
+
+
+def version_of(sql: str) -> str:
+    """A digest of the statement that comments and white space do not change."""
+    tokens = " ".join(f"{token.token_type.name}:{token.text}" for token in Tokenizer(dialect="duckdb").tokenize(sql))
+    return hashlib.sha256(tokens.encode()).hexdigest()[:16]
+
+
+@cache
+def load_models(folder: Path = SQL) -> list[Model]:
+    """Every model in `folder`, each behind the ones it reads. Raises ModelError naming a file that is not a model."""
+    models = {path.stem: _read_model(path) for path in sorted(folder.glob("*.sql"))}
+    for model in models.values():
+        if unknown := set(model.depends_on) - models.keys():
+            raise ModelError(f"{model.name}.sql reads {', '.join(sorted(unknown))}, which is no model.")
+    order = TopologicalSorter({name: sorted(model.depends_on) for name, model in sorted(models.items())})
+    return [models[name] for name in order.static_order()]
+
+
+def downstream_of(names: set[str], models: list[Model]) -> set[str]:
+    """`names` and every model that hangs on them."""
+    reached = set(names)
+    for model in models:
+        if reached.intersection(model.depends_on):
+            reached.add(model.name)
+    return reached
+
+
+def _read_model(path: Path) -> Model:
+    text = path.read_text(encoding="utf-8")
+    header = read_header(text, path)
+    tree = sqlglot.parse_one(text, dialect="duckdb")
+    if not isinstance(tree, exp.Query):
+        raise ModelError(f"{path.name} is not one SELECT.")
+    refresh = header.directives.get("refresh", "")
+    if refresh not in get_args(Refresh):
+        raise ModelError(f"{path.name} needs a line `-- refresh:` with one of {', '.join(get_args(Refresh))}.")
+    columns, has_claim_columns = _read_columns(tree, path)
+    models, sources = _read_relations(tree)
+    grain = header.directives.get("grain")
+    return Model(
+        name=path.stem,
+        sql=text,
+        description=header.description,
+        grain=tuple(grain.split(", ")) if grain else (),
+        refresh=cast(Refresh, refresh),
+        columns=columns,
+        has_claim_columns=has_claim_columns,
+        depends_on=models,
+        sources=sources,
+        parameters=tuple(sorted(PARAMETERS.intersection(column.name for column in tree.find_all(exp.Column)))),
+        code_version=version_of(text),
+        _tree=tree,
+    )
+
+
+def _read_columns(tree: exp.Query, path: Path) -> tuple[dict[str, str], bool]:
+    columns: dict[str, str] = {}
+    has_claim_columns = False
+    for selected in tree.selects:
+        if isinstance(selected, exp.Columns):
+            has_claim_columns = True
+            continue
+        comment = " ".join(filter(None, (line.strip() for line in _comments(selected))))
+        if not comment:
+            raise ModelError(f"{path.name}: column {selected.alias_or_name} has no comment behind it.")
+        columns[selected.alias_or_name] = comment
+    return columns, has_claim_columns
+
+
+def _comments(selected: exp.Expression) -> Iterator[str]:
+    # sqlglot leaves the comment on the alias or on what is aliased, whichever ended last before the comma.
+    yield from selected.comments or ()
+    if isinstance(selected, exp.Alias) and not selected.comments:
+        yield from selected.this.comments or ()
+
+
+def _read_relations(tree: exp.Query) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    local = {cte.alias for cte in tree.find_all(exp.CTE)}
+    models: set[str] = set()
+    sources: set[str] = set()
+    for table in tree.find_all(exp.Table):
+        if table.db == "source":
+            sources.add(table.name)
+        elif table.name not in local:
+            models.add(table.name)
+    return tuple(sorted(models)), tuple(sorted(sources))
+
+
+@cache
+def _known_columns() -> dict[str, dict[str, str]]:
+    """Columns of every model, for resolving unqualified names; the types do not matter to lineage."""
+    return {model.name: dict.fromkeys(model.columns, "varchar") for model in load_models()}

@@ -1,0 +1,90 @@
+"""The published file: building beside it, renaming over it, keeping the last few, and never writing to it.
+
+Everything lies in one folder, so a rename is atomic. A reader opens either the old file or the new one; an open reader
+keeps the old one. Whatever a killed build left behind is removed by the next one, which holds the home's lock.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.home import Home
+
+_BUILDING = "warehouse.duckdb.building-"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One build's file, from its first byte to its publication or its failure."""
+
+    home: Home
+    build_id: str
+
+    @property
+    def building(self) -> Path:
+        """The file that is being built."""
+        return self.home.root / f"{_BUILDING}{self.build_id}"
+
+    @property
+    def spill(self) -> Path:
+        """Where DuckDB puts what does not fit in memory."""
+        return self.home.root / f"{_BUILDING}{self.build_id}.spill"
+
+    @property
+    def failed(self) -> Path:
+        """The last build that failed, kept for inspection."""
+        return self.home.root / "warehouse.failed.duckdb"
+
+    def clean(self) -> None:
+        """Remove what killed builds left behind."""
+        for path in self.home.root.glob(f"{_BUILDING}*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def copy_published(self) -> None:
+        """Start from the bytes of the published file, on disk before the build goes on."""
+        shutil.copyfile(self.home.warehouse, self.building)
+        _sync(self.building)
+
+    def publish(self, previous_build_id: str | None, keep: int) -> None:
+        """Rename the closed, complete file over the published one, of which `keep` earlier ones stay."""
+        _sync(self.building)
+        if previous_build_id is not None and keep > 0 and self.home.warehouse.exists():
+            kept = kept_folder(self.home) / f"{previous_build_id}.duckdb"
+            kept.parent.mkdir(exist_ok=True)
+            if not kept.exists():
+                os.link(self.home.warehouse, kept)
+        self.building.replace(self.home.warehouse)
+        _sync(self.home.root)
+        # Names begin with the time of the build.
+        for old in sorted(kept_folder(self.home).glob("*.duckdb"), reverse=True)[keep:]:
+            old.unlink()
+
+    @contextmanager
+    def kept_if_it_fails(self) -> Iterator[None]:
+        """Keep the file under another name when the build does not come to its end."""
+        try:
+            yield
+        except BaseException:
+            if self.building.exists():
+                self.building.replace(self.failed)
+            self.clean()
+            raise
+
+
+def kept_folder(home: Home) -> Path:
+    """Earlier published files, named by their build."""
+    return home.root / "warehouses"
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

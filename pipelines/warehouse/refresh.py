@@ -1,0 +1,138 @@
+"""Bringing a copy of the published warehouse up to date: only what changed is computed again.
+
+What changed is told in four temp tables, `changed_<unit>`. Folders of the lake come from the ledger; embeds and event
+dates from comparing the held rows of those folders with the new ones; more embeds from the API's list and from time
+that passed; entry dates from the embeds. What hangs on them follows model by model.
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+import duckdb
+
+from pipelines.warehouse.models import Model
+from pipelines.warehouse.sources import Parameters
+from pipelines.warehouse.tables import UNITS, create_incoming, create_whole, in_changed, replace_units, shadowed
+
+_UNIT_TYPES = {"lake_partition": "varchar", "embed_id": "bigint", "event_date": "date", "entry_date": "date"}
+
+
+def begin(connection: duckdb.DuckDBPyConnection, partitions: Iterable[str]) -> None:
+    """Create the tables of changed units, with these folders of the lake in the first."""
+    for unit in UNITS:
+        connection.execute(f"create or replace temp table changed_{unit} ({unit} {_UNIT_TYPES[unit]} primary key)")
+    connection.execute(
+        "insert into temp.main.changed_lake_partition select unnest($1::varchar[])", [sorted(partitions)]
+    )
+
+
+def refresh_staging(connection: duckdb.DuckDBPyConnection, models: Iterable[Model]) -> None:
+    """Replace changed folders, and join new observations of embeds and sweeps; note which embeds and dates changed."""
+    for model in models:
+        create_incoming(connection, model)
+        if model.refresh == "lake_partition":
+            if {"embed_id", "event_date"} <= model.columns.keys():
+                _note_changed_rows(connection, model)
+            replace_units(connection, model, "lake_partition")
+        else:
+            _merge(connection, model)
+
+
+def _note_changed_rows(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
+    """A folder is replaced whole when one event is new; only embeds and dates whose rows differ count as changed."""
+
+    def digests(rows: str) -> str:
+        return f"""
+            select embed_id, event_date, sum(hash(row_digest)::hugeint) as digest, count(*) as row_count
+            from (select embed_id, event_date, hash(held) as row_digest from {rows}) group by all
+        """
+
+    held = f"(select * from warehouse.main.{model.name} where {in_changed('lake_partition')}) as held"
+    connection.execute(f"""
+        create or replace temp table changed_rows as
+        select embed_id, event_date
+        from ({digests(held)}) as held
+        full join ({digests("temp.main.incoming as held")}) as fresh using (embed_id, event_date)
+        where held.digest is distinct from fresh.digest or held.row_count is distinct from fresh.row_count
+    """)
+    _add(connection, "embed_id", "select embed_id from temp.main.changed_rows")
+    _add(connection, "event_date", "select event_date from temp.main.changed_rows")
+
+
+def _merge(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
+    key = model.grain[0]
+    if key == "embed_id":
+        # fetched_at alone does not touch an embed: only what fct_embeds shows of it.
+        _add(
+            connection,
+            "embed_id",
+            f"""
+            select incoming.embed_id
+            from temp.main.incoming
+            left join warehouse.main.{model.name} as held using (embed_id)
+            where (incoming.status, incoming.imported_row_count)
+                is distinct from (held.status, held.imported_row_count)
+            """,
+        )
+    connection.execute(f"delete from warehouse.main.{model.name} where {key} in (select {key} from temp.main.incoming)")
+    connection.execute(f"insert into warehouse.main.{model.name} by name from temp.main.incoming")
+
+
+def note_passed_time(connection: duckdb.DuckDBPyConnection, before: datetime, parameters: Parameters) -> None:
+    """Touch the embeds that are not open any more, and the cohorts whose window closed, since `before`."""
+    if parameters.data_through is None or parameters.data_through == before:
+        return
+    after, window = parameters.data_through, parameters.funnel_window
+    _add(
+        connection,
+        "embed_id",
+        "select embed_id from warehouse.main.fct_embeds where outcome = 'open' and last_event_at < $1",
+        [after - parameters.idle_after],
+    )
+    # open_count of a cohort looks at entry_at, is_mature at the end of entry_date.
+    _add(
+        connection,
+        "entry_date",
+        "select entry_date from warehouse.main.fct_embeds where entry_at > $1 and entry_at <= $2",
+        [before - window, after - window],
+    )
+    _add(
+        connection,
+        "entry_date",
+        "select entry_date from warehouse.main.fct_embed_funnel_daily "
+        "where entry_date + interval 1 day > $1 and entry_date + interval 1 day <= $2",
+        [before - window, after - window],
+    )
+
+
+def refresh_models(
+    connection: duckdb.DuckDBPyConnection,
+    models: Iterable[Model],
+    stale: Collection[str],
+) -> None:
+    """Compute changed units again, and the stale and the whole models from nothing."""
+    for model in models:
+        if model.name in stale or model.refresh in ("whole", "view"):
+            create_whole(connection, model)
+            continue
+        unit = model.refresh
+        is_embeds = model.name == "fct_embeds"
+        if is_embeds:
+            _note_entry_dates(connection)
+        with shadowed(connection, model.depends_on, unit):
+            create_incoming(connection, model)
+        replace_units(connection, model, unit)
+        if is_embeds:
+            _note_entry_dates(connection)
+
+
+def _note_entry_dates(connection: duckdb.DuckDBPyConnection) -> None:
+    _add(
+        connection,
+        "entry_date",
+        f"select entry_date from warehouse.main.fct_embeds where {in_changed('embed_id')}",
+    )
+
+
+def _add(connection: duckdb.DuckDBPyConnection, unit: str, query: str, values: list[object] | None = None) -> None:
+    connection.execute(f"insert or ignore into temp.main.changed_{unit} select distinct * from ({query})", values or [])

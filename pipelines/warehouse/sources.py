@@ -1,0 +1,221 @@
+"""The schema `source` that models read: the lake, raw and the settings, as views and small tables.
+
+`source` is an in-memory database attached beside the warehouse, so nothing of it is left in the published file. In a
+refresh the views show only what changed; the models cannot tell.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from pipelines.flatten.schema import CLAIMS_CATALOGUE, LAKE_DAYS, LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
+from pipelines.home import Home
+from pipelines.raw.schema import RAW_EMBEDS, RAW_SWEEPS
+from pipelines.schema import Table
+from pipelines.vocabulary import EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES
+from pipelines.warehouse.ledger import Kind, Ledger, SourceFile
+
+# The claim that is always a column, whether or not any token carried it.
+USER_ID_COLUMN = "claim_user_id"
+
+_DUCKDB_TYPES: dict[type[pl.DataType], str] = {
+    pl.String: "varchar",
+    pl.Int64: "bigint",
+    pl.Float64: "double",
+    pl.Boolean: "boolean",
+    pl.Date: "date",
+    pl.Datetime: "timestamp",
+}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The one row of source.parameters. `data_through` is naive UTC, None before any complete sweep."""
+
+    data_through: datetime | None
+    idle_after: timedelta
+    funnel_window: timedelta
+
+
+@dataclass(frozen=True)
+class BuildFacts:
+    """The one row of source.build: what only the builder knows. `built_at` is naive UTC."""
+
+    build_id: str
+    built_at: datetime
+    code_version: str
+    is_full: bool
+    previous_build_id: str | None
+
+
+def read_day_reports(home: Home) -> pl.DataFrame:
+    """LAKE_DAYS of every folder of the lake."""
+    from pipelines.flatten.days import day_reports
+
+    return day_reports(home)
+
+
+def read_claims_catalogue(home: Home) -> pl.DataFrame:
+    """CLAIMS_CATALOGUE of the lake."""
+    from pipelines.flatten.days import claims_catalogue
+
+    return claims_catalogue(home)
+
+
+def attach(connection: duckdb.DuckDBPyConnection) -> None:
+    """Attach the empty schema `source` and fill it with the vendor's vocabulary."""
+    connection.execute("attach ':memory:' as source")
+    _create_table(connection, "event_types", {"event_type": EVENT_TYPES.keys(), "description": EVENT_TYPES.values()})
+    _create_table(connection, "trigger_types", {"trigger_type": TRIGGER_TYPES.keys()})
+    _create_table(
+        connection, "funnel_steps", {"step_number": range(1, len(FUNNEL_STEPS) + 1), "step": iter(FUNNEL_STEPS)}
+    )
+
+
+def _create_table(connection: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, Iterable[object]]) -> None:
+    create_from_frame(connection, name, pl.DataFrame({column: list(values) for column, values in columns.items()}))
+
+
+def create_from_frame(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -> None:
+    """source.<name> with the rows of a frame, in the warehouse's types."""
+    connection.register("source_frame", frame.to_arrow())
+    connection.execute(f"create or replace table source.{name} as select * from source_frame")
+    connection.unregister("source_frame")
+
+
+def create_lake(
+    connection: duckdb.DuckDBPyConnection, home: Home, ledger: Ledger, partitions: Iterable[str] | None
+) -> None:
+    """source.embed_events, .validation_errors and .quarantine over these folders of the lake; over all of them if None."""
+    wanted = None if partitions is None else frozenset(partitions)
+
+    def chosen(kind: Kind) -> list[SourceFile]:
+        return [file for file in ledger.files(kind) if wanted is None or file.partition in wanted]
+
+    events = chosen("lake_events")
+    present = {name for file in events for name in ledger.claim_types[file]}
+    claims = {name: name if name in present else f"null::varchar as {name}" for name in ledger.claim_columns}
+    claims.setdefault(USER_ID_COLUMN, f"null::varchar as {USER_ID_COLUMN}")
+    claim_columns = [claims[name] for name in sorted(claims)]
+    _create_view(connection, home, "embed_events", LAKE_EMBED_EVENTS, events, claim_columns, with_partition=True)
+    errors = chosen("lake_errors")
+    _create_view(connection, home, "validation_errors", LAKE_VALIDATION_ERRORS, errors, with_partition=True)
+    _create_view(connection, home, "quarantine", QUARANTINE, chosen("quarantine"))
+
+
+def create_raw(
+    connection: duckdb.DuckDBPyConnection, home: Home, files: list[SourceFile], *, with_held: bool
+) -> None:
+    """source.embeds and source.sweeps over these files.
+
+    With `with_held` the rows that the warehouse already keeps of the same keys come with them: the latest of the latest
+    and the new is the latest of all, so old files are not read again.
+    """
+    _create_observations(connection, home, RAW_EMBEDS, "embeds", files, "stg_embeds" if with_held else None, "embed_id")
+    _create_observations(connection, home, RAW_SWEEPS, "sweeps", files, "meta_sweeps" if with_held else None, "sweep_id")
+
+
+def _create_observations(
+    connection: duckdb.DuckDBPyConnection,
+    home: Home,
+    table: Table,
+    kind: Kind,
+    files: list[SourceFile],
+    held: str | None,
+    key: str,
+) -> None:
+    chosen = [file for file in files if file.kind == kind]
+    if held is None:
+        _create_view(connection, home, table.name, table, chosen)
+        return
+    _create_view(connection, home, f"new_{table.name}", table, chosen)
+    connection.execute(f"""
+        create or replace view source.{table.name} as
+        select * from source.new_{table.name}
+        union all by name
+        select * from warehouse.main.{held} where {key} in (select {key} from source.new_{table.name})
+    """)
+
+
+def _create_view(
+    connection: duckdb.DuckDBPyConnection,
+    home: Home,
+    name: str,
+    table: Table,
+    files: list[SourceFile],
+    claim_columns: list[str] | None = None,
+    *,
+    with_partition: bool = False,
+) -> None:
+    if not files:
+        columns = [f"null::{duckdb_type(column.dtype)} as {column.name}" for column in table.columns]
+        columns += [f"null::varchar as {claim.rsplit(' ', 1)[-1]}" for claim in claim_columns or []]
+        columns += ["null::varchar as lake_partition"] if with_partition else []
+        connection.execute(f"create or replace view source.{name} as select {', '.join(columns)} where false")
+        return
+    columns = [*table.names, *(claim_columns or [])]
+    if with_partition:
+        columns.append("regexp_extract(filename, 'event_date=([^/]+)/[^/]*$', 1) as lake_partition")
+    paths = ", ".join(quoted(home.root / file.path) for file in files)
+    connection.execute(f"""
+        create or replace view source.{name} as
+        select {", ".join(columns)}
+        from read_parquet([{paths}], union_by_name = true, hive_partitioning = false, filename = true)
+    """)
+
+
+def create_catalogues(connection: duckdb.DuckDBPyConnection, home: Home, partitions: Iterable[str] | None) -> None:
+    """source.days of these folders (all of them if None) and source.claims."""
+    days = read_day_reports(home).select(LAKE_DAYS.names).cast(dict(LAKE_DAYS.polars_schema))
+    if partitions is not None:
+        days = days.filter(pl.col("event_date").is_in(list(partitions)))
+    create_from_frame(connection, "days", days)
+    claims = read_claims_catalogue(home).select(CLAIMS_CATALOGUE.names).cast(dict(CLAIMS_CATALOGUE.polars_schema))
+    create_from_frame(connection, "claims", claims)
+
+
+def create_parameters(connection: duckdb.DuckDBPyConnection, parameters: Parameters) -> None:
+    """source.parameters."""
+    connection.execute(
+        "create or replace table source.parameters as "
+        "select $1::timestamp as data_through, $2::interval as idle_after, $3::interval as funnel_window",
+        [parameters.data_through, parameters.idle_after, parameters.funnel_window],
+    )
+
+
+def create_build(connection: duckdb.DuckDBPyConnection, facts: BuildFacts, table_rows: Mapping[str, int]) -> None:
+    """source.build and source.table_rows."""
+    connection.execute(
+        "create or replace table source.build as select $1::varchar as build_id, $2::timestamp as built_at, "
+        "$3::varchar as code_version, $4::boolean as is_full, $5::varchar as previous_build_id",
+        [facts.build_id, facts.built_at, facts.code_version, facts.is_full, facts.previous_build_id],
+    )
+    rows = pl.DataFrame(
+        {"table_name": list(table_rows), "row_count": list(table_rows.values())},
+        schema={"table_name": pl.String, "row_count": pl.Int64},
+    )
+    create_from_frame(connection, "table_rows", rows)
+
+
+def create_raw_deliveries(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
+    """source.raw_deliveries: deliveries in raw by folder, counted from the files themselves."""
+    counts = ledger.raw_deliveries()
+    frame = pl.DataFrame(
+        {"lake_partition": list(counts), "delivery_count": list(counts.values())},
+        schema={"lake_partition": pl.String, "delivery_count": pl.Int64},
+    )
+    create_from_frame(connection, "raw_deliveries", frame)
+
+
+def duckdb_type(dtype: pl.DataType) -> str:
+    """The warehouse's type for a Polars type of the layers' schemas."""
+    return _DUCKDB_TYPES[type(dtype)]
+
+
+def quoted(text: str | Path) -> str:
+    """A SQL string literal."""
+    return "'" + str(text).replace("'", "''") + "'"

@@ -1,0 +1,6 @@
+-- The latest reconcile found no event at the source that is not held here.
+-- table: meta_coverage
+-- severity: warn
+select lake_partition, reconciled_at, held_at_source_count, unheld_count
+from meta_coverage
+where unheld_count > 0

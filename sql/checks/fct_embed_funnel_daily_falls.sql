@@ -1,0 +1,27 @@
+-- A cohort's counts never rise along the steps, start at every session of the cohort, and fill all five steps.
+-- table: fct_embed_funnel_daily
+-- severity: error
+-- scope: entry_date
+with ordered as (
+    select
+        *,
+        lag(reached_count) over cohort as previous_reached_count,
+        lag(in_order_count) over cohort as previous_in_order_count,
+        count(*) over (partition by entry_date, environment_name, template_key, entry_trigger_type) as row_count
+    from fct_embed_funnel_daily
+    window cohort as (
+        partition by entry_date, environment_name, template_key, entry_trigger_type order by step_number
+    )
+)
+
+select
+    entry_date, environment_name, template_key, entry_trigger_type, step_number,
+    entered_count, reached_count, in_order_count, open_count
+from ordered
+where
+    reached_count > coalesce(previous_reached_count, entered_count)
+    or in_order_count > coalesce(previous_in_order_count, entered_count)
+    or in_order_count > reached_count
+    or reached_count + open_count > entered_count
+    or (step_number = 1 and reached_count <> entered_count)
+    or row_count <> 5

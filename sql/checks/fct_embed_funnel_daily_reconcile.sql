@@ -1,0 +1,32 @@
+-- The funnel counts every session once: entered_count and reached_count agree with fct_embeds, day by day and step by step.
+-- table: fct_embed_funnel_daily
+-- severity: error
+-- scope: entry_date
+with sessions as (
+    select entry_date, furthest_step, count(*) as session_count from fct_embeds group by entry_date, furthest_step
+),
+
+steps as (
+    select distinct step_number, step from fct_embed_funnel_daily
+),
+
+expected as (
+    select
+        entry_date, reached.step_number,
+        sum(session_count) filter (furthest.step_number >= reached.step_number)::bigint as expected_count
+    from sessions
+    inner join steps as furthest on furthest.step = furthest_step
+    cross join steps as reached
+    group by entry_date, reached.step_number
+),
+
+counted as (
+    select entry_date, step_number, sum(reached_count)::bigint as reached_count
+    from fct_embed_funnel_daily
+    group by entry_date, step_number
+)
+
+select entry_date, step_number, expected_count, reached_count
+from expected
+full join counted using (entry_date, step_number)
+where coalesce(expected_count, 0) is distinct from coalesce(reached_count, 0)

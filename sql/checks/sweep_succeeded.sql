@@ -1,0 +1,6 @@
+-- The latest sweep listed the embeds, asked every one that was due, and none failed.
+-- table: meta_sweeps
+-- severity: warn
+select sweep_id, kind, started_at, is_complete, failed_count
+from meta_sweeps
+where sweep_id = (select max_by(sweep_id, started_at) from meta_sweeps) and (not is_complete or failed_count > 0)

@@ -1,0 +1,72 @@
+-- The funnel of each cohort, step by step: all five rows for every cohort.
+-- A cohort is the sessions that began on one day, in one environment, with one template, by one kind of trigger.
+-- grain: entry_date, environment_name, template_key, entry_trigger_type, step_number
+-- refresh: entry_date
+with parameters as (
+    select data_through, funnel_window from source.parameters
+),
+
+steps as (
+    select step_number, step from source.funnel_steps
+),
+
+embeds as (
+    select fct_embeds.*, steps.step_number as furthest_step_number
+    from fct_embeds
+    inner join steps on steps.step = fct_embeds.furthest_step
+),
+
+embed_steps as (
+    select
+        entry_date, environment_name, template_key, entry_trigger_type, step_number, step,
+        furthest_step_number >= step_number as is_reached,
+        in_order_step_count >= step_number as is_in_order,
+        outcome = 'open' and (data_through is null or entry_at + funnel_window > data_through) as can_still_reach,
+        case step_number
+            when 1 then case when is_entry_observed then 0.0 end
+            when 2 then seconds_to_upload
+            when 3 then seconds_to_header
+            when 4 then seconds_to_mapping
+            else seconds_to_submit
+        end as seconds_from_entry
+    from embeds
+    cross join steps
+    cross join parameters
+),
+
+cohorts as (
+    select
+        entry_date, environment_name, template_key, entry_trigger_type, step_number, step,
+        count(*) as entered_count,
+        count(*) filter (is_reached) as reached_count,
+        count(*) filter (is_in_order) as in_order_count,
+        count(*) filter (not is_reached and can_still_reach) as open_count,
+        quantile_cont(seconds_from_entry, 0.5) as median_seconds_from_entry,
+        quantile_cont(seconds_from_entry, 0.9) as p90_seconds_from_entry
+    from embed_steps
+    group by all
+)
+
+select
+    entry_date, -- UTC date on which the sessions began
+    environment_name, -- environment of the entry event
+    template_key, -- template of the entry event
+    entry_trigger_type, -- who began the sessions: user, api or automation
+    step_number, -- 1 to 5
+    step, -- the event type of the step
+    entered_count, -- sessions of the cohort, the same on all five rows
+    reached_count, -- sessions in which this step or a later one was seen; step 1 counts every session
+    in_order_count, -- sessions that did every step up to this one in order within funnel_window
+    open_count, -- sessions that have not reached the step, are open, and still have time left in funnel_window
+    reached_count / nullif(entered_count, 0) as conversion_rate, -- reached_count / entered_count
+    reached_count / nullif(
+        lag(reached_count) over (
+            partition by entry_date, environment_name, template_key, entry_trigger_type order by step_number
+        ), 0
+    ) as step_conversion_rate, -- reached_count / reached_count of the previous step; NULL for step 1 and over 0
+    median_seconds_from_entry, -- median of the seconds from entry to the step's first event at or after it
+    p90_seconds_from_entry, -- 90th percentile of the same seconds
+    coalesce(entry_date + interval 1 day + funnel_window <= data_through, false) as is_mature, -- every session of the cohort has had funnel_window to convert
+from cohorts
+cross join parameters
+order by entry_date, environment_name, template_key, entry_trigger_type, step_number

@@ -1,0 +1,199 @@
+-- One embed session with at least one staged event: when each step happened, how it ended, and who it was.
+-- Counts and times come from events alone; status and imported_row_count are the API's own word.
+-- The entry is the first embed_initialized, else the first event. Events are ordered by occurred_at, event_id, event_uuid.
+-- Behind these columns stand the claim columns (claim_*) of the latest event that has claims.
+-- grain: embed_id
+-- refresh: embed_id
+with parameters as (
+    select data_through, idle_after, funnel_window from source.parameters
+),
+
+events as (
+    select
+        embed_id, event_uuid, event_type, trigger_type, environment_name, template_key, import_type, occurred_at,
+        has_error_counts,
+        claims is not null as has_claims,
+        row_number() over (partition by embed_id order by occurred_at, event_id nulls last, event_uuid) as event_number
+    from stg_embed_events
+),
+
+sessions as (
+    select
+        embed_id,
+        count(*) as event_count,
+        min(event_number) filter (event_type = 'embed_initialized') as initialized_number,
+        coalesce(initialized_number, 1) as entry_number,
+        min(event_number) filter (event_type = 'import_submitted') as submitted_number,
+        max(event_number) filter (has_claims) as claims_number,
+        min(event_number) filter (has_error_counts) as first_counts_number,
+        max(event_number) filter (has_error_counts) as last_counts_number,
+        min(occurred_at) filter (event_type = 'embed_initialized') as initialized_at,
+        min(occurred_at) filter (event_type = 'file_uploaded') as file_uploaded_at,
+        min(occurred_at) filter (event_type = 'header_selected') as header_selected_at,
+        min(occurred_at) filter (event_type = 'columns_mapped') as columns_mapped_at,
+        min(occurred_at) filter (event_type = 'sheet_operation_performed') as first_operation_at,
+        min(occurred_at) filter (event_type = 'import_submitted') as import_submitted_at,
+        min(occurred_at) filter (event_number = 1) as first_event_at,
+        max(occurred_at) as last_event_at,
+        count(*) filter (event_type = 'file_uploaded') as upload_count,
+        count(*) filter (event_type = 'columns_mapped') as mapping_count,
+        count(*) filter (event_type = 'sheet_operation_performed') as operation_count,
+        count(*) filter (event_type = 'embed_resumed') as resumed_count,
+        count(*) filter (event_type = 'embed_closed') as closed_count
+    from events
+    group by embed_id
+),
+
+timed as (
+    select *, coalesce(initialized_at, first_event_at) as entry_at from sessions
+),
+
+-- What single events of the session say: the entry, the last one, and the ones that carry claims or counts.
+picked as (
+    select
+        embed_id,
+        any_value(events.template_key) filter (event_number = entry_number) as template_key,
+        any_value(events.environment_name) filter (event_number = entry_number) as environment_name,
+        any_value(events.trigger_type) filter (event_number = entry_number) as entry_trigger_type,
+        any_value(events.event_type) filter (event_number = event_count) as last_event_type,
+        any_value(events.import_type) filter (event_number = submitted_number) as import_type,
+        any_value(events.event_uuid) filter (event_number = claims_number) as claims_uuid,
+        any_value(events.event_uuid) filter (event_number = first_counts_number) as first_counts_uuid,
+        any_value(events.event_uuid) filter (event_number = last_counts_number) as last_counts_uuid,
+        min(occurred_at) filter (event_type = 'file_uploaded' and occurred_at >= entry_at) as uploaded_from_entry_at,
+        min(occurred_at) filter (event_type = 'header_selected' and occurred_at >= entry_at) as selected_from_entry_at,
+        min(occurred_at) filter (event_type = 'columns_mapped' and occurred_at >= entry_at) as mapped_from_entry_at,
+        min(occurred_at) filter (event_type = 'import_submitted' and occurred_at >= entry_at) as submitted_from_entry_at
+    from events
+    inner join timed using (embed_id)
+    group by embed_id
+),
+
+-- The longest ordered chain: start_n is the latest start of a chain of n steps that ends at or before the event. Of two
+-- chains that got equally far the one that started later has more of the window left, so no other one is needed.
+start_1 as (
+    select
+        embed_id, event_number, event_type, occurred_at,
+        max(occurred_at) filter (event_type = 'embed_initialized')
+            over (partition by embed_id order by event_number rows unbounded preceding) as started_at
+    from events
+    where event_type in ('embed_initialized', 'file_uploaded', 'header_selected', 'columns_mapped', 'import_submitted')
+),
+
+start_2 as (
+    select
+        embed_id, event_number, event_type, occurred_at,
+        max(started_at) filter (event_type = 'file_uploaded' and occurred_at <= started_at + funnel_window)
+            over (partition by embed_id order by event_number rows unbounded preceding) as started_at
+    from start_1
+    cross join parameters
+    where started_at is not null
+),
+
+start_3 as (
+    select
+        embed_id, event_number, event_type, occurred_at,
+        max(started_at) filter (event_type = 'header_selected' and occurred_at <= started_at + funnel_window)
+            over (partition by embed_id order by event_number rows unbounded preceding) as started_at
+    from start_2
+    cross join parameters
+    where started_at is not null
+),
+
+start_4 as (
+    select
+        embed_id, event_number, event_type, occurred_at,
+        max(started_at) filter (event_type = 'columns_mapped' and occurred_at <= started_at + funnel_window)
+            over (partition by embed_id order by event_number rows unbounded preceding) as started_at
+    from start_3
+    cross join parameters
+    where started_at is not null
+),
+
+chains as (
+    select embed_id, 1 as chain_length from start_1 where started_at is not null
+    union all
+    select embed_id, 2 from start_2 where started_at is not null
+    union all
+    select embed_id, 3 from start_3 where started_at is not null
+    union all
+    select embed_id, 4 from start_4 where started_at is not null
+    union all
+    select embed_id, 5 from start_4 cross join parameters
+    where event_type = 'import_submitted' and occurred_at <= started_at + funnel_window
+),
+
+longest_chains as (
+    select embed_id, max(chain_length) as in_order_step_count from chains group by embed_id
+),
+
+-- A total beyond 64 bits can only come from nonsense in the payload; it is cut there and does not stop the build.
+error_totals as (
+    select event_uuid, least(sum(error_count), 9223372036854775807)::bigint as error_count
+    from stg_validation_errors
+    group by event_uuid
+),
+
+latest_claims as (
+    select embed_id, claims ->> '$.user_id' as user_id, claims, columns('^claim_')
+    from stg_embed_events
+    inner join (select embed_id, claims_uuid as event_uuid from picked) using (embed_id, event_uuid)
+)
+
+select
+    timed.embed_id, -- the embed session
+    picked.environment_name, -- environment of the entry event
+    picked.template_key, -- template of the entry event
+    stg_embeds.status, -- the API's word for how far the session is, as last listed
+    stg_embeds.imported_row_count, -- rows imported, as the API last said
+    latest_claims.user_id, -- the user_id claim of the latest event that has claims
+    timed.entry_at, -- when the session began: its first embed_initialized, else its first event (UTC)
+    timed.entry_at::date as entry_date, -- UTC date of entry_at: the cohort
+    picked.entry_trigger_type, -- who began it: user, api or automation
+    initialized_number is not null as is_entry_observed, -- an embed_initialized was seen
+    timed.initialized_at, -- first embed_initialized (UTC)
+    timed.file_uploaded_at, -- first file_uploaded (UTC)
+    timed.header_selected_at, -- first header_selected (UTC)
+    timed.columns_mapped_at, -- first columns_mapped (UTC)
+    timed.first_operation_at, -- first sheet_operation_performed (UTC)
+    timed.import_submitted_at, -- first import_submitted (UTC)
+    timed.last_event_at, -- last event of any type (UTC)
+    picked.last_event_type, -- type of the last event
+    timed.event_count, -- events of any type
+    timed.upload_count, -- file_uploaded events
+    timed.mapping_count, -- columns_mapped events
+    timed.operation_count, -- sheet_operation_performed events
+    timed.resumed_count, -- embed_resumed events
+    timed.closed_count, -- embed_closed events
+    picked.import_type, -- how the first import_submitted was made
+    case
+        when timed.import_submitted_at is not null then 'import_submitted'
+        when timed.columns_mapped_at is not null then 'columns_mapped'
+        when timed.header_selected_at is not null then 'header_selected'
+        when timed.file_uploaded_at is not null then 'file_uploaded'
+        else 'embed_initialized'
+    end as furthest_step, -- the latest of the five funnel steps that was seen; every session has reached the first one
+    case
+        when timed.import_submitted_at is not null then 'submitted'
+        when data_through is null or timed.last_event_at >= data_through - idle_after then 'open'
+        when picked.last_event_type = 'embed_closed' then 'closed'
+        else 'silent'
+    end as outcome, -- submitted; else open (an event within idle_after of data_through); else closed; else silent: the tab was shut
+    date_diff('microsecond', timed.entry_at, uploaded_from_entry_at) / 1e6 as seconds_to_upload, -- entry to the first file_uploaded at or after it
+    date_diff('microsecond', timed.entry_at, selected_from_entry_at) / 1e6 as seconds_to_header, -- entry to the first header_selected at or after it
+    date_diff('microsecond', timed.entry_at, mapped_from_entry_at) / 1e6 as seconds_to_mapping, -- entry to the first columns_mapped at or after it
+    date_diff('microsecond', timed.entry_at, submitted_from_entry_at) / 1e6 as seconds_to_submit, -- entry to the first import_submitted at or after it
+    coalesce(in_order_step_count, 0)::bigint as in_order_step_count, -- funnel steps done in their order within funnel_window: the longest chain
+    case when first_counts_uuid is not null then coalesce(first_totals.error_count, 0) end as first_error_count, -- validation errors in the first event that carries counts; NULL when none does
+    case when last_counts_uuid is not null then coalesce(last_totals.error_count, 0) end as last_error_count, -- validation errors in the last event that carries counts; NULL when none does
+    latest_claims.claims, -- JWT payload of the latest event that has one (JSON)
+    columns('^claim_')
+from timed
+cross join parameters
+inner join picked using (embed_id)
+left join longest_chains using (embed_id)
+left join latest_claims using (embed_id)
+left join stg_embeds using (embed_id)
+left join error_totals as first_totals on first_totals.event_uuid = first_counts_uuid
+left join error_totals as last_totals on last_totals.event_uuid = last_counts_uuid
+order by timed.embed_id

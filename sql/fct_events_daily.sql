@@ -1,0 +1,20 @@
+-- Events by day: event date x environment x template x event type x trigger type, unknown types included.
+-- grain: event_date, environment_name, template_key, event_type, trigger_type
+-- refresh: event_date
+with events as (
+    select * from stg_embed_events
+)
+
+select
+    event_date, -- UTC date of the events
+    environment_name, -- environment of the events
+    template_key, -- template of the events
+    event_type, -- type of the events
+    trigger_type, -- user, api or automation
+    count(*) as event_count, -- events
+    count(distinct embed_id) as embed_count, -- sessions with such an event
+    min(occurred_at) as first_seen_at, -- first of the events (UTC)
+    max(occurred_at) as last_seen_at, -- last of the events (UTC)
+from events
+group by event_date, environment_name, template_key, event_type, trigger_type
+order by event_date, environment_name, template_key, event_type, trigger_type

@@ -1,0 +1,18 @@
+-- Operations on the Review & Finalize pane by day: event date x environment x template x trigger type x operation.
+-- grain: event_date, environment_name, template_key, trigger_type, operation
+-- refresh: event_date
+with operations as (
+    select * from stg_embed_events where event_type = 'sheet_operation_performed'
+)
+
+select
+    event_date, -- UTC date of the operations
+    environment_name, -- environment of the events
+    template_key, -- template of the events
+    trigger_type, -- who performed it: user, api or automation
+    operation, -- the operation; NULL where the event does not say
+    count(*) as operation_count, -- operations performed
+    count(distinct embed_id) as embed_count, -- sessions with such an operation
+from operations
+group by event_date, environment_name, template_key, trigger_type, operation
+order by event_date, environment_name, template_key, trigger_type, operation

@@ -1,0 +1,28 @@
+-- Validation errors by day: event date x environment x template x column key x error code.
+-- error_count sums over events, so a file that is mapped twice counts twice; latest_error_count does not.
+-- grain: event_date, environment_name, template_key, column_key, error_code
+-- refresh: event_date
+with reports as (
+    select
+        event_uuid,
+        row_number() over (
+            partition by embed_id, event_date order by occurred_at desc, event_id desc nulls first, event_uuid desc
+        ) = 1 as is_latest
+    from stg_embed_events
+    where has_error_counts
+)
+
+select
+    event_date, -- UTC date of the events
+    environment_name, -- environment of the events
+    template_key, -- template of the events
+    column_key, -- key of the template column
+    error_code, -- validation error code
+    count(distinct embed_id) as embed_count, -- sessions with an event that named the pair
+    count(*) as event_count, -- events that named the pair
+    least(sum(error_count), 9223372036854775807)::bigint as error_count, -- cells with the error, summed over events
+    least(coalesce(sum(error_count) filter (is_latest), 0), 9223372036854775807)::bigint as latest_error_count, -- cells with the error in each session's last event of the day that carries counts
+from stg_validation_errors
+inner join reports using (event_uuid)
+group by event_date, environment_name, template_key, column_key, error_code
+order by event_date, environment_name, template_key, column_key, error_code

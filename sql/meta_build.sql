@@ -1,0 +1,38 @@
+-- The build that made this file: one row.
+-- grain: build_id
+-- refresh: whole
+with build as (
+    select * from source.build
+),
+
+parameters as (
+    select data_through, idle_after, funnel_window from source.parameters
+),
+
+latest_sweep as (
+    select sweep_id, failed_count
+    from meta_sweeps
+    where is_complete
+    qualify row_number() over (order by started_at desc, sweep_id desc) = 1
+),
+
+sizes as (
+    select json_group_object(table_name, row_count) as table_rows
+    from (select table_name, row_count from source.table_rows order by table_name)
+)
+
+select
+    build_id, -- identity of the build; sorts by time
+    built_at, -- when it was built (UTC)
+    data_through, -- start of the latest complete sweep: what happened before it is in here (UTC)
+    code_version, -- version of the code that built it
+    is_full, -- built from nothing, or brought up to date from the build before
+    previous_build_id, -- the build that this one continued; NULL for a full build
+    coalesce(failed_count, 0) as failed_embed_count, -- embeds that failed in the sweep that data_through names
+    table_rows, -- rows of each table: a JSON object
+    epoch(idle_after) as idle_after_seconds, -- setting: a session idle for longer is not open any more
+    epoch(funnel_window) as funnel_window_seconds, -- setting: time a session has to convert
+from build
+cross join parameters
+cross join sizes
+left join latest_sweep on true

@@ -1,0 +1,32 @@
+-- One event type: seen, known, or both. is_known is false for a type that the vendor's page does not list.
+-- grain: event_type
+-- refresh: whole
+with known as (
+    select event_type, description from source.event_types
+),
+
+seen as (
+    select
+        event_type,
+        sum(event_count)::bigint as event_count,
+        min(first_seen_at) as first_seen_at,
+        max(last_seen_at) as last_seen_at,
+        string_agg(distinct trigger_type, ', ' order by trigger_type) as trigger_types,
+        string_agg(distinct trigger_type, ', ' order by trigger_type)
+            filter (trigger_type not in (select trigger_type from source.trigger_types)) as unknown_trigger_types
+    from fct_events_daily
+    group by event_type
+)
+
+select
+    event_type, -- the type
+    known.event_type is not null as is_known, -- the vendor's page lists it
+    description, -- what the vendor's page says of it
+    coalesce(event_count, 0) as event_count, -- staged events of the type
+    first_seen_at, -- first of them (UTC)
+    last_seen_at, -- last of them (UTC)
+    trigger_types, -- trigger types seen with it, comma-separated
+    unknown_trigger_types, -- those of them that the vendor's page does not list
+from known
+full join seen using (event_type)
+order by event_type

@@ -1,0 +1,17 @@
+-- What could not be read: a whole event (level = event), or a field of an event that has its row (level = field).
+-- refresh: lake_partition
+with quarantine as (
+    select * from source.quarantine
+)
+
+select
+    event_date as lake_partition, -- the raw folder that the delivery lies in: a date or unknown
+    level, -- event or field
+    event_uuid, -- identity of the event, where it could be read
+    embed_id, -- the embed session, where it could be read
+    field, -- the field that could not be read, dotted below data
+    reason, -- why
+    payload, -- level event: the whole event as JSON; level field: the field's value as JSON
+    fetched_at, -- when the delivery was received (UTC)
+    digest, -- content digest of the delivery
+from quarantine

@@ -1,0 +1,31 @@
+-- One sweep of the API, also when it found nothing.
+-- grain: sweep_id
+-- refresh: merge
+with sweeps as (
+    select * from source.sweeps
+),
+
+ranked as (
+    select *, row_number() over (partition by sweep_id order by finished_at desc nulls last, started_at desc) as recency
+    from sweeps
+)
+
+select
+    sweep_id, -- identity of the sweep; sorts by start
+    kind, -- refresh, backfill or reconcile
+    started_at, -- start (UTC)
+    finished_at, -- end (UTC)
+    is_complete, -- the embeds were listed and every due one was asked; some may have failed
+    listed_count, -- embeds listed
+    new_embed_count, -- embeds not known before
+    due_count, -- embeds due
+    fetched_count, -- embeds whose events were answered
+    gone_count, -- embeds answered with 404
+    failed_count, -- embeds that failed
+    delivered_event_count, -- events in the answers
+    landed_event_count, -- events that were news
+    request_count, -- HTTP requests sent, retries included
+    failures, -- JSON array of the embeds that failed and why
+    coverage, -- reconcile only: JSON array that compares what the API holds with what is held here, by event date
+from ranked
+where recency = 1

@@ -1,0 +1,33 @@
+-- Every event of a session in order. Ask for one session: where embed_id = ...
+-- grain: embed_id, event_number
+-- refresh: view
+with events as (
+    select * from stg_embed_events
+),
+
+ordered as (
+    select
+        *,
+        row_number() over session as event_number,
+        lag(occurred_at) over session as previous_at
+    from events
+    window session as (partition by embed_id order by occurred_at, event_id nulls last, event_uuid)
+)
+
+select
+    embed_id, -- the embed session
+    event_number, -- 1 for the session's first event, in the order of occurred_at, event_id, event_uuid
+    occurred_at, -- when it happened (UTC)
+    date_diff('microsecond', previous_at, occurred_at) / 1e6 as seconds_since_previous, -- seconds since the previous event; NULL for the first
+    event_type, -- what happened
+    trigger_type, -- user, api or automation
+    operation, -- the sheet operation that was performed
+    import_type, -- how the import was made
+    has_error_counts, -- the event carries validation error counts
+    environment_name, -- environment of the event
+    template_key, -- template of the event
+    data, -- the event's data as JSON
+    claims ->> '$.user_id' as user_id, -- the user_id claim of the event
+    event_id, -- the event's number within the API
+    event_uuid, -- identity of the event
+from ordered

@@ -1,0 +1,113 @@
+-- Open sessions that stopped moving: the last event is not embed_closed, and the session has been idle for longer than
+-- 90 % of its template's sessions took from arriving at that step to the next one.
+-- The threshold looks at sessions that began in the 90 days before data_through; it is at least 15 minutes. With fewer than 20
+-- such sessions it is that of all templates together, and with fewer than 20 of those an hour.
+-- grain: embed_id
+-- refresh: whole
+with parameters as (
+    select data_through from source.parameters
+),
+
+recent as (
+    select
+        template_key, entry_at,
+        -- A step only counts once the session has begun; see fct_embeds.
+        entry_at + to_microseconds((seconds_to_upload * 1e6)::bigint) as uploaded_at,
+        entry_at + to_microseconds((seconds_to_header * 1e6)::bigint) as selected_at,
+        entry_at + to_microseconds((seconds_to_mapping * 1e6)::bigint) as mapped_at,
+        entry_at + to_microseconds((seconds_to_submit * 1e6)::bigint) as submitted_at
+    from fct_embeds
+    cross join parameters
+    where entry_at >= data_through - interval 90 days
+),
+
+-- The way from a step to the next later step that the session reached, whichever that was.
+moves as (
+    select template_key, 'embed_initialized' as step, entry_at as arrived_at,
+        least(uploaded_at, selected_at, mapped_at, submitted_at) as left_at
+    from recent
+    union all
+    select template_key, 'file_uploaded', uploaded_at,
+        least(
+            case when selected_at >= uploaded_at then selected_at end,
+            case when mapped_at >= uploaded_at then mapped_at end,
+            case when submitted_at >= uploaded_at then submitted_at end
+        )
+    from recent
+    union all
+    select template_key, 'header_selected', selected_at,
+        least(
+            case when mapped_at >= selected_at then mapped_at end,
+            case when submitted_at >= selected_at then submitted_at end
+        )
+    from recent
+    union all
+    select template_key, 'columns_mapped', mapped_at, case when submitted_at >= mapped_at then submitted_at end
+    from recent
+),
+
+durations as (
+    select template_key, step, date_diff('microsecond', arrived_at, left_at) / 1e6 as seconds
+    from moves
+    where left_at is not null
+),
+
+template_thresholds as (
+    select template_key, step, quantile_cont(seconds, 0.9) as p90_seconds
+    from durations
+    group by template_key, step
+    having count(*) >= 20
+),
+
+overall_thresholds as (
+    select step, quantile_cont(seconds, 0.9) as p90_seconds
+    from durations
+    group by step
+    having count(*) >= 20
+),
+
+open_embeds as (
+    select
+        embeds.*,
+        date_diff('microsecond', last_event_at, data_through) / 1e6 as idle_seconds,
+        greatest(
+            coalesce(template_thresholds.p90_seconds, overall_thresholds.p90_seconds, 3600.0), 900.0
+        ) as threshold_seconds
+    from fct_embeds as embeds
+    cross join parameters
+    left join template_thresholds
+        on template_thresholds.template_key is not distinct from embeds.template_key
+        and template_thresholds.step = embeds.furthest_step
+    left join overall_thresholds on overall_thresholds.step = embeds.furthest_step
+    where embeds.outcome = 'open' and embeds.last_event_type <> 'embed_closed'
+),
+
+worst_errors as (
+    select embed_id, column_key, error_code, fct_embed_validation_errors.last_error_count
+    from fct_embed_validation_errors
+    inner join (select embed_id from open_embeds) using (embed_id)
+    where fct_embed_validation_errors.last_error_count > 0
+    qualify row_number() over (
+        partition by embed_id order by fct_embed_validation_errors.last_error_count desc, column_key, error_code
+    ) = 1
+)
+
+select
+    open_embeds.embed_id, -- the embed session
+    environment_name, -- environment of the entry event
+    template_key, -- template of the entry event
+    user_id, -- the user_id claim of the latest event that has claims
+    furthest_step as step, -- the step that the session has not moved on from
+    entry_at, -- when the session began (UTC)
+    last_event_at, -- its last event (UTC)
+    last_event_type, -- type of the last event
+    idle_seconds, -- from the last event to data_through
+    threshold_seconds, -- idle for longer than this counts as stuck
+    open_embeds.last_error_count, -- validation errors in the last event that carries counts
+    worst_errors.column_key as worst_column_key, -- the column with the most errors there
+    worst_errors.error_code as worst_error_code, -- the code of those errors
+    worst_errors.last_error_count as worst_error_count, -- how many they are
+from open_embeds
+left join worst_errors using (embed_id)
+where idle_seconds > threshold_seconds
+order by open_embeds.embed_id

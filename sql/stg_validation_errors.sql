@@ -1,0 +1,20 @@
+-- One event x column key x error code, from any event that carries validation error counts.
+-- grain: event_uuid, column_key, error_code
+-- refresh: lake_partition
+with errors as (
+    select * from source.validation_errors
+)
+
+select
+    event_uuid, -- the event that carried the count
+    embed_id, -- the embed session
+    event_type, -- the event's type
+    occurred_at, -- when the event happened (UTC)
+    event_date, -- UTC date of occurred_at
+    environment_name, -- the event's environment
+    template_key, -- the event's template
+    column_key, -- key of the template column
+    error_code, -- validation error code; open-ended, customers define their own
+    error_count, -- cells with that error when the event happened
+    lake_partition, -- folder of the lake that holds the row: a date, as a rule event_date, or unknown
+from errors

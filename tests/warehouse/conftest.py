@@ -1,0 +1,29 @@
+"""A home of its own for each test, with the flattening's reports answered by the hand-written lake."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.home import Home
+from pipelines.warehouse import sources
+from tests.warehouse.lake import Lake
+
+
+@pytest.fixture
+def new_lake(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Lake]:
+    """Makes lakes in folders; the last one made is the one that builds read their reports from."""
+
+    def make(root: Path) -> Lake:
+        lake = Lake(Home(root))
+        monkeypatch.setattr(sources, "read_day_reports", lambda home: lake.day_reports(home))
+        monkeypatch.setattr(sources, "read_claims_catalogue", lambda home: lake.claims_catalogue(home))
+        return lake
+
+    return make
+
+
+@pytest.fixture
+def lake(new_lake: Callable[[Path], Lake], tmp_path: Path) -> Lake:
+    """An empty lake."""
+    return new_lake(tmp_path / "home")
