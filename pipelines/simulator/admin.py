@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route
 
 from pipelines.errors import ConfigurationError
 from pipelines.simulator.simulation import Simulation
+from pipelines.simulator.truth import Truth
 
 
 def admin_routes(simulation: Simulation) -> list[Mount]:
@@ -44,6 +45,7 @@ class BadRequestError(ValueError):
 class _AdminEndpoints:
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
+        self._truth = Truth(simulation)
 
     async def index(self, _: Request) -> Response:
         """GET: what there is: `{"<method> <path>": "what it does", ...}`."""
@@ -62,15 +64,15 @@ class _AdminEndpoints:
         )
 
     async def truth(self, request: Request) -> Response:
-        """GET, `?embed_id=` optional: JSON lines, one event each, with the keys of `Simulation.truth`."""
+        """GET, `?embed_id=` optional: JSON lines, one event each, with the keys of `Truth.events`."""
         text = request.query_params.get("embed_id")
         if text is not None and not (text.isascii() and text.isdigit()):
             raise BadRequestError("embed_id must be a whole number.")
-        return _json_lines(self._simulation.truth(None if text is None else int(text)))
+        return _json_lines(self._truth.events(None if text is None else int(text)))
 
     async def truth_embeds(self, _: Request) -> Response:
-        """GET: JSON lines, one embed each, with the keys of `Simulation.truth_embeds`."""
-        return _json_lines(self._simulation.truth_embeds())
+        """GET: JSON lines, one embed each, with the keys of `Truth.embeds`."""
+        return _json_lines(self._truth.embeds())
 
     async def clock(self, request: Request) -> Response:
         """GET: `{"now": epoch seconds, "runs": bool}`. POST `{"now": x}` or `{"advance_seconds": x}` moves it."""
@@ -136,7 +138,7 @@ class _AdminEndpoints:
 
     async def credentials(self, _: Request) -> Response:
         """GET: `{"api_keys": [], "embed_tokens": [], "jwts": [], "jwt_signatures": []}`, all texts."""
-        return _json(self._simulation.credentials())
+        return _json(self._truth.credentials())
 
 
 async def _object(request: Request) -> dict[str, Any]:

@@ -42,13 +42,13 @@ class RunningSimulator:
         self.simulation.throw(switches)
 
     def truth(self, embed_id: int | None = None) -> list[dict[str, Any]]:
-        """`Simulation.truth`, read over HTTP."""
+        """`Truth.events`, read over HTTP."""
         params = {} if embed_id is None else {"embed_id": embed_id}
         answer = self.admin.get("truth", params=params).raise_for_status()
         return [orjson.loads(line) for line in answer.content.splitlines()]
 
     def truth_embeds(self) -> list[dict[str, Any]]:
-        """`Simulation.truth_embeds`, read over HTTP."""
+        """`Truth.embeds`, read over HTTP."""
         answer = self.admin.get("truth/embeds").raise_for_status()
         return [orjson.loads(line) for line in answer.content.splitlines()]
 

@@ -6,7 +6,6 @@ The vendor's endpoints and the admin's both ask here, and so do tests in the sam
 import hashlib
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,7 +58,11 @@ class Simulation:
         """The ids of the embeds in the list now, in the list's order. Not to be changed by the caller."""
         now, order = self.clock.now(), self.switches.list_order
         started = self.world.started_count(now)
-        by_hand = [embed_id for embed_id, planted in self.planted.items() if self._is_planted_embed(planted, now)]
+        by_hand = [
+            embed_id
+            for embed_id, planted in self.planted.items()
+            if self.world.index_of(embed_id) is None and self._is_planted_embed(planted, now)
+        ]
         key = (started, order, len(self.deleted_at), *by_hand)
         if key != self._listed[0]:
             ids = [embed_id for embed_id in [*self.world.ids[:started], *by_hand] if embed_id not in self.deleted_at]
@@ -147,7 +150,7 @@ class Simulation:
         if index is None or embed_id in self.deleted_at:
             return []
         now = self.clock.now()
-        return [event for event in self.world.events(index) if self._is_visible(event, now)]
+        return [event for event in self.world.events(index) if self.is_visible(event, now)]
 
     def event_json(self, event: Event) -> bytes:
         """One event in the shape that is switched on."""
@@ -199,127 +202,9 @@ class Simulation:
         if body is not None:
             planted.body = body
 
-    # The truth
+    # What of it can be seen
 
-    def truth(self, embed_id: int | None = None) -> Iterator[dict[str, Any]]:
-        """Every event with created_at up to the clock, purged and deleted ones too, embed by embed.
-
-        Keys: uuid, id, embed_id, event_type, trigger_type, data (None where it is null or missing), created_at,
-        visible_at, has_snapshot, template_key, environment_name, claims (decoded payload of the event's token, None
-        where it has none), claims_json (the payload's text), token_kind (valid, invalid_signature, malformed, missing,
-        non_object), is_visible (an answer would have it now), is_purged (retention has deleted it), deleted_at (when
-        its embed was deleted, else None), is_planted. A planted event has its JSON as `event`, what can be read of it
-        in the other keys, and None elsewhere.
-        """
-        now = self.clock.now()
-        for index in range(self.world.started_count(now)):
-            if embed_id is None or self.world.ids[index] == embed_id:
-                yield from self._truth_of(index, now)
-        for planted_id, planted in self.planted.items():
-            if embed_id is None or planted_id == embed_id:
-                yield from self._planted_truth_of(planted_id, planted, now)
-
-    def truth_embeds(self) -> Iterator[dict[str, Any]]:
-        """Every generated embed that has started, deleted ones too: its summary's fields without the credentials.
-
-        Keys: embed_id, template_key, status, imported_row_count, started_at, user_id, claims (of the newest token),
-        token_kind, token_count, event_count (created up to the clock), last_event_at, deleted_at.
-        """
-        now = self.clock.now()
-        for index in range(self.world.started_count(now)):
-            embed = self.world.embed(index)
-            state = self.world.state(embed, now)
-            token = self.world.token(embed, state.token_number)
-            claims = None if token.claims_json is None else orjson.loads(token.claims_json)
-            created = [at for at in embed.times if at <= now]
-            yield {
-                "embed_id": embed.id,
-                "template_key": embed.template.key,
-                "status": state.status,
-                "imported_row_count": state.imported_row_count,
-                "started_at": embed.started_at,
-                "user_id": None if claims is None else claims["user_id"],
-                "claims": claims,
-                "token_kind": embed.token_kind,
-                "token_count": state.token_number + 1,
-                "event_count": len(created),
-                "last_event_at": created[-1],
-                "deleted_at": self.deleted_at.get(embed.id),
-            }
-
-    def credentials(self) -> dict[str, list[str]]:
-        """All that must never be at rest: `api_keys`, `embed_tokens`, `jwts`, `jwt_signatures`, up to the clock."""
-        now = self.clock.now()
-        tokens: list[str] = []
-        jwts: dict[str, None] = {}
-        for index in range(self.world.started_count(now)):
-            embed = self.world.embed(index)
-            tokens.append(embed.token)
-            for number in range(self.world.state(embed, now).token_number + 1):
-                text = self.world.token(embed, number).text
-                if text is not None:
-                    jwts[text] = None
-        signatures = [parts[2] for jwt in jwts if len(parts := jwt.split(".")) == 3]
-        return {
-            "api_keys": [self.options.api_key.get_secret_value()],
-            "embed_tokens": tokens,
-            "jwts": [jwt for jwt in jwts if len(jwt) > 20],
-            "jwt_signatures": signatures,
-        }
-
-    def _truth_of(self, index: int, now: float) -> Iterator[dict[str, Any]]:
-        embed = self.world.embed(index)
-        claims: dict[int, tuple[Any, str | None]] = {}
-        for event in self.world.events(index):
-            if event.created_at > now:
-                break
-            if event.token_number not in claims:
-                text = self.world.token(embed, event.token_number).claims_json
-                claims[event.token_number] = (None if text is None else orjson.loads(text), text)
-            yield {
-                "uuid": event.uuid,
-                "id": event.id,
-                "embed_id": event.embed_id,
-                "event_type": event.event_type,
-                "trigger_type": event.trigger_type,
-                "data": event.data,
-                "created_at": event.created_at,
-                "visible_at": event.visible_at,
-                "has_snapshot": event.has_snapshot,
-                "template_key": embed.template.key,
-                "environment_name": self.options.environment,
-                "claims": claims[event.token_number][0],
-                "claims_json": claims[event.token_number][1],
-                "token_kind": embed.token_kind,
-                "is_visible": embed.id not in self.deleted_at and self._is_visible(event, now),
-                "is_purged": self.is_purged(event.created_at),
-                "deleted_at": self.deleted_at.get(embed.id),
-                "is_planted": False,
-            }
-
-    def _planted_truth_of(self, embed_id: int, planted: Planted, now: float) -> Iterator[dict[str, Any]]:
-        for at, event in planted.events:
-            if at > now:
-                continue
-            fields: dict[str, Any] = event if isinstance(event, dict) else {}
-            names = ("uuid", "id", "event_type", "trigger_type", "data", "created_at", "has_snapshot", "template_key")
-            is_purged = self.is_purged(at)
-            yield {
-                **{name: fields.get(name) for name in names},
-                "embed_id": embed_id,
-                "visible_at": at,
-                "environment_name": fields.get("environment_name"),
-                "claims": None,
-                "claims_json": None,
-                "token_kind": None,
-                "is_visible": embed_id not in self.deleted_at and planted.body is None and not is_purged,
-                "is_purged": is_purged,
-                "deleted_at": self.deleted_at.get(embed_id),
-                "is_planted": True,
-                "event": event,
-            }
-
-    def _is_visible(self, event: Event, now: float) -> bool:
+    def is_visible(self, event: Event, now: float) -> bool:
         """Created and through the vendor's queues by now, and not purged yet."""
         at = event.visible_at if self.switches.late_visibility else event.created_at
         return at <= now and not self.is_purged(event.created_at)
@@ -330,8 +215,11 @@ class Simulation:
             "token": embed.token,
             "template_key": embed.template.key,
             "status": state.status,
-            "user_jwt": self.world.token(embed, state.token_number).text,
         }
+        jwt = self.world.token(embed, state.token_number).text
+        # Of the embeds without a token, half have a null and half have no field.
+        if jwt is not None or embed.index % 2:
+            fields["user_jwt"] = jwt
         if state.imported_row_count is not None:
             fields["imported_row_count"] = state.imported_row_count
         return compact(orjson.dumps(fields))
