@@ -1,0 +1,66 @@
+"""Merging the deliveries of one uuid, field by field, so that the row depends on what raw holds and not on its order.
+
+For each field: not null before null, then api before webhook, then the later fetched_at, then the smaller digest. What
+is read of `data` comes from the delivery whose `data` was taken. A token's status and claims stay together: those of
+the delivery that comes first among those with claims, else among those with a token.
+"""
+
+import polars as pl
+
+_ALONE = [
+    "event_id",
+    "embed_id",
+    "event_type",
+    "trigger_type",
+    "occurred_at",
+    "environment_name",
+    "template_key",
+    "has_snapshot",
+    "extra",
+]
+_WITH_DATA = ["data", "operation", "import_type", "counts"]
+_WITH_TOKEN = ["claims", "jwt_status", "delivery"]
+# Beyond the rule, for deliveries of one event that differ in their envelope alone.
+_TIES = ["sweep_id", "embed_id", "template_key", "environment_name", "token_fingerprint", "jwt_status", "claims"]
+
+MERGED = ["event_uuid", *_ALONE, *_WITH_DATA, *_WITH_TOKEN, "source", "landed_at"]
+
+
+def merge(deliveries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """One row per event_uuid (columns MERGED, in no order; `delivery` is the one whose token was taken), and how many
+    events had deliveries that disagreed in a field in which neither was null."""
+    is_repeated = pl.col("event_uuid").is_duplicated()
+    repeated = deliveries.filter(is_repeated)
+    if not repeated.height:
+        return _single(deliveries), 0
+    merged = (
+        repeated.with_columns(is_webhook=pl.col("source") == "webhook")
+        .sort(
+            "event_uuid",
+            "is_webhook",
+            "fetched_at",
+            "digest",
+            *_TIES,
+            descending=[False, False, True, False, *(False for _ in _TIES)],
+            nulls_last=True,
+        )
+        .group_by("event_uuid", maintain_order=True)
+        .agg(
+            *(pl.col(name).drop_nulls().first() for name in _ALONE),
+            pl.col(_WITH_DATA).sort_by(pl.col("data").is_null(), maintain_order=True).first(),
+            pl.col(_WITH_TOKEN)
+            .sort_by(pl.col("claims").is_null(), pl.col("jwt_status") == "missing", maintain_order=True)
+            .first(),
+            source=pl.when(pl.col("source").n_unique() > 1).then(pl.lit("both")).otherwise(pl.col("source").first()),
+            landed_at=pl.col("fetched_at").min(),
+            is_conflict=pl.any_horizontal(
+                pl.col(name).drop_nulls().n_unique() > 1 for name in (*_ALONE, "data", "claims")
+            ),
+        )
+    )
+    events = pl.concat([_single(deliveries.filter(~is_repeated)), merged.select(MERGED)])
+    return events, int(merged["is_conflict"].sum())
+
+
+def _single(deliveries: pl.DataFrame) -> pl.DataFrame:
+    return deliveries.rename({"fetched_at": "landed_at"}).select(MERGED)

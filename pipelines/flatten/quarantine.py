@@ -1,0 +1,74 @@
+"""The quarantine of one folder: deliveries that became no row, and values that are NULL in their row."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from pipelines.flatten.deliveries import Issue
+from pipelines.flatten.reading import FIELDS
+from pipelines.flatten.schema import QUARANTINE
+from pipelines.oneschema.json_text import JsonText, dumps, loads
+
+_ISSUES = pl.Schema({"delivery": pl.UInt32(), "field": pl.String(), "reason": pl.String(), "payload": pl.String()})
+_PLAIN_COLUMNS = {
+    "uuid": "event_uuid",
+    "id": "event_id",
+    "embed_id": "embed_id",
+    "event_type": "event_type",
+    "trigger_type": "trigger_type",
+    "created_at": "created_at",
+    "has_snapshot": "has_snapshot",
+    "template_key": "template_key",
+    "environment_name": "environment_name",
+}
+
+
+def quarantine(
+    folder: str, raw: pl.DataFrame, accepted: pl.DataFrame, rejected: pl.DataFrame, issues: Sequence[Issue]
+) -> pl.DataFrame:
+    """QUARANTINE rows of one folder: one per rejected delivery, and one per issue of an accepted one."""
+    whole = _rejected_events(raw, rejected, issues)
+    fields = pl.DataFrame(issues, schema=_ISSUES, orient="row").join(accepted, on="delivery", how="inner")
+    names = QUARANTINE.names
+    return (
+        pl.concat(
+            [
+                whole.with_columns(pl.lit("event").alias("level")).select(names[1:]),
+                fields.with_columns(pl.lit("field").alias("level")).select(names[1:]),
+            ]
+        )
+        .select(pl.lit(folder).alias("event_date"), pl.all())
+        .sort("level", "event_uuid", "embed_id", "field", "digest", "fetched_at", "payload", nulls_last=True)
+    )
+
+
+def _rejected_events(raw: pl.DataFrame, rejected: pl.DataFrame, issues: Sequence[Issue]) -> pl.DataFrame:
+    reasons = {(delivery, field): reason for delivery, field, reason, _ in issues}
+    as_landed = raw[rejected["delivery"].to_list()] if rejected.height else raw.clear()
+    found = [
+        (row["delivery"], *_why(row, reasons), event_json(landed))
+        for row, landed in zip(rejected.iter_rows(named=True), as_landed.iter_rows(named=True), strict=True)
+    ]
+    return pl.DataFrame(found, schema=_ISSUES, orient="row").join(rejected, on="delivery", how="inner")
+
+
+def _why(row: dict[str, Any], reasons: dict[tuple[int, str], str]) -> tuple[str, str]:
+    """The first required field that could not be read, and the reasons of all of them."""
+    if row["odd"] is not None and not row["odd"].startswith("{"):
+        return "event", "not an object"
+    unreadable = [field.name for field in FIELDS if field.required and row[field.column] is None]
+    return unreadable[0], "; ".join(f"{name}: {reasons.get((row['delivery'], name), 'missing')}" for name in unreadable)
+
+
+def event_json(row: dict[str, Any]) -> str:
+    """The event of a raw row, as it came but for credentials; embed, template and environment may be the envelope's."""
+    odd = loads((row["odd"] or "{}").encode())
+    if not isinstance(odd, dict):
+        return dumps(odd)
+    event = {name: row[column] for name, column in _PLAIN_COLUMNS.items() if row[column] is not None}
+    if row["data"] is not None:
+        event["data"] = JsonText(row["data"])
+    if row["extra"] is not None:
+        event.update(loads(row["extra"].encode()))
+    return dumps(event | odd)

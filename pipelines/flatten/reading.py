@@ -1,0 +1,166 @@
+"""How an event's fields are read: the one place, shared by landing (for the folder) and by flattening (for the row).
+
+A value of its documented type is read by Polars, a column at a time; any other value by a function of this module, one
+at a time. What can be read without guessing is read: integers as text or as a double without a fraction, times as epoch
+seconds, as milliseconds (1e12 to 1e14), as either in decimal text, and as ISO 8601 with a zone. null is a missing
+value.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+
+import polars as pl
+
+from pipelines.oneschema.json_text import dumps
+
+MILLISECONDS_FROM = 1e12
+MILLISECONDS_TO = 1e14
+
+# The first and last microsecond that a timestamp of any of our readers can hold: the years 1 to 9999.
+FIRST_MICROSECOND = -62_135_596_800_000_000
+LAST_MICROSECOND = 253_402_300_799_999_999
+
+# From this many seconds on, the microseconds of a double are computed exactly in double arithmetic: its fraction has
+# at most 39 bits, and 39 bits times 1e6 = 15625 * 2**6 fit into 53.
+EXACT_FROM_SECONDS = 2.0**14
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+_DECIMAL = re.compile(r"[+-]?[0-9]{1,19}(\.[0-9]{1,30})?")
+_ISO = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2})(:[0-9]{2})?(\.[0-9]{1,30})? ?"
+    r"(Z|z|UTC|[+-][0-9]{2}:?[0-9]{2})"
+)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Why a value could not be read."""
+
+    reason: str
+
+
+def read_text(value: object) -> str | Unreadable:
+    return value if isinstance(value, str) else Unreadable(f"{json_type(value)}, not a text")
+
+
+def read_name(value: object) -> str | Unreadable:
+    """A text that identifies something, so not an empty one."""
+    return Unreadable("empty") if value == "" else read_text(value)
+
+
+def read_boolean(value: object) -> bool | Unreadable:
+    return value if isinstance(value, bool) else Unreadable(f"{json_type(value)}, not a boolean")
+
+
+def read_object(value: object) -> str | Unreadable:
+    """An object, as JSON."""
+    return dumps(value) if isinstance(value, dict) else Unreadable(f"{json_type(value)}, not an object")
+
+
+def read_integer(value: object) -> int | Unreadable:
+    """An integer of 64 bits: as a number, as text, or as a double without a fraction that counts exactly."""
+    if isinstance(value, str):
+        number = int(value) if _INTEGER.fullmatch(value) else None
+    elif isinstance(value, float):
+        number = int(value) if value.is_integer() and abs(value) <= 2.0**53 else None
+    else:
+        number = value if isinstance(value, int) and not isinstance(value, bool) else None
+    if number is None:
+        return Unreadable(f"{json_type(value)}, not an integer")
+    return number if -(2**63) <= number < 2**63 else Unreadable("beyond 64 bits")
+
+
+def read_count(value: object) -> int | Unreadable:
+    count = read_integer(value)
+    return Unreadable("negative") if isinstance(count, int) and count < 0 else count
+
+
+def read_timestamp(value: object) -> int | Unreadable:
+    """Microseconds since 1970 UTC of a `created_at`, rounded half to even; a double is the exact number that it is."""
+    if isinstance(value, str):
+        if not _DECIMAL.fullmatch(value):
+            return _read_iso(value)
+        value = int(value) if _INTEGER.fullmatch(value) else float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return Unreadable(f"{json_type(value)}, not a time")
+    if not math.isfinite(value):
+        return Unreadable("not finite")
+    is_milliseconds = MILLISECONDS_FROM <= value <= MILLISECONDS_TO
+    return _in_range(round(Fraction(value) * (1_000 if is_milliseconds else 1_000_000)))
+
+
+def _read_iso(text: str) -> int | Unreadable:
+    found = _ISO.fullmatch(text)
+    if found is None:
+        return Unreadable("a text, neither a number nor an ISO time with a zone")
+    date, minutes, seconds, fraction, zone = found.groups()
+    zone = "+00:00" if zone in ("Z", "z", "UTC") else zone
+    try:
+        moment = datetime.fromisoformat(f"{date}T{minutes}{seconds or ':00'}{zone}")
+    except ValueError:
+        return Unreadable("not a time that exists")
+    whole_seconds = (moment - _EPOCH) // timedelta(seconds=1)
+    return _in_range(whole_seconds * 1_000_000 + round(Fraction(f"0{fraction or '.0'}") * 1_000_000))
+
+
+def _in_range(read: int) -> int | Unreadable:
+    is_in_range = FIRST_MICROSECOND <= read <= LAST_MICROSECOND
+    return read if is_in_range else Unreadable("not a time between the years 1 and 9999")
+
+
+def microseconds(created_at: pl.Expr) -> pl.Expr:
+    """`read_timestamp` of a column of doubles (Int64), null where it is unreadable.
+
+    Exact from EXACT_FROM_SECONDS on; before (the first hours of 1970) a microsecond may be off, so rows there are read
+    one at a time.
+    """
+    is_milliseconds = created_at.is_between(MILLISECONDS_FROM, MILLISECONDS_TO)
+    is_seconds = created_at.is_between(FIRST_MICROSECOND / 1e6 - 1, LAST_MICROSECOND / 1e6 + 1)
+    number = pl.when(is_milliseconds | is_seconds).then(created_at)
+    whole = number.floor()
+    scale = pl.when(is_milliseconds).then(1_000).otherwise(1_000_000)
+    fraction = ((number - whole) * scale).round(0, mode="half_to_even")
+    read = whole.cast(pl.Int64) * scale + fraction.cast(pl.Int64)
+    return pl.when(read.is_between(FIRST_MICROSECOND, LAST_MICROSECOND)).then(read)
+
+
+def json_type(value: object) -> str:
+    """The JSON type of a decoded value, with its article."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, str):
+        return "a text"
+    if isinstance(value, int | float):
+        return "a number"
+    return "an object" if isinstance(value, dict) else "an array"
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of an event, its raw column, and how a value that has not its documented type is read."""
+
+    name: str
+    column: str
+    read: Callable[[object], object]
+    required: bool = False
+
+
+FIELDS = (
+    Field("uuid", "event_uuid", read_name, required=True),
+    Field("embed_id", "embed_id", read_integer, required=True),
+    Field("event_type", "event_type", read_name, required=True),
+    Field("created_at", "occurred_at", read_timestamp, required=True),
+    Field("id", "event_id", read_integer),
+    Field("trigger_type", "trigger_type", read_text),
+    Field("has_snapshot", "has_snapshot", read_boolean),
+    Field("template_key", "template_key", read_text),
+    Field("environment_name", "environment_name", read_text),
+    Field("data", "data", read_object),
+)

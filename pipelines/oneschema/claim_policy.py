@@ -1,0 +1,84 @@
+"""What is stored of each claim: kept, hashed or dropped, by path, before anything is written.
+
+A pattern is a dotted path in which `*`, `?` and `[...]` stand for any characters, dots included: `email`, `debug.*`,
+`*email*`. It holds for the path and for everything below it. Array elements have the path of their array. Of several
+patterns that fit, the most specific wins: the one with most literal characters, then the stricter (drop, hash, keep).
+"""
+
+import hmac
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from pydantic import SecretStr
+
+from pipelines.errors import ConfigurationError
+
+_STRICTNESS = {"keep": 0, "hash": 1, "drop": 2}
+
+
+class ClaimPolicy:
+    """Raises ConfigurationError for an unknown action, and for `hash` without a key. False when it changes nothing."""
+
+    def __init__(self, policy: Mapping[str, str], hash_key: SecretStr | None) -> None:
+        for pattern, action in policy.items():
+            if action not in _STRICTNESS:
+                raise ConfigurationError(
+                    f"EMBED_ANALYTICS_CLAIM_POLICY: {pattern!r} says {action!r}; use keep, hash or drop."
+                )
+        key = hash_key.get_secret_value() if hash_key else ""
+        if "hash" in policy.values() and not key:
+            raise ConfigurationError("EMBED_ANALYTICS_CLAIM_POLICY hashes claims: set EMBED_ANALYTICS_CLAIM_HASH_KEY.")
+        self._key = key.encode()
+        # Most specific first, so that the first that fits wins.
+        self._patterns = sorted(
+            policy.items(), key=lambda item: (-_literal_length(item[0]), -_STRICTNESS[item[1]], item[0])
+        )
+
+    def __bool__(self) -> bool:
+        return any(action != "keep" for _, action in self._patterns)
+
+    def apply(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """The payload after the policy. `hash` replaces each scalar, arrays' elements included, by the hex
+        HMAC-SHA256 of its text (of a number its JSON text); keys and null stay. `drop` removes the claim."""
+        return self._object(payload, []) if self else payload
+
+    def _object(self, value: dict[str, Any], paths: list[str]) -> dict[str, Any]:
+        kept: dict[str, Any] = {}
+        for key, element in value.items():
+            path = f"{paths[-1]}.{key}" if paths else key
+            found = self._value(element, [*paths, path])
+            if found is not _DROPPED:
+                kept[key] = found
+        return kept
+
+    def _value(self, value: Any, paths: list[str]) -> Any:
+        action = self._action(paths)
+        if isinstance(value, dict):
+            kept = self._object(value, paths)
+            return _DROPPED if action == "drop" and not kept else kept
+        if isinstance(value, list):
+            elements = [self._value(element, paths) for element in value]
+            kept_elements = [element for element in elements if element is not _DROPPED]
+            return _DROPPED if action == "drop" and not kept_elements else kept_elements
+        if action == "drop":
+            return _DROPPED
+        return value if action == "keep" or value is None else self._hashed(value)
+
+    def _action(self, paths: list[str]) -> str:
+        for pattern, action in self._patterns:
+            if any(fnmatchcase(path, pattern) for path in paths):
+                return action
+        return "keep"
+
+    def _hashed(self, value: str | bool) -> str:
+        # Parsed with numbers as JsonText, so a scalar is a text or a boolean.
+        text = value if isinstance(value, str) else ("true" if value else "false")
+        return hmac.digest(self._key, text.encode(), "sha256").hex()
+
+
+_DROPPED: Any = object()
+
+
+def _literal_length(pattern: str) -> int:
+    return sum(character not in "*?[]" for character in pattern)

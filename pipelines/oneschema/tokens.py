@@ -1,0 +1,133 @@
+"""Embed tokens: from a JWT to what may be kept of it, before anything is written.
+
+The signature and the token itself are credentials and end here. What is kept: the payload after the claim policy, how
+far the token could be trusted, and a fingerprint that tells two tokens apart.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pydantic import SecretStr
+
+from pipelines.errors import ConfigurationError
+from pipelines.oneschema.claim_policy import ClaimPolicy
+from pipelines.oneschema.credentials import may_hold_credentials, without_credentials
+from pipelines.oneschema.json_text import MAX_DEPTH, dumps, loads_carefully
+from pipelines.oneschema.jwt_segments import json_object, segment_bytes
+
+# A sweep meets each embed's token once per event; beyond this many the cache starts anew rather than grow.
+_CACHED_TOKENS = 50_000
+_LONGEST_CACHED_TOKEN = 8_192
+
+
+@dataclass(frozen=True)
+class ReadToken:
+    """What is kept of a token. None of it is a credential."""
+
+    claims: str | None
+    """The payload as JSON after the claim policy; None for a malformed or missing token."""
+    jwt_status: str
+    """verified, unverified, invalid_signature, malformed or missing."""
+    fingerprint: str | None
+    """16 hex digits, the same for the same token; None for a missing one."""
+
+
+MISSING = ReadToken(claims=None, jwt_status="missing", fingerprint=None)
+
+
+class TokenReader:
+    """Reads embed tokens. `client_secrets` are by client id (`iss`), `claim_policy` is keep, hash or drop by path.
+
+    The status of a token whose payload can be read: where a secret is configured for its `iss`, `verified` when it is
+    HS256 and its signature fits, else `invalid_signature` (any other alg included, `none` above all); where none is,
+    `unverified`. Raises ConfigurationError for a policy that cannot be carried out.
+    """
+
+    def __init__(
+        self,
+        client_secrets: Mapping[str, SecretStr],
+        claim_policy: Mapping[str, str],
+        hash_key: SecretStr | None,
+    ) -> None:
+        self._secrets = {client: secret.get_secret_value().encode() for client, secret in client_secrets.items()}
+        if not all(self._secrets.values()):
+            raise ConfigurationError("ONESCHEMA_CLIENT_SECRETS holds an empty secret: remove it or fill it in.")
+        self._policy = ClaimPolicy(claim_policy, hash_key)
+        self._read: dict[str, ReadToken] = {}
+
+    def read(self, token: object) -> ReadToken:
+        """What is kept of a token of any type; None and "" are a missing one. Never raises."""
+        if token is None or token == "":
+            return MISSING
+        if not isinstance(token, str):
+            return ReadToken(
+                claims=None, jwt_status="malformed", fingerprint=_fingerprint(dumps(token, ascii_only=True))
+            )
+        known = self._read.get(token)
+        if known is None:
+            known = self._read_text(token)
+            if len(token) <= _LONGEST_CACHED_TOKEN:
+                if len(self._read) >= _CACHED_TOKENS:
+                    self._read.clear()
+                self._read[token] = known
+        return known
+
+    def _read_text(self, token: str) -> ReadToken:
+        fingerprint = _fingerprint(token)
+        segments = token.split(".")
+        header = json_object(segments[0]) if len(segments) == 3 else None
+        content = segment_bytes(segments[1]) if header is not None else None
+        payload = _payload(content) if content is not None else None
+        if header is None or payload is None:
+            return ReadToken(claims=None, jwt_status="malformed", fingerprint=fingerprint)
+        claims, issuer = payload
+        return ReadToken(
+            claims=self._kept(claims), jwt_status=self._status(header, issuer, segments), fingerprint=fingerprint
+        )
+
+    def _status(self, header: dict[str, Any], issuer: object, segments: list[str]) -> str:
+        secret = self._secrets.get(issuer) if isinstance(issuer, str) else None
+        if secret is None:
+            return "unverified"
+        signature = segment_bytes(segments[2])
+        if header.get("alg") != "HS256" or signature is None:
+            return "invalid_signature"
+        expected = hmac.digest(secret, f"{segments[0]}.{segments[1]}".encode(), "sha256")
+        return "verified" if hmac.compare_digest(expected, signature) else "invalid_signature"
+
+    def _kept(self, claims: str) -> str:
+        """The payload without credentials and after the policy; left untouched, its text stays as it was signed."""
+        # An escape could hide a field's name or a token's shape from the cheap look.
+        has_credentials = "\\" in claims or may_hold_credentials(claims.encode())
+        if not has_credentials and not self._policy:
+            return claims
+        payload = loads_carefully(claims, keep_numbers=True)
+        if has_credentials:
+            payload = without_credentials(payload)
+        return dumps(self._policy.apply(payload))
+
+
+def _payload(content: bytes) -> tuple[str, object] | None:
+    """The text of a payload and its `iss`, None when it is no JSON object."""
+    try:
+        value = orjson.loads(content)
+        is_plain = content.count(b"{") + content.count(b"[") <= MAX_DEPTH
+    except orjson.JSONDecodeError:
+        is_plain, value = False, None
+    if is_plain:
+        return (content.decode(), value.get("iss")) if isinstance(value, dict) else None
+    try:
+        value = loads_carefully(content, keep_numbers=True)
+    except ValueError:
+        return None
+    return (dumps(value), value.get("iss")) if isinstance(value, dict) else None
+
+
+def _fingerprint(token: str) -> str:
+    # Truncated, so that it says nothing about the token beyond "the same as that one": a token's signature alone has
+    # four times as many bits.
+    return hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=8, person=b"embed-token").hexdigest()
