@@ -1,6 +1,7 @@
 """The lake: raw, flattened and deduplicated."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -46,7 +47,7 @@ def lake(context: dg.AssetExecutionContext, config: FlattenConfig) -> Iterator[d
     redo = list(context.partition_keys) if config.redo_partitions else []
     with clear_failures():
         report = steps.flatten(settings, on_wait=context.log.info, redo=redo)
-    days = {day["event_date"]: day for day in report.days}
+    days = {day["event_date"]: day for day in report.days.to_dicts()}
     for asset_key, count in ROW_COUNTS.items():
         for key in context.partition_keys:
             if key in days:
@@ -61,7 +62,7 @@ def lake(context: dg.AssetExecutionContext, config: FlattenConfig) -> Iterator[d
         )
 
 
-def _day_metadata(day: dict[str, int], count: str) -> dict[str, int]:
+def _day_metadata(day: dict[str, Any], count: str) -> dict[str, int]:
     return {
         "dagster/partition_row_count": day[count],
         **{name: day[name] for name in ("delivery_count", "merged_count", "quarantined_count", "conflict_count")},

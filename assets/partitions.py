@@ -1,6 +1,6 @@
 """How raw and lake are partitioned, and how a step of a run talks to Dagster."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
 import dagster as dg
@@ -19,7 +19,7 @@ ONE_RUN = dg.BackfillPolicy.single_run()
 
 
 @contextmanager
-def clear_failures() -> Iterator[None]:
+def clear_failures() -> Generator[None]:
     """Show an error that was raised on purpose as the failure's text; only transient ones are worth a retry."""
     try:
         yield
@@ -42,7 +42,7 @@ def column_schema(table: Table) -> dg.TableSchema:
     )
 
 
-def partitions_beside(context: dg.AssetExecutionContext, event_dates: Iterator[str] | set[str]) -> list[str]:
+def partitions_beside(context: dg.AssetExecutionContext, event_dates: Iterable[str]) -> list[str]:
     """Those of the dates that are partitions, but not of this run: late events and resumed sessions."""
     in_run = set(context.partition_keys)
     return sorted(date for date in event_dates if date not in in_run and DAILY.has_partition_key(date))

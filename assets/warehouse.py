@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 
 from assets import lake, raw
 from assets.partitions import clear_failures
 from pipelines import steps
-from pipelines.errors import CheckFailedError
 from pipelines.settings import load_settings
-from pipelines.warehouse.build import BuildReport
+from pipelines.warehouse.build import BuildCheckFailedError, BuildReport
 from pipelines.warehouse.checks import CheckResult, load_checks
 from pipelines.warehouse.models import Model, load_models
 
-# The asset that each relation of schema `source` stands for.
+# The asset that each relation of schema `source` stands for. The others (parameters, build, ...) are facts of a build.
 SOURCES = {
     "embed_events": lake.EMBED_EVENTS,
     "validation_errors": lake.VALIDATION_ERRORS,
@@ -23,7 +23,6 @@ SOURCES = {
     "claims": lake.EMBED_EVENTS,
     "embeds": raw.EMBEDS,
     "sweeps": raw.SWEEPS,
-    "parameters": raw.SWEEPS,
 }
 
 # Published once an hour: two missed refreshes are worth a look, a missed day is a fault.
@@ -44,7 +43,10 @@ class BuildConfig(dg.Config):
 
 
 def _spec(model: Model) -> dg.AssetSpec:
-    deps = {*(model_key(name) for name in model.depends_on), *(SOURCES[name] for name in model.sources)}
+    deps = {
+        *(model_key(name) for name in model.depends_on),
+        *(SOURCES[name] for name in model.sources if name in SOURCES),
+    }
     return dg.AssetSpec(
         model_key(model.name),
         deps=sorted(deps),
@@ -85,7 +87,7 @@ def warehouse(
                 full_refresh=config.full_refresh,
                 check_everything=config.check_everything,
             )
-        except CheckFailedError as error:
+        except BuildCheckFailedError as error:
             # The run is red and names them; nothing was published.
             yield from map(_check_result, error.report.checks)
             raise
@@ -94,15 +96,13 @@ def warehouse(
 
 
 def _materializations(report: BuildReport) -> Iterator[dg.MaterializeResult]:
-    for name, rows in report.tables.items():
-        yield dg.MaterializeResult(
-            asset_key=model_key(name),
-            metadata={
-                "dagster/row_count": rows,
-                "build_id": report.build_id,
-                "build": "full" if report.is_full else "incremental",
-            },
-        )
+    # In the order of their dependencies, which Dagster insists on.
+    for model in load_models():
+        metadata: dict[str, Any] = {"build_id": report.build_id, "build": "full" if report.is_full else "incremental"}
+        # A view has no rows of its own.
+        if model.name in report.tables:
+            metadata["dagster/row_count"] = report.tables[model.name]
+        yield dg.MaterializeResult(asset_key=model_key(model.name), metadata=metadata)
 
 
 def _check_result(check: CheckResult) -> dg.AssetCheckResult:

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,7 +48,7 @@ from fct_sheet_operations_daily group by all order by operations desc
 
 QUERIES = [
     "select outcome, count(*) as embeds, median(seconds_to_submit) as median_seconds from fct_embeds group by all",
-    "select template_key, step, sum(reached_count) as reached from fct_embed_funnel_daily group by all order by 1, 3 desc",
+    "select template_key, step, sum(reached_count) as n from fct_embed_funnel_daily group by all order by 1, 3 desc",
     "select * from rpt_stuck_embeds order by idle_seconds desc limit 10",
 ]
 
@@ -98,7 +98,7 @@ def show_answers(home: Home) -> None:
             ("The worst columns: which errors are left when customers stop", WORST_COLUMNS),
             ("The operations: what customers do by hand to repair their data", OPERATIONS),
         ):
-            print_table(connection.sql(sql), title=title)
+            print_table(connection.execute(sql), title=title)
             Console().print()
     finally:
         connection.close()
@@ -131,7 +131,7 @@ def _defaults() -> dict[str, Any]:
 
 
 @contextmanager
-def _simulator(embeds: int, days: int) -> Iterator[tuple[str, str]]:
+def _simulator(embeds: int, days: int) -> Generator[tuple[str, str]]:
     """A simulator in a process of its own: its URL and API key."""
     command = [
         sys.executable,

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from pipelines.home import Home
 
 
 @contextmanager
-def writer_lock(home: Home, on_wait: Callable[[str], None]) -> Iterator[None]:
+def writer_lock(home: Home, on_wait: Callable[[str], None]) -> Generator[None]:
     """Hold the home's writer lock, an operating-system lock that dies with its process.
 
     While another writer holds it, waits, and says so once through `on_wait`. Raises ConfigurationError when the home

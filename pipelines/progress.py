@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ _terminal: ContextVar[ProgressSink | None] = ContextVar("progress_sink", default
 
 
 @contextmanager
-def terminal_progress() -> Iterator[None]:
+def terminal_progress() -> Generator[None]:
     """Show sweeps that run in this thread as a bar on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -13,6 +13,8 @@ from pipelines.home import Home
 from pipelines.warehouse.query import connect_published
 
 FORMATS = ("table", "csv", "json")
+NUMBERS = ("BIGINT", "DOUBLE", "INTEGER", "HUGEINT", "DECIMAL")
+CHUNK_ROWS = 10_000
 
 
 class QueryError(PermanentError):
@@ -25,32 +27,30 @@ def run_query(home: Home, sql: str, output: str, limit: int) -> None:
         raise ConfigurationError(f"--format {output}: choose one of {', '.join(FORMATS)}.")
     connection = connect_published(home)
     try:
-        relation = connection.sql(sql)
-        if relation is None:
-            raise QueryError("The SQL answers no rows: write a SELECT.")
+        answer = connection.execute(sql)
         if output == "table":
-            print_table(relation.limit(limit + 1), limit=limit)
+            print_table(answer, limit=limit)
         elif output == "csv":
-            _print_csv(relation)
+            _print_csv(answer)
         else:
-            _print_json(relation)
+            _print_json(answer)
     except duckdb.Error as error:
         raise QueryError(str(error).strip()) from None
     finally:
         connection.close()
 
 
-def print_table(relation: duckdb.DuckDBPyRelation, *, title: str | None = None, limit: int = 100) -> None:
+def print_table(answer: duckdb.DuckDBPyConnection, *, title: str | None = None, limit: int = 100) -> None:
     """The rows as a table on standard output; says when there are more than `limit`."""
     console = Console()
     if not console.is_terminal:
         # A pipe has no width: rows must not be folded at 80 columns.
         console = Console(width=10_000)
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    numeric = [str(dtype).startswith(("BIGINT", "DOUBLE", "INTEGER", "HUGEINT", "DECIMAL")) for dtype in relation.types]
-    for name, is_numeric in zip(relation.columns, numeric, strict=True):
-        table.add_column(name, justify="right" if is_numeric else "left", overflow="fold")
-    rows = relation.fetchall()
+    for name, dtype, *_ in answer.description or []:
+        is_number = str(dtype).startswith(NUMBERS)
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    rows = answer.fetchmany(limit + 1)
     for row in rows[:limit]:
         table.add_row(*(_cell(value) for value in row))
     console.print(table)
@@ -64,16 +64,20 @@ def _cell(value: object) -> str:
     return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-def _print_csv(relation: duckdb.DuckDBPyRelation) -> None:
+def _print_csv(answer: duckdb.DuckDBPyConnection) -> None:
     writer = csv.writer(sys.stdout)
-    writer.writerow(relation.columns)
-    while rows := relation.fetchmany(10_000):
+    writer.writerow(_names(answer))
+    while rows := answer.fetchmany(CHUNK_ROWS):
         writer.writerows(rows)
 
 
-def _print_json(relation: duckdb.DuckDBPyRelation) -> None:
-    names = relation.columns
-    while rows := relation.fetchmany(10_000):
+def _print_json(answer: duckdb.DuckDBPyConnection) -> None:
+    names = _names(answer)
+    while rows := answer.fetchmany(CHUNK_ROWS):
         for row in rows:
             line = orjson.dumps(dict(zip(names, row, strict=True)), default=str, option=orjson.OPT_APPEND_NEWLINE)
             sys.stdout.write(line.decode())
+
+
+def _names(answer: duckdb.DuckDBPyConnection) -> list[str]:
+    return [column[0] for column in answer.description or []]

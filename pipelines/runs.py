@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +86,7 @@ def _failure(result: dg.ExecuteInProcessResult) -> EmbedAnalyticsError:
 
 
 @contextmanager
-def _quiet_logs() -> Iterator[None]:
+def _quiet_logs() -> Generator[None]:
     logger = logging.getLogger("dagster")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -4,7 +4,7 @@ Settings come from the environment and from a `.env` in the working directory; a
 never fails for what only a run needs: `require_api_key` is asked when a request is about to be made.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import date, timedelta
@@ -105,7 +105,7 @@ _override: ContextVar[Settings | None] = ContextVar("settings", default=None)
 
 
 @contextmanager
-def use_settings(settings: Settings) -> Iterator[None]:
+def use_settings(settings: Settings) -> Generator[None]:
     """Have `load_settings` answer these in this thread, whatever the environment says: the demo has its own."""
     token = _override.set(settings)
     try:

@@ -6,7 +6,7 @@ connection, and all share the pace, the TLS context and the counters.
 
 import hashlib
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -81,7 +81,7 @@ class Connection:
 
 
 @asynccontextmanager
-async def open_client(connection: Connection) -> AsyncIterator["OneSchemaClient"]:
+async def open_client(connection: Connection) -> AsyncGenerator["OneSchemaClient"]:
     """A client with one connection of its own."""
     async with httpx.AsyncClient(
         base_url=connection.api_url,

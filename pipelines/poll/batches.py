@@ -135,10 +135,11 @@ class _Coverage:
 
     def __init__(self, state: PollState, sweep_id: str) -> None:
         self._state = state
-        saved = json.loads(state.fact("coverage") or "{}")
-        if saved.get("sweep_id") != sweep_id:
-            saved = {"sweep_id": sweep_id, "held": held.count_by_date(state.connection), "counts": {}}
-        self._saved = saved
+        saved: dict[str, Any] = json.loads(state.fact("coverage") or "{}")
+        is_resumed = saved.get("sweep_id") == sweep_id
+        self._sweep_id = sweep_id
+        self._held: dict[str, int] = saved["held"] if is_resumed else held.count_by_date(state.connection)
+        self._counts: dict[str, list[int]] = saved["counts"] if is_resumed else {}
         self._save()
 
     def add(self, deliveries: pl.DataFrame, answers: list[Answer]) -> None:
@@ -160,20 +161,20 @@ class _Coverage:
             )
         )
         for event_date, *values in counts.iter_rows():
-            total = self._saved["counts"].setdefault(event_date, [0, 0, 0])
-            self._saved["counts"][event_date] = [a + b for a, b in zip(total, values, strict=True)]
+            total = self._counts.get(event_date, [0, 0, 0])
+            self._counts[event_date] = [a + b for a, b in zip(total, values, strict=True)]
         self._save()
 
     def _save(self) -> None:
-        self._state.set_fact("coverage", json.dumps(self._saved))
+        saved = {"sweep_id": self._sweep_id, "held": self._held, "counts": self._counts}
+        self._state.set_fact("coverage", json.dumps(saved))
 
     def rows(self) -> list[dict[str, Any]]:
-        counts, held_counts = self._saved["counts"], self._saved["held"]
         return [
             {
                 "event_date": event_date,
-                **dict(zip(self.COUNTS, values := counts.get(event_date, [0, 0, 0]), strict=True)),
-                "held_purged_count": held_counts.get(event_date, 0) - values[0],
+                **dict(zip(self.COUNTS, values := self._counts.get(event_date, [0, 0, 0]), strict=True)),
+                "held_purged_count": self._held.get(event_date, 0) - values[0],
             }
-            for event_date in sorted({*counts, *held_counts})
+            for event_date in sorted({*self._counts, *self._held})
         ]

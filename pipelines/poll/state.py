@@ -6,7 +6,7 @@ costs requests and nothing else. A transaction is committed only after the raw f
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, date, datetime, timedelta
@@ -251,7 +251,7 @@ class PollState:
 
 
 @contextmanager
-def open_state(home: Home) -> Iterator[PollState]:
+def open_state(home: Home) -> Generator[PollState]:
     """The state of `home`, caught up with raw. The caller holds the home's writer lock."""
     home.state.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(home.state / "poll.sqlite", check_same_thread=False)
