@@ -8,6 +8,7 @@ import base64
 import binascii
 import hmac
 import time
+from contextlib import suppress
 from email.utils import formatdate
 from typing import Any, cast
 
@@ -81,7 +82,9 @@ class Gate:
             await _respond(send, switches.refused_status, error_body(code, "The API key is missing or not valid."))
             return
         if switches.latency_seconds:
-            await asyncio.sleep(switches.latency_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(switches.latency_seconds):
+                    await self._stopping.wait()
         target = scope["path"] + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
         fault = simulation.fault_draws.draw(switches.faults, target)
         if fault is not None:

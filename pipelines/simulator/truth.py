@@ -64,7 +64,7 @@ class Truth:
     def credentials(self) -> dict[str, list[str]]:
         """All that must never be at rest: `api_keys`, `embed_tokens`, `jwts`, `jwt_signatures`, up to the clock.
 
-        Malformed tokens are among the jwts where they are made of a real one.
+        Malformed tokens are among the jwts, but for the word `undefined`, which proves nothing when it is found.
         """
         now = self._simulation.clock.now()
         tokens: list[str] = []
@@ -74,7 +74,7 @@ class Truth:
             tokens.append(embed.token)
             for number in range(self._world.state(embed, now).token_number + 1):
                 text = self._world.token(embed, number).text
-                if text is not None and "." in text:
+                if text is not None and text != "undefined":
                     jwts[text] = None
         signatures = [parts[2] for jwt in jwts if len(parts := jwt.split(".")) == 3]
         return {
