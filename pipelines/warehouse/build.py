@@ -24,7 +24,7 @@ from pipelines.warehouse.models import Model, downstream_of, load_models
 from pipelines.warehouse.publish import Publication
 from pipelines.warehouse.sources import BuildFacts, Parameters, quoted
 from pipelines.warehouse.state import PublishedState
-from pipelines.warehouse.tables import claim_column_docs, comment, count_rows, create_whole
+from pipelines.warehouse.tables import comment, count_rows, create_whole, replace_whole
 
 # Older clients open this storage version (design.md, invariant 4).
 STORAGE_VERSION = "v1.0.0"
@@ -161,6 +161,8 @@ class _Build:
         self.versions = versions
         self.phases = phases
         models = load_models()
+        # Models to make from nothing; in a refresh those that changed and what hangs on them.
+        self.stale = {model.name for model in models}
         self.staging = [model for model in models if model.refresh in ("lake_partition", "merge")]
         self.last = [model for model in models if "table_rows" in model.sources]
         self.middle = [model for model in models if model not in self.staging and model not in self.last]
@@ -218,6 +220,9 @@ class _Build:
         for schema, table in tables:
             connection.execute(f"create table warehouse.{schema}.{table} as from published.{schema}.{table}")
         connection.execute("detach published")
+        for model in self.middle:
+            if model.refresh == "view":
+                create_whole(connection, model)
 
     def _make_tables(self, connection: duckdb.DuckDBPyConnection, facts: BuildFacts) -> Parameters:
         partitions = None if self.continued is None else changed_partitions(self.continued.ledger, self.found)
@@ -256,10 +261,10 @@ class _Build:
         changed = {model.name for model in models if continued.model_versions.get(model.name) != self.versions[model.name]}
         if continued.data_through is None and parameters.data_through is not None:
             changed |= {model.name for model in models if "data_through" in model.parameters}
-        stale = downstream_of(changed, models)
-        if continued.data_through is not None and "fct_embeds" not in stale:
+        self.stale = downstream_of(changed, models)
+        if continued.data_through is not None and "fct_embeds" not in self.stale:
             refresh.note_passed_time(connection, continued.data_through, parameters)
-        refresh.refresh_models(connection, self.middle, stale)
+        refresh.refresh_models(connection, self.middle, self.stale)
         for name in continued.model_versions.keys() - self.versions.keys():
             connection.execute(f"drop table if exists warehouse.main.{name}")
 
@@ -270,9 +275,12 @@ class _Build:
         tables = count_rows(connection, [*self.staging, *self.middle]) | {model.name: 1 for model in self.last}
         sources.create_build(connection, facts, tables)
         for model in self.last:
-            create_whole(connection, model)
+            if model.name in self.stale:
+                create_whole(connection, model)
+            else:
+                replace_whole(connection, model)
         create_macros(connection)
-        self._comment(connection)
+        comment(connection, [*self.staging, *self.middle, *self.last])
         state.write(connection, self.found, self.versions)
         connection.execute("checkpoint warehouse")
         if is_afresh:
@@ -281,11 +289,6 @@ class _Build:
         connection.execute("use memory")
         connection.execute("detach warehouse")
         return dict(sorted(tables.items()))
-
-    def _comment(self, connection: duckdb.DuckDBPyConnection) -> None:
-        claim_docs = claim_column_docs(connection)
-        for model in [*self.staging, *self.middle, *self.last]:
-            comment(connection, model, claim_docs)
 
 
 def changed_partitions(before: Ledger, now: Ledger) -> set[str]:

@@ -12,7 +12,15 @@ import duckdb
 
 from pipelines.warehouse.models import Model
 from pipelines.warehouse.sources import Parameters
-from pipelines.warehouse.tables import UNITS, create_incoming, create_whole, in_changed, replace_units, shadowed
+from pipelines.warehouse.tables import (
+    UNITS,
+    create_incoming,
+    create_whole,
+    in_changed,
+    replace_units,
+    replace_whole,
+    shadowed,
+)
 
 _UNIT_TYPES = {"lake_partition": "varchar", "embed_id": "bigint", "event_date": "date", "entry_date": "date"}
 
@@ -112,18 +120,24 @@ def refresh_models(
 ) -> None:
     """Compute changed units again, and the stale and the whole models from nothing."""
     for model in models:
-        if model.name in stale or model.refresh in ("whole", "view"):
+        if model.name in stale:
             create_whole(connection, model)
-            continue
-        unit = model.refresh
-        is_embeds = model.name == "fct_embeds"
-        if is_embeds:
-            _note_entry_dates(connection)
-        with shadowed(connection, model.depends_on, unit):
-            create_incoming(connection, model)
-        replace_units(connection, model, unit)
-        if is_embeds:
-            _note_entry_dates(connection)
+        elif model.refresh == "whole":
+            replace_whole(connection, model)
+        elif model.refresh != "view":
+            _refresh_units(connection, model, model.refresh)
+
+
+def _refresh_units(connection: duckdb.DuckDBPyConnection, model: Model, unit: str) -> None:
+    # Cohorts that embeds leave change as well as the ones that they join.
+    has_cohorts = "entry_date" in model.columns and unit == "embed_id"
+    if has_cohorts:
+        _note_entry_dates(connection)
+    with shadowed(connection, model.depends_on, unit):
+        create_incoming(connection, model)
+    replace_units(connection, model, unit)
+    if has_cohorts:
+        _note_entry_dates(connection)
 
 
 def _note_entry_dates(connection: duckdb.DuckDBPyConnection) -> None:

@@ -4,7 +4,7 @@ The same SELECT serves both. In a refresh a temp view named like an input table 
 changed units, so the model computes exactly those rows again and knows nothing of it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import duckdb
@@ -19,6 +19,13 @@ def create_whole(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     """Make the model's table, or view, from all of its inputs."""
     kind = "view" if model.refresh == "view" else "table"
     connection.execute(f"create or replace {kind} warehouse.main.{model.name} as\n{model.sql}")
+
+
+def replace_whole(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
+    """Replace every row of the model's table, which keeps its comments."""
+    create_incoming(connection, model)
+    connection.execute(f"delete from warehouse.main.{model.name}")
+    connection.execute(f"insert into warehouse.main.{model.name} by name from temp.main.incoming")
 
 
 def create_incoming(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
@@ -73,18 +80,41 @@ def count_rows(connection: duckdb.DuckDBPyConnection, models: Iterable[Model]) -
     return counts
 
 
-def comment(connection: duckdb.DuckDBPyConnection, model: Model, claim_docs: Mapping[str, str]) -> None:
-    """COMMENT ON the table and each of its columns, from the SQL's own comments."""
-    kind = "view" if model.refresh == "view" else "table"
-    name = f"warehouse.main.{model.name}"
-    connection.execute(f"comment on {kind} {name} is {quoted(model.description)}")
-    docs = {**model.columns, **claim_docs} if model.has_claim_columns else model.columns
-    for column in columns_of(connection, model.name):
-        connection.execute(f"comment on column {name}.{column} is {quoted(docs[column])}")
+def comment(connection: duckdb.DuckDBPyConnection, models: Iterable[Model]) -> None:
+    """COMMENT ON every table and column from the SQL's own comments, where it does not say so yet."""
+    held = dict(
+        connection.execute("""
+            select table_name, comment from duckdb_tables() where database_name = 'warehouse' and schema_name = 'main'
+            union all
+            select view_name, comment from duckdb_views() where database_name = 'warehouse' and schema_name = 'main'
+        """).fetchall()
+    )
+    held_columns = {
+        (table, column): text
+        for table, column, text in connection.execute(
+            "select table_name, column_name, comment from duckdb_columns() "
+            "where database_name = 'warehouse' and schema_name = 'main' order by column_index"
+        ).fetchall()
+    }
+    claim_docs = _claim_column_docs(connection)
+    for model in models:
+        if held[model.name] != model.description:
+            kind = "view" if model.refresh == "view" else "table"
+            connection.execute(f"comment on {kind} warehouse.main.{model.name} is {quoted(model.description)}")
+        for (table, column), text in held_columns.items():
+            if table == model.name:
+                doc = model.columns[column] if column in model.columns else claim_docs[column]
+                if text != doc:
+                    connection.execute(f"comment on column warehouse.main.{table}.{column} is {quoted(doc)}")
 
 
-def claim_column_docs(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """What stands in each claim column, from the catalogue of claims."""
+class _ClaimDocs(dict[str, str]):
+    """A claim column that the catalogue does not name is documented by its name alone."""
+
+    def __missing__(self, column: str) -> str:
+        return f"claim {column.removeprefix('claim_')} of the JWT payload"
+
+
+def _claim_column_docs(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     rows = connection.execute("select column_name, path from source.claims where is_column").fetchall()
-    docs = {"claim_user_id": "claim user_id of the JWT payload"}
-    return docs | {column: f"claim {path} of the JWT payload" for column, path in rows}
+    return _ClaimDocs({column: f"claim {path} of the JWT payload" for column, path in rows})

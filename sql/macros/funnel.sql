@@ -1,0 +1,307 @@
+-- Any funnel over the events: how many sessions, or users, got how far along the steps, and how fast.
+--
+--   steps           event types, or event_type:operation; the vendor's five by default
+--   by              a column of fct_embeds or a claim path (meta_claims) to break the numbers down by; nothing by default
+--   window_seconds  time from the start to the last step, inclusive; the setting funnel_window by default
+--   mode            ordered: the longest chain that starts at any event of the first step, each next step a later event;
+--                   strict: the same with no other event of the unit in between;
+--                   any: row k counts the units with k of the steps, in whatever order, within one window
+--   unit            embed, or user: the events of all sessions with one user_id claim together
+--   from_date, to_date  entry dates of the sessions, both inclusive
+--
+-- One event fills one step. Events are ordered by occurred_at, event_id, event_uuid. Seconds are those of the longest
+-- chain with the earliest start. breakdown_columns stands for the columns of fct_embeds; the builder fills it in.
+create or replace macro funnel(
+    steps := ['embed_initialized', 'file_uploaded', 'header_selected', 'columns_mapped', 'import_submitted'],
+    "by" := null,
+    window_seconds := null,
+    mode := 'ordered',
+    unit := 'embed',
+    from_date := null,
+    to_date := null
+) as table
+with recursive
+
+labels as (
+    select
+        step_number, label,
+        split_part(label, ':', 1) as base,
+        case when contains(label, ':') then substr(label, strpos(label, ':') + 1) end as wanted_operation
+    from (select unnest(steps) as label, generate_subscripts(steps, 1) as step_number)
+),
+
+span as (
+    select (coalesce(window_seconds, (select funnel_window_seconds from meta_build)) * 1000000)::bigint as span_us
+),
+
+embeds as (
+    select
+        embed_id, user_id,
+        case
+            when "by" is null then null
+            /* breakdown_columns */
+            when "by" in (select path from meta_claims)
+                then claims ->> ('$."' || replace("by", '.', '"."') || '"')
+            else error('funnel: by is neither a column of fct_embeds nor a claim path in meta_claims: ' || "by")
+        end as breakdown
+    from fct_embeds
+    where (from_date is null or entry_date >= from_date::date)
+        and (to_date is null or entry_date <= to_date::date)
+        and case
+            when mode in ('ordered', 'strict', 'any') then true
+            else error('funnel: mode is ordered, strict or any, not ' || mode)
+        end
+        and case
+            when unit = 'embed' then true
+            when unit = 'user' then user_id is not null
+            else error('funnel: unit is embed or user, not ' || unit)
+        end
+),
+
+members as (
+    select
+        embed_id, breakdown,
+        case when unit = 'embed' then embed_id else dense_rank() over (order by user_id, breakdown) end as unit_id
+    from embeds
+),
+
+units as (
+    select distinct unit_id, breakdown from members
+),
+
+events as (
+    select
+        unit_id, event_type, operation, epoch_us(occurred_at) as time_us,
+        row_number() over (partition by unit_id order by occurred_at, event_id nulls last, event_uuid) as event_number
+    from stg_embed_events
+    inner join members using (embed_id)
+    where mode = 'strict' or event_type in (select base from labels)
+),
+
+hits as (
+    select unit_id, event_number, time_us, step_number, label
+    from events
+    inner join labels
+        on base = event_type and (wanted_operation is null or wanted_operation = operation)
+),
+
+-- ordered and strict: from each event to the one that fills the next step, then along these links from every start.
+-- The nearest later event is the best one: it leaves the most events and the most time for what follows.
+links as (
+    select
+        here.unit_id, here.step_number, here.event_number,
+        there.event_number as next_event_number, there.time_us as next_time_us
+    from (select *, step_number + 1 as next_step_number from hits where mode = 'ordered') as here
+    asof join hits as there
+        on there.unit_id = here.unit_id
+        and there.step_number = here.next_step_number
+        and there.event_number > here.event_number
+    union all
+    select here.unit_id, here.step_number, here.event_number, there.event_number, there.time_us
+    from (
+        select *, step_number + 1 as next_step_number, event_number + 1 as following from hits where mode = 'strict'
+    ) as here
+    inner join hits as there
+        on there.unit_id = here.unit_id
+        and there.step_number = here.next_step_number
+        and there.event_number = here.following
+),
+
+chains as (
+    select
+        unit_id, event_number as start_number, time_us as start_us,
+        1::bigint as filled_count, event_number, time_us
+    from hits
+    where step_number = 1 and mode <> 'any'
+    union all
+    select
+        chains.unit_id, start_number, start_us, filled_count + 1, next_event_number, next_time_us
+    from chains
+    inner join links
+        on links.unit_id = chains.unit_id
+        and links.step_number = chains.filled_count
+        and links.event_number = chains.event_number
+    cross join span
+    where next_time_us <= start_us + span_us
+),
+
+longest as (
+    select distinct on (unit_id) unit_id, start_number
+    from chains
+    order by unit_id, filled_count desc, start_number
+),
+
+-- any: a hit is among the first `cap` of its label in exactly the windows that begin after the hit `cap` before it, and
+-- not more than a window before itself. So counting the intervals that cover a point in time counts what a window that
+-- begins there holds, and one sweep finds the best. An event fills one step: a step that names an operation takes its
+-- events first, and the step of the whole event type may take what is left.
+wanted as (
+    select label, base, wanted_operation is not null as is_narrow, count(*) as copies
+    from labels
+    where mode = 'any'
+    group by label, base, is_narrow
+),
+
+bases as (
+    select
+        base,
+        coalesce(sum(copies) filter (not is_narrow), 0) as wide_copies,
+        coalesce(sum(copies) filter (is_narrow), 0) as narrow_copies
+    from wanted
+    group by base
+),
+
+label_hits as (
+    select
+        unit_id, event_number, time_us, label, base, is_narrow,
+        case when is_narrow then copies else wide_copies + narrow_copies end as cap
+    from (select distinct unit_id, event_number, time_us, label from hits where mode = 'any')
+    inner join wanted using (label)
+    inner join bases using (base)
+),
+
+covers as (
+    select
+        unit_id, base, is_narrow,
+        greatest(
+            lag(time_us, cap::int) over (partition by unit_id, label order by event_number) + 1, time_us - span_us
+        ) as from_us,
+        time_us + 1 as until_us
+    from label_hits
+    cross join span
+),
+
+edges as (
+    select unit_id, base, is_narrow, from_us as at_us, 1 as change from covers where from_us < until_us
+    union all
+    select unit_id, base, is_narrow, until_us, -1 from covers where from_us < until_us
+),
+
+base_changes as (
+    select
+        unit_id, base, at_us,
+        coalesce(sum(change) filter (is_narrow), 0) as narrow_change,
+        coalesce(sum(change) filter (not is_narrow), 0) as wide_change
+    from edges
+    group by unit_id, base, at_us
+),
+
+base_counts as (
+    select
+        unit_id, base, at_us,
+        sum(narrow_change) over base_order as narrow_count,
+        sum(wide_change) over base_order as wide_count
+    from base_changes
+    window base_order as (partition by unit_id, base order by at_us)
+),
+
+base_fills as (
+    select unit_id, base, at_us, narrow_count + least(wide_copies, wide_count - narrow_count) as filled_count
+    from base_counts
+    inner join (select * from bases where wide_copies > 0) using (base)
+    union all
+    select unit_id, base, at_us, narrow_count
+    from base_counts
+    inner join (select * from bases where wide_copies = 0) using (base)
+),
+
+fill_changes as (
+    select
+        unit_id, at_us,
+        filled_count - coalesce(lag(filled_count) over (partition by unit_id, base order by at_us), 0) as change
+    from base_fills
+),
+
+fill_counts as (
+    select unit_id, at_us, sum(sum(change)) over (partition by unit_id order by at_us) as filled_count
+    from fill_changes
+    group by unit_id, at_us
+),
+
+best_points as (
+    select distinct on (unit_id) unit_id, at_us from fill_counts order by unit_id, filled_count desc, at_us
+),
+
+best_windows as (
+    select unit_id, min(time_us) as start_us
+    from label_hits
+    inner join best_points using (unit_id)
+    where time_us >= at_us
+    group by unit_id
+),
+
+window_hits as (
+    select
+        unit_id, event_number, time_us, start_us, base, is_narrow,
+        row_number() over (partition by unit_id, label order by event_number) <= cap as is_counted
+    from label_hits
+    inner join best_windows using (unit_id)
+    cross join span
+    where time_us between start_us and start_us + span_us
+),
+
+window_events as (
+    select
+        unit_id, base, event_number, time_us, start_us,
+        sum(count(*) filter (is_narrow and is_counted)) over event_order as narrow_count,
+        sum(count(*) filter (not is_narrow and is_counted)) over event_order as wide_count
+    from window_hits
+    group by unit_id, base, event_number, time_us, start_us
+    window event_order as (partition by unit_id, base order by event_number)
+),
+
+window_fills as (
+    select
+        unit_id, base, event_number, time_us, start_us,
+        case
+            when wide_copies > 0 then narrow_count + least(wide_copies, wide_count - narrow_count) else narrow_count
+        end as filled_count
+    from window_events
+    inner join bases using (base)
+),
+
+fills as (
+    select unit_id, filled_count as step_number, (time_us - start_us) / 1000000 as seconds
+    from chains
+    inner join longest using (unit_id, start_number)
+    union all
+    select
+        unit_id,
+        row_number() over (partition by unit_id order by event_number) as step_number,
+        (time_us - start_us) / 1000000 as seconds
+    from (
+        select
+            *,
+            filled_count - coalesce(lag(filled_count) over (partition by unit_id, base order by event_number), 0) as change
+        from window_fills
+    )
+    where change > 0
+),
+
+reached as (
+    select breakdown, step_number, count(*) as reached_count, median(seconds) as median_seconds_from_entry
+    from fills
+    inner join units using (unit_id)
+    group by breakdown, step_number
+),
+
+funnel_rows as (
+    select
+        breakdowns.breakdown, labels.step_number,
+        case when mode = 'any' then 'any ' || labels.step_number else label end as step,
+        coalesce(reached_count, 0) as reached_count,
+        median_seconds_from_entry
+    from (select distinct breakdown from units) as breakdowns
+    cross join labels
+    left join reached
+        on reached.breakdown is not distinct from breakdowns.breakdown and reached.step_number = labels.step_number
+)
+
+select
+    breakdown, step_number, step, reached_count,
+    reached_count / nullif(first_value(reached_count) over steps_of, 0) as conversion_rate,
+    reached_count / nullif(lag(reached_count) over steps_of, 0) as step_conversion_rate,
+    median_seconds_from_entry
+from funnel_rows
+window steps_of as (partition by breakdown order by step_number)
+order by breakdown nulls first, step_number

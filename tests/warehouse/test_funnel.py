@@ -1,0 +1,194 @@
+"""funnel() against its brute-force oracle, and what it refuses."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipelines.vocabulary import FUNNEL_STEPS
+from pipelines.warehouse.build import BuildOptions, build
+from pipelines.warehouse.query import connect_published
+from tests.warehouse.funnel_oracle import Event, funnel_rows, seconds_of_steps
+from tests.warehouse.lake import START, Lake, event
+
+SESSIONS = 150
+OPTIONS = BuildOptions(funnel_window=timedelta(minutes=6), code_version="test")
+STEPS = [
+    None,
+    ["embed_initialized", "file_uploaded", "import_submitted"],
+    ["file_uploaded", "columns_mapped", "file_uploaded"],
+    ["columns_mapped", "columns_mapped"],
+    ["sheet_operation_performed:sum", "sheet_operation_performed", "import_submitted"],
+    ["sheet_operation_performed", "sheet_operation_performed:sum", "sheet_operation_performed:a:b"],
+    ["embed_closed"],
+    ["never_seen", "file_uploaded"],
+]
+
+
+def sessions(random: Random) -> list[dict[str, Any]]:
+    """Sessions in the order that the vendor's importer gives them, or none, with ties, repeats, loops and gaps."""
+    rows: list[dict[str, Any]] = []
+    for embed_id in range(SESSIONS):
+        template = random.choice(["products", "people", None])
+        claims = random.choice([None, {"user_id": f"u{random.randrange(SESSIONS // 3)}", "plan": {"na.me": "x"}}])
+        if claims is not None and random.random() < 0.5:
+            claims["org"] = {"tier": random.choice(["a", "b"])}
+        types = list(FUNNEL_STEPS[: random.randrange(1, 6)]) if random.random() < 0.5 else []
+        for _ in range(random.randrange(0, 6)):
+            kind = random.choice([*FUNNEL_STEPS, "sheet_operation_performed", "embed_closed", "unheard_of"])
+            types.insert(random.randrange(len(types) + 1), kind)
+        moment = random.randrange(60)
+        for number, event_type in enumerate(types or ["embed_resumed"]):
+            moment += random.choice([0, 0, 1, 1, 2, 5])
+            rows.append(
+                event(
+                    f"{random.getrandbits(48):012x}-{embed_id}-{number}",
+                    embed_id,
+                    event_type,
+                    START + timedelta(minutes=moment, days=embed_id % 3),
+                    claims=claims,
+                    event_id=random.choice([None, random.randrange(5)]),
+                    template_key=template,
+                    operation=random.choice(["sum", "a:b", None]) if event_type.startswith("sheet") else None,
+                )
+            )
+    return rows
+
+
+def ask(connection: duckdb.DuckDBPyConnection, **arguments: Any) -> list[tuple[Any, ...]]:
+    """The rows of funnel() without the step's name."""
+    given = ", ".join(f"{name} := {_literal(value)}" for name, value in arguments.items() if value is not None)
+    return connection.execute(f"select * exclude (step) from funnel({given})").fetchall()
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(_literal(item) for item in value) + "]"
+    return str(value) if isinstance(value, (int, float)) else "'" + str(value) + "'"
+
+
+def expected(
+    rows: list[dict[str, Any]], embeds: dict[int, dict[str, Any]], arguments: dict[str, Any]
+) -> list[tuple[Any, ...]]:
+    """What the oracle says to the same arguments."""
+
+    def breakdown(embed: dict[str, Any]) -> str | None:
+        by = arguments["by"]
+        claims = json.loads(embed["claims"] or "{}")
+        if by is None or by in embed:
+            return embed.get(by)
+        return (claims.get("org") or {}).get("tier")
+
+    chosen = {
+        embed_id: (str(embed_id) if arguments["unit"] == "embed" else embed["user_id"], breakdown(embed))
+        for embed_id, embed in embeds.items()
+        if (arguments["unit"] == "embed" or embed["user_id"] is not None)
+        and (arguments["from_date"] is None or str(embed["entry_date"]) >= arguments["from_date"])
+        and (arguments["to_date"] is None or str(embed["entry_date"]) <= arguments["to_date"])
+    }
+    events = [
+        Event(
+            *chosen[row["embed_id"]],
+            row["occurred_at"],
+            row["event_id"],
+            row["event_uuid"],
+            row["event_type"],
+            row["operation"],
+        )
+        for row in rows
+        if row["embed_id"] in chosen
+    ]
+    window = OPTIONS.funnel_window.total_seconds() if arguments["window_seconds"] is None else arguments["window_seconds"]
+    return funnel_rows(events, set(chosen.values()), arguments["steps"] or FUNNEL_STEPS, window, arguments["mode"])
+
+
+@settings(
+    max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+@given(seed=st.integers(0, 2**32))
+def test_the_macro_agrees_with_the_oracle(
+    new_lake: Callable[[Path], Lake], tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    random = Random(seed)
+    lake = new_lake(tmp_path_factory.mktemp("home"))
+    rows = sessions(random)
+    lake.write(rows)
+    lake.claims.append(lake.claims[0] | {"path": "org.tier", "column_name": None, "is_column": False})
+    build(lake.home, OPTIONS)
+    with connect_published(lake.home) as connection:
+        table = connection.execute("select * from fct_embeds")
+        columns = [column[0] for column in table.description or []]
+        embeds = {row[0]: dict(zip(columns, row, strict=True)) for row in table.fetchall()}
+        for mode in ("ordered", "strict", "any"):
+            for unit in ("embed", "user"):
+                for steps in random.sample(STEPS, 3):
+                    arguments = {
+                        "steps": steps,
+                        "by": random.choice([None, "template_key", "org.tier", "user_id"]),
+                        "window_seconds": random.choice([None, 0, 60, 180, 1e7]),
+                        "mode": mode,
+                        "unit": unit,
+                        "from_date": random.choice([None, None, "2026-03-03"]),
+                        "to_date": random.choice([None, None, "2026-03-03"]),
+                    }
+                    assert ask(connection, **arguments) == expected(rows, embeds, arguments), arguments
+        _check_in_order_counts(connection, rows, embeds)
+
+
+def _check_in_order_counts(
+    connection: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]], embeds: dict[int, dict[str, Any]]
+) -> None:
+    window = OPTIONS.funnel_window.total_seconds()
+    for embed_id, embed in embeds.items():
+        mine = [
+            Event("", None, r["occurred_at"], r["event_id"], r["event_uuid"], r["event_type"], r["operation"])
+            for r in rows
+            if r["embed_id"] == embed_id
+        ]
+        assert embed["in_order_step_count"] == len(seconds_of_steps(mine, FUNNEL_STEPS, window, "ordered"))
+    daily = connection.execute(
+        "select template_key, step_number, sum(in_order_count) from fct_embed_funnel_daily group by all order by all"
+    ).fetchall()
+    asked = connection.execute(
+        "select breakdown, step_number, reached_count from funnel(by := 'template_key') order by all"
+    ).fetchall()
+    assert daily == asked
+
+
+def test_the_default_steps_are_the_vocabulary(lake: Lake) -> None:
+    lake.write([event("a", 1, "embed_initialized", START)])
+    build(lake.home, OPTIONS)
+    with connect_published(lake.home) as connection:
+        steps = connection.execute("select step from funnel() order by step_number").fetchall()
+    assert tuple(step for (step,) in steps) == FUNNEL_STEPS
+
+
+def test_a_claim_path_with_a_column_answers_as_the_column_does(lake: Lake) -> None:
+    lake.write([event("a", 1, "embed_initialized", START, claims={"user_id": "u", "plan": "free"})])
+    build(lake.home, OPTIONS)
+    with connect_published(lake.home) as connection:
+        for by in ("plan", "claim_plan"):
+            assert connection.execute(f"select distinct breakdown from funnel(by := '{by}')").fetchall() == [("free",)]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"by": "no_such_thing"}, {"mode": "loose"}, {"unit": "organisation"}], ids=["by", "mode", "unit"]
+)
+def test_an_argument_it_does_not_know_is_an_error(lake: Lake, arguments: dict[str, str]) -> None:
+    lake.write([event("a", 1, "embed_initialized", START)])
+    build(lake.home, OPTIONS)
+    with connect_published(lake.home) as connection, pytest.raises(duckdb.Error, match=f"funnel: {next(iter(arguments))}"):
+        ask(connection, **arguments)
+
+
+def test_an_empty_warehouse_has_no_funnel_rows(lake: Lake) -> None:
+    build(lake.home, OPTIONS)
+    with connect_published(lake.home) as connection:
+        assert ask(connection) == []

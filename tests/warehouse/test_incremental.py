@@ -1,0 +1,214 @@
+"""A warehouse that was kept up run by run equals one built from nothing."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipelines.home import Home
+from pipelines.warehouse import build as build_module
+from pipelines.warehouse import models as models_module
+from pipelines.warehouse import sources, state
+from pipelines.warehouse.build import BuildOptions, build
+from pipelines.warehouse.models import Model, load_models, version_of
+from pipelines.warehouse.query import connect_published
+from tests.warehouse.compare import differences
+from tests.warehouse.history import History
+from tests.warehouse.lake import START, Lake, at, event
+
+OPTIONS = BuildOptions(idle_after=timedelta(hours=24), funnel_window=timedelta(days=2), code_version="test")
+
+
+def rebuilt(lake: Lake, options: BuildOptions, root: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A home with the same lake, built from nothing."""
+    shutil.copytree(lake.home.root, root, ignore=shutil.ignore_patterns("warehouse*"))
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "read_day_reports", lambda _: lake.day_reports(lake.home))
+        patch.setattr(sources, "read_claims_catalogue", lambda _: lake.claims_catalogue(lake.home))
+        assert build(Home(root), options).is_full
+    return Home(root)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 2**32))
+def test_incremental_equals_full(
+    new_lake: Callable[[Path], Lake],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+) -> None:
+    random = Random(seed)
+    root = tmp_path_factory.mktemp("homes")
+    lake = new_lake(root / "kept")
+    history = History(lake, random)
+    options = OPTIONS
+    refreshed = 0
+    for number in range(7):
+        for _ in range(random.choice([1, 1, 3])):
+            history.batch()
+        if random.random() < 0.1:
+            options = replace(options, idle_after=timedelta(hours=random.choice([2, 24])))
+        if random.random() < 0.1:
+            options = replace(options, funnel_window=timedelta(hours=random.choice([2, 48])))
+        report = build(lake.home, options, check_everything=random.random() < 0.3)
+        refreshed += not report.is_full
+        if number in (3, 6):
+            full = rebuilt(lake, options, root / f"full-{number}", monkeypatch)
+            assert differences(lake.home, full) == {}
+    assert refreshed >= 1
+
+
+def some_history(lake: Lake) -> History:
+    history = History(lake, Random(7))
+    for _ in range(6):
+        history.batch()
+    lake.sweep(history.now)
+    return history
+
+
+def test_time_that_passes_touches_outcomes_and_cohorts(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.write([event("a", 1, "embed_initialized", at(0)), event("b", 2, "embed_initialized", at(30))])
+    # Each moment at which something changes, and the ones around it: idle_after, entry + window, date + 1 + window.
+    moments = [
+        at(minutes + 60 * hours) + timedelta(microseconds=off)
+        for hours in (24, 48)
+        for minutes in (0, 30)
+        for off in (0, 1)
+    ]
+    midnight = START.replace(hour=0) + timedelta(days=3)
+    moments += [midnight + timedelta(microseconds=off) for off in (-1, 0)]
+    for number, moment in enumerate(sorted(moments)):
+        lake.sweep(moment)
+        report = build(lake.home, OPTIONS)
+        assert report.is_full == (number == 0)
+        full = rebuilt(lake, OPTIONS, tmp_path / f"full-{number}", monkeypatch)
+        assert differences(lake.home, full) == {}, moment
+
+
+def test_the_first_complete_sweep_gives_a_now(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.write([event("a", 1, "embed_closed", at(0))])
+    build(lake.home, OPTIONS)
+    lake.sweep(at(60 * 72))
+    assert not build(lake.home, OPTIONS).is_full
+    assert differences(lake.home, rebuilt(lake, OPTIONS, tmp_path / "full", monkeypatch)) == {}
+
+
+def test_a_folder_that_is_gone_takes_its_events_along(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.write([event("a", 1, "embed_initialized", at(0)), event("b", 1, "file_uploaded", at(60 * 24))])
+    build(lake.home, OPTIONS)
+    gone = f"event_date={at(60 * 24):%Y-%m-%d}"
+    for table in (lake.home.lake_embed_events, lake.home.lake_validation_errors, lake.home.quarantine):
+        shutil.rmtree(table / gone)
+    shutil.rmtree(lake.home.raw_embed_events / gone)
+    del lake.days[gone.removeprefix("event_date=")]
+    report = build(lake.home, OPTIONS)
+    assert (report.is_full, report.tables["stg_embed_events"]) == (False, 1)
+    assert differences(lake.home, rebuilt(lake, OPTIONS, tmp_path / "full", monkeypatch)) == {}
+
+
+def test_compacted_raw_files_change_nothing(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import polars as pl
+
+    some_history(lake)
+    build(lake.home, OPTIONS)
+    for table in (lake.home.raw_embeds, lake.home.raw_sweeps):
+        files = sorted(table.glob("*.parquet"))
+        rows = pl.concat([pl.read_parquet(file) for file in files])
+        for file in files:
+            file.unlink()
+        rows.write_parquet(table / "compacted.parquet")
+    assert not build(lake.home, OPTIONS).is_full
+    assert differences(lake.home, rebuilt(lake, OPTIONS, tmp_path / "full", monkeypatch)) == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["stg_embed_events", "fct_embeds", "fct_events_daily", "fct_embed_validation_errors", "meta_build"]
+)
+def test_a_changed_model_is_rebuilt_with_what_hangs_on_it(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    some_history(lake)
+    build(lake.home, OPTIONS)
+
+    def changed(model: Model) -> Model:
+        if model.name != name:
+            return model
+        head, select, tail = model.sql.rpartition("\nselect\n")
+        sql = f"{head}{select}    1 as one_more, -- a column that was not there\n{tail}"
+        if "\ngroup by" in tail:
+            sql = f"select 1 as one_more, * from (\n{model.sql}\n)"
+        columns = {"one_more": "a column that was not there", **model.columns}
+        return replace(model, sql=sql, columns=columns, code_version=version_of(sql))
+
+    models = [changed(model) for model in load_models()]
+    for module in (models_module, build_module):
+        monkeypatch.setattr(module, "load_models", lambda: models)
+    before = state.read_published(lake.home)
+    report = build(lake.home, OPTIONS)
+    assert before is not None
+    staging = next(model for model in models if model.name == name).refresh in ("lake_partition", "merge")
+    assert report.is_full == staging
+    with connect_published(lake.home) as connection:
+        assert connection.execute(f"select count(*) from {name} where one_more = 1").fetchone() == (
+            report.tables[name],
+        )
+    assert differences(lake.home, rebuilt(lake, OPTIONS, tmp_path / "full", monkeypatch)) == {}
+
+
+def test_a_comment_alone_rebuilds_nothing() -> None:
+    assert version_of("select 1 as a -- one\n") == version_of("select 1 as a   -- another word\n")
+    assert version_of("select 1 as a") != version_of("select 2 as a")
+
+
+def test_a_refresh_computes_only_what_changed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    days = [event(f"e{n}", n, "embed_initialized", at(60 * 24 * (n % 5))) for n in range(50)]
+    lake.write(days)
+    build(lake.home, OPTIONS)
+    touched: dict[str, int] = {}
+    replace_units = build_module.refresh.replace_units
+
+    def spy(connection: object, model: Model, unit: str) -> None:
+        touched[model.name] = connection.execute("select count(*) from temp.main.incoming").fetchone()[0]  # type: ignore[attr-defined]
+        replace_units(connection, model, unit)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(build_module.refresh, "replace_units", spy)
+    days.append(event("new", 3, "file_uploaded", at(60 * 24 * 3 + 5)))
+    lake.write([row for row in days if row["partition"] == days[-1]["partition"]])
+    build(lake.home, OPTIONS)
+    assert touched["stg_embed_events"] == 11
+    assert touched["fct_embeds"] == 1
+    assert touched["fct_embed_funnel_daily"] == 5
+    assert touched["fct_events_daily"] == 2
+
+
+def test_the_file_does_not_grow_without_bound(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "_GROWTH_ALLOWANCE", 0)
+    rows = [
+        event(f"{n:032x}", n // 5, "columns_mapped", at(n / 100), counts={"a": {"B": n}}, data=f'{{"n": {n}}}')
+        for n in range(6000)
+    ]
+    lake.write(rows)
+    build(lake.home, OPTIONS)
+    fresh = lake.home.warehouse.stat().st_size
+    compactions = 0
+    for number in range(25):
+        for row in rows:
+            row["landed_at"] = at(number)
+        lake.write(rows)
+        report = build(lake.home, OPTIONS)
+        compactions += "compact" in report.seconds
+        assert not report.is_full
+        assert lake.home.warehouse.stat().st_size < 4 * fresh
+    assert compactions >= 1
+
+
