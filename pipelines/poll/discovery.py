@@ -61,17 +61,23 @@ async def walk_all(
 
     Pages overlap by one embed: when the page does not begin with the embed that the last one ended with, embeds were
     deleted or added meanwhile and some may have slipped between two pages, so the walk starts again (what was seen is
-    not yielded twice). It ends at an empty page or at one that brings nothing new. Raises PageLimitError.
+    not yielded twice). It ends at an empty page or when pages bring nothing new. Raises PageLimitError.
     """
     yielded: set[int] = set()
     walked: set[int] = set()
-    offset, last, restarts = 0, None, 0
+    offset, last, restarts, was_repeated = 0, None, 0, False
     ascending = descending = True
     for _ in range(page_limit):
         page = await fetch(offset, page_size)
         ids = [embed_id_of(embed) for embed in page]
         is_repeated = bool(ids) and walked.issuperset(ids)
-        if last is not None and ids[:1] != [last] and not is_repeated and restarts < RESTART_LIMIT:
+        has_moved = last is not None and ids[:1] != [last]
+        if has_moved and is_repeated and not was_repeated and len(page) <= page_size:
+            # Embeds were added in front, or the server ignores paging: the next page tells which.
+            was_repeated = True
+            offset, last = offset + max(len(ids) - 1, 1), ids[-1]
+            continue
+        if has_moved and not is_repeated and restarts < RESTART_LIMIT:
             walked.clear()
             offset, last, restarts = 0, None, restarts + 1
             ascending = descending = True

@@ -1,0 +1,141 @@
+"""Every embed is found whatever the list does, and the new ones in few requests where its order allows it."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.poll.discovery import ListShape, PageLimitError, walk_all, walk_recent
+
+ORDERS = ("ascending", "descending", "none")
+
+
+class FakeList:
+    """A list of embeds that behaves as told; `on_page` may change `ids` between two requests."""
+
+    def __init__(self, ids: list[int], order: str, paging: str, cap: int, on_page: Callable[[int], None] | None = None):
+        self.ids, self.order, self.paging, self.cap = ids, order, paging, cap
+        self.requests = 0
+        self.on_page = on_page
+
+    async def __call__(self, offset: int, count: int) -> list[dict[str, Any]]:
+        if self.on_page:
+            self.on_page(self.requests)
+        self.requests += 1
+        ids = sorted(self.ids, reverse=self.order == "descending")
+        if self.order == "none":
+            ids.sort(key=lambda embed_id: (embed_id * 2654435761) % 2**32)
+        if self.paging != "ignored":
+            ids = ids[offset : offset + (min(count, self.cap) if self.paging == "capped" else count)]
+        return [{"id": embed_id} for embed_id in ids]
+
+
+def walked(pages: FakeList, shape: ListShape, **arguments: Any) -> list[int]:
+    async def run() -> list[int]:
+        return [embed["id"] async for page in walk_all(pages, shape, **arguments) for embed in page]
+
+    return asyncio.run(run())
+
+
+def recent(pages: FakeList, shape: ListShape, known: set[int], look_back: int, page_size: int) -> list[int] | None:
+    async def run() -> list[int] | None:
+        found: list[int] = []
+        async for page in walk_recent(pages, shape, known.intersection, look_back=look_back, page_size=page_size):
+            if page is None:
+                return None
+            found += [embed["id"] for embed in page]
+        return found
+
+    return asyncio.run(run())
+
+
+lists = st.builds(
+    FakeList,
+    st.lists(st.integers(0, 10_000), unique=True, max_size=60),
+    st.sampled_from(ORDERS),
+    st.sampled_from(["ignored", "honoured", "capped"]),
+    st.integers(1, 20),
+)
+
+
+@settings(max_examples=500, derandomize=True, deadline=None, database=None)
+@given(lists, st.integers(1, 30))
+def test_the_whole_walk_finds_every_embed_once(pages: FakeList, page_size: int) -> None:
+    found = walked(pages, ListShape(), page_size=page_size)
+    assert sorted(found) == sorted(pages.ids)
+
+
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@given(lists, st.data())
+def test_embeds_deleted_or_added_on_the_way_hide_no_other(pages: FakeList, data: st.DataObject) -> None:
+    deleted = set(data.draw(st.lists(st.sampled_from(pages.ids), max_size=5))) if pages.ids else set()
+    stays = set(pages.ids) - deleted
+    moment = data.draw(st.integers(1, 5))
+    added = iter(range(20_000, 20_005))
+
+    def change(request: int) -> None:
+        if request == moment:
+            pages.ids = [embed_id for embed_id in pages.ids if embed_id not in deleted] + [next(added)]
+
+    # A page of one embed leaves no room for the overlap that shows a change.
+    pages.cap = max(pages.cap, 2)
+    pages.on_page = change
+    assert stays <= set(walked(pages, ListShape(), page_size=7))
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending"])
+@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@given(st.integers(3, 60), st.integers(0, 25), st.sampled_from(["honoured", "capped"]), st.integers(2, 12), st.data())
+def test_the_recent_walk_finds_every_new_embed_or_says_that_it_cannot(
+    order: str, known_count: int, new_count: int, paging: str, page_size: int, data: st.DataObject
+) -> None:
+    pages = FakeList(list(range(known_count)), order, paging, page_size)
+    shape = ListShape()
+    walked(pages, shape, page_size=page_size)
+    if not shape.allows_recent:
+        return
+    pages.ids = list(range(known_count + new_count))
+    for deleted in data.draw(st.lists(st.sampled_from(pages.ids), max_size=4, unique=True)):
+        pages.ids.remove(deleted)
+    look_back = data.draw(st.integers(1, 20))
+    found = recent(pages, shape, set(range(known_count)), look_back, page_size)
+    assert found is None or {embed_id for embed_id in pages.ids if embed_id >= known_count} <= set(found)
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending"])
+def test_the_recent_walk_asks_for_the_new_end_alone(order: str) -> None:
+    pages = FakeList(list(range(200_000)), order, "honoured", 1000)
+    shape = ListShape()
+    walked(pages, shape)
+    pages.ids = list(range(200_050))
+    pages.requests = 0
+    found = recent(pages, shape, set(range(200_000)), 2_500, 1000)
+    assert found is not None
+    assert set(range(200_000, 200_050)) <= set(found)
+    assert pages.requests <= 4
+
+
+def test_a_list_that_is_no_longer_sorted_is_said_to_be_so() -> None:
+    pages = FakeList(list(range(100)), "ascending", "honoured", 10)
+    shape = ListShape()
+    walked(pages, shape, page_size=10)
+    pages.order = "none"
+    assert recent(pages, shape, set(range(100)), 30, 10) is None
+
+
+def test_a_list_without_end_raises_and_is_not_cut_off() -> None:
+    numbers = itertools.count()
+
+    async def endless(offset: int, count: int) -> list[dict[str, Any]]:
+        return [{"id": next(numbers)} for _ in range(count)]
+
+    async def run() -> None:
+        async for _ in walk_all(endless, ListShape(), page_size=5, page_limit=50):
+            pass
+
+    with pytest.raises(PageLimitError, match="50 pages"):
+        asyncio.run(run())
