@@ -239,8 +239,11 @@ class _Build:
             sources.create_build(connection, facts, {})
         with self.phases("staging"):
             if partitions is None:
+                # Blocks of rows may change places: each still holds one day or a few, and that is what scans prune by.
+                connection.execute("set preserve_insertion_order = false")
                 for model in self.staging:
                     create_whole(connection, model)
+                connection.execute("set preserve_insertion_order = true")
             else:
                 refresh.begin(connection, partitions)
                 refresh.refresh_staging(connection, self.staging)
