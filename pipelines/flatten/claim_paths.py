@@ -1,12 +1,14 @@
-"""Claims of one day: every payload taken apart into paths, once per distinct payload.
+"""Claims of one day: every payload taken apart into paths, once for each run of events that share it.
 
 A path is the keys from the top joined by dots (a dot or backslash within a key is escaped by a backslash). Payloads of
-one integration share a shape: the same keys in the same order. Plain payloads are grouped by shape, the shape is parsed
-once, and Polars takes the values out by position with their JSON text untouched; the others are parsed in Python.
+one integration share a shape: the same keys in the same order. So a few payloads are looked at, an anchored regular
+expression is made of each shape, and Polars takes the values out of all that fit, their JSON text untouched; the
+payloads that fit none are parsed in Python.
 """
 
+import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,30 +17,25 @@ import polars as pl
 
 from pipelines.oneschema.json_text import JsonText, loads_carefully
 
-_STRING = r'"[^"\\]*"'
-_KEY = r'"[^"\\:]*"'
-_VALUE = rf'(?:{_STRING}|-?[0-9][0-9.eE+-]*|true|false|null|\{{\}}|\[(?:[^\[\]{{}}"\\]|{_STRING})*\])'
+# The values that a shape's expression takes out. Each ends where the JSON says, so an expression of literal keys and
+# these, anchored at both ends, can fit a text in one way only. Arrays of arrays are left to Python.
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+_VALUE = rf"({_STRING}|-?[0-9][0-9.eE+-]*|true|false|null|\[(?:[^\[\]\"]|{_STRING})*\])"
+_TOKEN = re.compile(rf"(?P<key>{_STRING}\s*:\s*)(?P<value>{_VALUE}(?=\s*[,}}]))?|[{{}},]\s*")
 
+# Bounds of a shape's expression, within which it compiles in milliseconds.
+_LONGEST_EXEMPLAR = 4_096
+_MOST_VALUES = 64
 
-def _object_of(levels: int) -> str:
-    value = rf"(?:{_VALUE}|{_object_of(levels - 1)})" if levels > 1 else _VALUE
-    return rf"\{{(?:{_KEY}:{value},?)*\}}"
+# Fewer payloads than this are cheaper to parse one by one than to look for their shape.
+_FEWEST_OF_A_SHAPE = 64
+_LOOKED_AT = 16
 
-
-# Without backslashes quotes come in pairs, and without colons in keys `":` is the end of a key wherever a scan from the
-# left meets it, because each value is taken whole.
-_PLAIN = f"^{_object_of(3)}$"
-_TAKEN = f'":{_VALUE}'
-_HOLE = re.compile(r'":(?=[,}])')
+_JSON_TYPES = {'"': "string", "t": "boolean", "f": "boolean", "n": "null", "[": "array"}
+SCALAR_TYPES = frozenset({"string", "number", "boolean"})
 
 _LEVEL = re.compile(r"((?:[^.\\]|\\.)*)\.", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-
-# A shape of fewer payloads than this is cheaper to parse one by one.
-_FEWEST_OF_A_SHAPE = 24
-
-_JSON_TYPES = {'"': "string", "t": "boolean", "f": "boolean", "n": "null", "[": "array", "{": "object"}
-SCALAR_TYPES = frozenset({"string", "number", "boolean"})
 
 
 @dataclass
@@ -59,98 +56,127 @@ class Seen:
 
 @dataclass(frozen=True)
 class DayClaims:
-    """The claims of one day."""
+    """The claims of one day's events, in the order of the events."""
 
     seen: dict[str, Seen]
     """By path; objects are listed beside what is in them."""
+    runs: pl.Series
+    """For each event the number of its run: neighbours with the same payload are one."""
     _groups: list[pl.DataFrame]
-    """`claims` (the payload) and one String column per path: the text of its scalar, NULL for anything else."""
+    """`run`, and a String column per path: the text of its scalar, NULL for anything else. Each run in one of them."""
 
-    def values(self, paths: Iterable[str]) -> pl.DataFrame:
-        """`claims`, one row per distinct payload, and a String column per path that this day has."""
-        wanted = [path for path in paths if path in self.seen]
-        schema = {"claims": pl.String(), **{_column(path): pl.String() for path in wanted}}
-        frames = [pl.DataFrame(schema=schema)]
-        for group in self._groups:
-            have = set(group.columns)
-            frames.append(
-                group.select(
-                    "claims",
-                    *(
-                        pl.col(column) if column in have else pl.lit(None, pl.String()).alias(column)
-                        for column in map(_column, wanted)
-                    ),
-                )
-            )
-        return pl.concat(frames).rename({_column(path): path for path in wanted})
+    def texts(self, path: str) -> pl.Series:
+        """The scalars of a path, by run."""
+        column = _column(path)
+        parts = [group.select("run", pl.col(column).alias("text")) for group in self._groups if column in group.columns]
+        found = pl.concat(parts) if parts else pl.DataFrame(schema={"run": pl.UInt32(), "text": pl.String()})
+        count = int(self.runs[-1]) + 1 if self.runs.len() else 0
+        by_run = pl.select(run=pl.int_range(count, dtype=pl.UInt32()))
+        return by_run.join(found, on="run", how="left", maintain_order="left")["text"]
 
 
 def read_claims(events: pl.DataFrame) -> DayClaims:
-    """The claims of events (`claims`, `occurred_at`)."""
+    """The claims of events (`claims`, `occurred_at`); cheapest where events of one session are neighbours."""
     seen: dict[str, Seen] = defaultdict(Seen)
+    runs = events["claims"].rle_id().alias("run")
     payloads = (
         events.lazy()
+        .select(runs, "claims", at=pl.col("occurred_at").to_physical())
         .filter(pl.col("claims").is_not_null())
-        .group_by("claims")
-        .agg(
-            event_count=pl.len(),
-            first=pl.col("occurred_at").min().to_physical(),
-            last=pl.col("occurred_at").max().to_physical(),
-        )
-        .with_columns(
-            shape=pl.when(pl.col("claims").str.contains(_PLAIN)).then(pl.col("claims").str.replace_all(_TAKEN, '":'))
-        )
+        .group_by("run", maintain_order=True)
+        .agg(pl.col("claims").first(), event_count=pl.len(), first=pl.col("at").min(), last=pl.col("at").max())
+        # Shapes differ in their number of keys as a rule, so that few expressions are tried in vain.
+        .with_columns(keys=pl.col("claims").str.count_matches('":', literal=True))
         .collect()
     )
     groups: list[pl.DataFrame] = []
-    slow: list[pl.DataFrame] = []
-    for (shape,), group in payloads.group_by("shape", maintain_order=True):
-        paths = _paths_of_shape(str(shape)) if shape is not None and group.height >= _FEWEST_OF_A_SHAPE else None
-        if paths is None:
-            slow.append(group)
-        else:
-            groups.append(_read_shape(group, paths, seen))
-    if slow:
-        groups.append(_read_one_by_one(pl.concat(slow), seen))
-    return DayClaims(dict(seen), groups)
+    for _, bucket in payloads.group_by("keys", maintain_order=True):
+        groups += _read_bucket(bucket.drop("keys"), seen)
+    return DayClaims(dict(seen), runs, groups)
 
 
-def _paths_of_shape(shape: str) -> list[tuple[str, bool]] | None:
-    """The paths of a shape in the order of its values, objects among them (True); None where a key is repeated."""
-    filled, holes = _HOLE.subn('":0', shape)
-    paths = [(path, isinstance(value, dict)) for path, value in walk(loads_carefully(filled))]
-    return paths if sum(not is_object for _, is_object in paths) == holes else None
+def _read_bucket(bucket: pl.DataFrame, seen: dict[str, Seen]) -> Iterator[pl.DataFrame]:
+    while bucket.height >= _FEWEST_OF_A_SHAPE:
+        shape = _commonest_shape(bucket["claims"].gather_every(bucket.height // _LOOKED_AT))
+        if shape is None:
+            break
+        taken = bucket.with_columns(found=pl.col("claims").str.extract_groups(shape.expression))
+        fits = pl.col("found").struct.field("1").is_not_null()
+        yield _read_shape(taken.filter(fits), shape, seen)
+        bucket = taken.filter(~fits).drop("found")
+    if bucket.height:
+        yield _read_one_by_one(bucket, seen)
 
 
-def _read_shape(group: pl.DataFrame, paths: list[tuple[str, bool]], seen: dict[str, Seen]) -> pl.DataFrame:
+@dataclass(frozen=True)
+class _Shape:
+    expression: str
+    leaves: tuple[str, ...]
+    """The paths of the expression's values, in order."""
+    objects: tuple[str, ...]
+
+
+def _commonest_shape(payloads: Iterable[str]) -> _Shape | None:
+    """The shape that most of these payloads have; None where hardly two are alike."""
+    shapes = Counter(shape for shape in map(_shape, payloads) if shape is not None)
+    (shape, count), *_ = shapes.most_common(1) or [(None, 0)]
+    return shape if count > 1 else None
+
+
+def _shape(payload: str) -> _Shape | None:
+    """The shape of a payload, None where it is for Python: nested arrays, a repeated key, a size out of bounds."""
+    if len(payload) > _LONGEST_EXEMPLAR:
+        return None
+    parts = ["^"]
+    position = values = 0
+    while position < len(payload):
+        token = _TOKEN.match(payload, position)
+        if token is None:
+            return None
+        position = token.end()
+        literal = token["key"] or token.group()
+        parts.append(pl.escape_regex(literal))
+        if token["value"] is not None:
+            parts.append(_VALUE)
+            values += 1
+    paths = [(path, isinstance(value, dict)) for path, value in walk(json.loads(payload, parse_int=JsonText))]
+    leaves = tuple(path for path, is_object in paths if not is_object)
+    if not 0 < values <= _MOST_VALUES or len(leaves) != values:
+        return None
+    return _Shape("".join([*parts, "$"]), leaves, tuple(path for path, is_object in paths if is_object))
+
+
+def _read_shape(group: pl.DataFrame, shape: _Shape, seen: dict[str, Seen]) -> pl.DataFrame:
     totals = group.select(pl.col("event_count").sum(), pl.col("first").min(), pl.col("last").max()).row(0)
-    leaves = [path for path, is_object in paths if not is_object]
-    for path, is_object in paths:
-        if is_object:
-            seen[path].add(["object"], *totals)
-    taken = group.select("claims", found=pl.col("claims").str.extract_all(_TAKEN))
-    texts = taken.select(
-        "claims",
-        *(pl.col("found").list.get(position).alias(_column(path)) for position, path in enumerate(leaves)),
-    )
-    columns = list(map(_column, leaves))
-    firsts = texts.select(pl.col(columns).str.slice(2, 1))
-    for path, column in zip(leaves, columns, strict=True):
-        marks = firsts[column].unique().to_list()
-        seen[path].add((_JSON_TYPES.get(mark, "number") for mark in marks), *totals)
-    return texts.select("claims", *(_scalar(pl.col(column)) for column in columns))
+    for path in shape.objects:
+        seen[path].add(["object"], *totals)
+    columns = list(map(_column, shape.leaves))
+    texts = group.select("run", pl.col("found").struct.rename_fields(columns)).unnest("found")
+    marks = texts.select(pl.col(columns).str.head(1).unique().implode()).row(0)
+    scalars: list[pl.Expr] = []
+    for path, column, found in zip(shape.leaves, columns, marks, strict=True):
+        types = {_JSON_TYPES.get(mark, "number") for mark in found}
+        seen[path].add(types, *totals)
+        scalars.append(_scalar(pl.col(column), types))
+    return texts.select("run", *scalars)
 
 
-def _scalar(text: pl.Expr) -> pl.Expr:
-    """From `":value` to the text of a scalar."""
-    mark = text.str.slice(2, 1)
-    return (
-        pl.when(mark == '"')
-        .then(text.str.slice(3).str.head(-1))
-        .when(mark.is_in(["[", "{", "n"]))
-        .then(None)
-        .otherwise(text.str.slice(2))
-    )
+def _scalar(text: pl.Expr, types: set[str]) -> pl.Expr:
+    """From JSON to the text of a scalar, for a column that holds these types."""
+    mark = text.str.head(1)
+    if "string" in types:
+        bare = text.str.strip_prefix('"').str.strip_suffix('"')
+        escaped = text.str.contains("\\", literal=True) & (mark == '"')
+        bare = pl.when(escaped).then(pl.when(escaped).then(text).map_batches(_unescape, pl.String())).otherwise(bare)
+        text = bare if types == {"string"} else pl.when(mark == '"').then(bare).otherwise(text)
+    return pl.when(mark.is_in(["[", "n"]).not_()).then(text) if types & {"array", "null"} else text
+
+
+def _unescape(texts: pl.Series) -> pl.Series:
+    distinct = texts.drop_nulls().unique().to_list()
+    if not distinct:
+        return texts
+    return texts.replace_strict(distinct, list(map(loads_carefully, distinct)), default=None, return_dtype=pl.String())
 
 
 def _read_one_by_one(group: pl.DataFrame, seen: dict[str, Seen]) -> pl.DataFrame:
@@ -164,7 +190,7 @@ def _read_one_by_one(group: pl.DataFrame, seen: dict[str, Seen]) -> pl.DataFrame
                 texts[path][position] = ("true" if value else "false") if kind == "boolean" else str(value)
     return pl.DataFrame(
         [
-            group["claims"],
+            group["run"],
             *(
                 pl.Series(_column(path), [found.get(position) for position in range(group.height)], pl.String())
                 for path, found in texts.items()

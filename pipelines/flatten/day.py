@@ -73,17 +73,15 @@ def _with_claims(
     merged: pl.DataFrame, claims: DayClaims, columns: Mapping[str, ClaimColumn], issues: list[Issue]
 ) -> pl.DataFrame:
     """LAKE_EMBED_EVENTS and the claim columns; an issue for each value that a declared type cannot hold."""
-    texts = claims.values(columns)
-    for path, column in columns.items():
-        cast = column.cast(texts[path])
-        is_bad = cast.is_null() & texts[path].is_not_null()
+    by_run: list[pl.Series] = []
+    for path, column in sorted(columns.items(), key=lambda item: item[1].name):
+        texts = claims.texts(path)
+        cast = column.cast(texts)
+        by_run.append(cast)
+        is_bad = cast.is_null() & texts.is_not_null()
         if is_bad.any():
-            bad = texts.filter(is_bad).select("claims", text=path)
-            for delivery, text in (
-                merged.select("claims", "delivery").join(bad, on="claims").select("delivery", "text").iter_rows()
-            ):
+            bad = merged.select("delivery", text=texts.gather(claims.runs)).filter(is_bad.gather(claims.runs))
+            for delivery, text in bad.iter_rows():
                 issues.append((delivery, f"claims.{path}", f"not {column.type}", dumps(text)))
-        texts = texts.with_columns(cast)
-    names = [column.name for column in columns.values()]
-    events = merged.join(texts.select("claims", *names), on="claims", how="left", maintain_order="left")
-    return events.select(*LAKE_EMBED_EVENTS.names, *sorted(names))
+    claim_columns = pl.DataFrame([column.gather(claims.runs) for column in by_run])
+    return merged.select(LAKE_EMBED_EVENTS.names).hstack(claim_columns)

@@ -1,0 +1,79 @@
+"""The fast path as the tests drive it: deliveries landed in a home of their own and flattened there."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import SecretStr
+from tests.flatten.reference import Delivery
+
+from pipelines.home import Home, partition_folder
+from pipelines.oneschema.tokens import TokenReader
+from pipelines.raw.deliveries import Envelope, to_raw
+from pipelines.raw.schema import RAW_EMBED_EVENTS
+
+
+def token_reader(secrets: dict[str, str]) -> TokenReader:
+    return TokenReader({client: SecretStr(secret) for client, secret in secrets.items()}, {}, None)
+
+
+def land(deliveries: Sequence[Delivery], tokens: TokenReader) -> tuple[pl.DataFrame, list[Delivery]]:
+    """The raw rows of deliveries, news alone, and those deliveries with their digests.
+
+    As landing does it: a (uuid, digest) is landed once, and the versions of one uuid lie in one folder, here the
+    smallest, so that the folders do not depend on the order either.
+    """
+    raw = to_raw(
+        [
+            (
+                d.event,
+                Envelope(
+                    d.embed_id, d.template_key, d.environment_name, tokens.read(d.token), d.source, d.fetched_at, "sweep"
+                ),
+            )
+            for d in deliveries
+        ],
+        tokens,
+    ).with_row_index("position")
+    identity = pl.coalesce("event_uuid", "digest")
+    raw = raw.with_columns(event_date=pl.col("event_date").min().over(identity))
+    raw = raw.sort("fetched_at", "source", "position", descending=[True, False, False]).unique(
+        [identity, "digest"], keep="first", maintain_order=True
+    )
+    found = [
+        replace(deliveries[position], digest=digest)
+        for position, digest in raw.select("position", "digest").iter_rows()
+    ]
+    return raw.drop("position"), found
+
+
+def write_raw(home: Home, raw: pl.DataFrame, name: str) -> None:
+    """A raw file per folder of the rows (RAW_EMBED_EVENTS and event_date)."""
+    for (event_date,), rows in raw.group_by("event_date", maintain_order=True):
+        folder = partition_folder(home.raw_embed_events, str(event_date))
+        folder.mkdir(parents=True, exist_ok=True)
+        rows.select(RAW_EMBED_EVENTS.names).write_parquet(folder / f"{name}.parquet")
+
+
+def read_table(table: Path) -> pl.DataFrame:
+    """All files of a lake table; where there are none, no rows and no columns."""
+    files = sorted(table.glob("*/*.parquet"))
+    frames = [pl.read_parquet(file, hive_partitioning=False) for file in files]
+    return pl.concat(frames, how="diagonal") if frames else pl.DataFrame()
+
+
+def decoded(text: str | None) -> Any:
+    """JSON with its numbers told apart by their digits; None for None."""
+    return None if text is None else json.loads(text, parse_int=lambda n: ("number", n), parse_float=lambda n: ("number", n))
+
+
+def rows_by_uuid(events: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    return {row["event_uuid"]: row for row in events.iter_rows(named=True)}
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,359 @@
+"""The flattening once more, slow and obvious: plain Python, a row at a time, written from design.md.
+
+It shares no code with the fast path: it starts at what was delivered, not at raw, and has its own way to read a time, a
+token and a claim. Only the digests are taken from landing, as names for the deliveries.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+KNOWN_FIELDS = {
+    "uuid",
+    "id",
+    "embed_id",
+    "event_type",
+    "trigger_type",
+    "created_at",
+    "has_snapshot",
+    "data",
+    "template_key",
+    "environment_name",
+}
+CREDENTIALS = {"token", "user_jwt", "embed_jwt"}
+UNREADABLE = object()
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What arrived: an event, and what was known of its embed."""
+
+    event: Any
+    token: Any
+    embed_id: int | None
+    template_key: str | None
+    environment_name: str | None
+    source: str
+    fetched_at: datetime
+    digest: str = ""
+
+
+@dataclass
+class Lake:
+    """What must come out. Rows of events are by uuid; `data`, `extra` and `claims` are decoded JSON."""
+
+    events: dict[str, dict[str, Any]] = field(default_factory=dict)
+    errors: set[tuple[str, str, str, int]] = field(default_factory=set)
+    rejected: list[str] = field(default_factory=list)
+    bad_fields: list[tuple[str, str, str]] = field(default_factory=list)
+    merged_count: int = 0
+    conflict_count: int = 0
+    claim_columns: dict[str, str] = field(default_factory=dict)
+    claim_types: dict[str, set[str]] = field(default_factory=dict)
+
+
+class Number(str):
+    """The digits of a JSON number."""
+
+
+def decode(text: str) -> Any:
+    return json.loads(text, parse_int=Number, parse_float=Number)
+
+
+def read_integer(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch("[+-]?[0-9]+", value):
+        value = int(value)
+    if isinstance(value, float) and value == int(value) and -(2**53) <= value <= 2**53:
+        value = int(value)
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_integer and -(2**63) <= value < 2**63 else UNREADABLE
+
+
+def read_created_at(value: Any) -> Any:
+    """A naive UTC datetime, exact to the microsecond."""
+    if isinstance(value, str):
+        if re.fullmatch(r"[+-]?[0-9]{1,19}(\.[0-9]+)?", value):
+            value = float(value) if "." in value else int(value)
+        else:
+            return read_iso(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return UNREADABLE
+    number = Decimal(value)
+    seconds = number.scaleb(-3) if 10**12 <= number <= 10**14 else number
+    return moment(seconds)
+
+
+def read_iso(text: str) -> Any:
+    text = re.sub(r" ?(UTC|[Zz])$", "+0000", text)
+    text = re.sub(r" (?=[+-]\d{2}:?\d{2}$)", "", text)
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)[ Tt](\d\d:\d\d)(:\d\d)?(\.\d+)?([+-]\d\d:?\d\d)", text, re.ASCII)
+    if found is None:
+        return UNREADABLE
+    date, minutes, seconds, fraction, zone = found.groups()
+    try:
+        whole = datetime.strptime(f"{date} {minutes}{seconds or ':00'} {zone}", "%Y-%m-%d %H:%M:%S %z")
+    except ValueError:
+        return UNREADABLE
+    since = whole - datetime(1970, 1, 1, tzinfo=UTC)
+    return moment(Decimal(since.days * 86400 + since.seconds) + Decimal(f"0{fraction or '.0'}"))
+
+
+def moment(seconds: Decimal) -> Any:
+    if not -(10**12) < seconds < 10**12:
+        return UNREADABLE
+    microseconds = int((seconds * 10**6).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+    days, rest = divmod(microseconds, 86400 * 10**6)
+    ordinal = datetime(1970, 1, 1).toordinal() + days
+    if not 1 <= ordinal <= datetime.max.toordinal():
+        return UNREADABLE
+    day = datetime.fromordinal(ordinal)
+    hour, rest = divmod(rest, 3600 * 10**6)
+    minute, rest = divmod(rest, 60 * 10**6)
+    return day.replace(hour=hour, minute=minute, second=rest // 10**6, microsecond=rest % 10**6)
+
+
+def read_text(value: Any) -> Any:
+    return value if isinstance(value, str) else UNREADABLE
+
+
+def read_name(value: Any) -> Any:
+    return value if isinstance(value, str) and value else UNREADABLE
+
+
+def read_boolean(value: Any) -> Any:
+    return value if isinstance(value, bool) else UNREADABLE
+
+
+def read_object(value: Any) -> Any:
+    return value if isinstance(value, dict) else UNREADABLE
+
+
+def read_token(token: Any, secrets: Mapping[str, str]) -> tuple[Any, str]:
+    """Claims (decoded, numbers as they were written) and status."""
+    if token is None or token == "":
+        return None, "missing"
+    if not isinstance(token, str) or token.count(".") != 2:
+        return None, "malformed"
+    header_text, payload_text, signature_text = token.split(".")
+    try:
+        header = json.loads(from_base64(header_text))
+        payload = decode(from_base64(payload_text).decode())
+    except ValueError:
+        return None, "malformed"
+    if not isinstance(header, dict) or not isinstance(payload, dict):
+        return None, "malformed"
+    issuer = payload.get("iss")
+    if not isinstance(issuer, str) or isinstance(issuer, Number) or issuer not in secrets:
+        return payload, "unverified"
+    expected = hmac.new(secrets[issuer].encode(), f"{header_text}.{payload_text}".encode(), hashlib.sha256).digest()
+    is_signed = header.get("alg") == "HS256" and to_base64(expected) == signature_text
+    return payload, "verified" if is_signed else "invalid_signature"
+
+
+def from_base64(text: str) -> bytes:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
+        raise ValueError("not base64url")
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def to_base64(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
+def read_delivery(delivery: Delivery, secrets: Mapping[str, str], lake: Lake) -> dict[str, Any] | None:
+    """The row of one delivery, None when it is rejected. Bad fields are noted."""
+    event = delivery.event
+    if not isinstance(event, dict):
+        lake.rejected.append(delivery.digest)
+        return None
+    event = {key: value for key, value in event.items() if value is not None}
+    fallbacks = {
+        "embed_id": delivery.embed_id,
+        "template_key": delivery.template_key,
+        "environment_name": delivery.environment_name,
+    }
+    bad: list[str] = []
+
+    def take(name: str, read: Any) -> Any:
+        value = event.get(name, fallbacks.get(name))
+        found = None if value is None else read(value)
+        if found is UNREADABLE:
+            bad.append(name)
+            return None
+        return found
+
+    own_token = event.get("embed_jwt")
+    claims, status = read_token(delivery.token if own_token is None else own_token, secrets)
+    row = {
+        "event_uuid": take("uuid", read_name),
+        "event_id": take("id", read_integer),
+        "embed_id": take("embed_id", read_integer),
+        "event_type": take("event_type", read_name),
+        "trigger_type": take("trigger_type", read_text),
+        "occurred_at": take("created_at", read_created_at),
+        "environment_name": take("environment_name", read_text),
+        "template_key": take("template_key", read_text),
+        "has_snapshot": take("has_snapshot", read_boolean),
+        "data": take("data", read_object),
+        "extra": {key: value for key, value in delivery.event.items() if key not in KNOWN_FIELDS | CREDENTIALS} or None,
+        "claims": claims,
+        "jwt_status": status,
+    }
+    if any(row[name] is None for name in ("event_uuid", "embed_id", "event_type", "occurred_at")):
+        lake.rejected.append(delivery.digest)
+        return None
+    data = row["data"] or {}
+    for name in ("operation", "import_type"):
+        value = data.get(name)
+        row[name] = value if isinstance(value, str) else None
+        if value is not None and not isinstance(value, str):
+            bad.append(f"data.{name}")
+    row["counts"] = read_counts(data.get("validation_error_counts"), bad)
+    lake.bad_fields += [(row["event_uuid"], name, delivery.digest) for name in bad]
+    return row
+
+
+def read_counts(counts: Any, bad: list[str]) -> dict[tuple[str, str], int] | None:
+    name = "data.validation_error_counts"
+    if not isinstance(counts, dict):
+        if counts is not None:
+            bad.append(name)
+        return None
+    found: dict[tuple[str, str], int] = {}
+    for column_key, codes in counts.items():
+        if not isinstance(codes, dict):
+            bad.append(f"{name}.{column_key}")
+            continue
+        for code, value in codes.items():
+            count = read_integer(value)
+            if count is UNREADABLE or count < 0:
+                bad.append(f"{name}.{column_key}.{code}")
+            else:
+                found[column_key, code] = count
+    return found
+
+
+ALONE = (
+    "event_id",
+    "embed_id",
+    "event_type",
+    "trigger_type",
+    "occurred_at",
+    "environment_name",
+    "template_key",
+    "has_snapshot",
+    "extra",
+)
+
+
+def merge(found: Sequence[tuple[dict[str, Any], Delivery]], lake: Lake) -> dict[str, Any]:
+    """One row of the deliveries of one uuid."""
+    in_order = sorted(found, key=lambda pair: pair[1].digest)
+    in_order = sorted(in_order, key=lambda pair: pair[1].fetched_at, reverse=True)
+    in_order = sorted(in_order, key=lambda pair: pair[1].source == "webhook")
+    rows = [row for row, _ in in_order]
+
+    def first(name: str) -> Any:
+        return next((row[name] for row in rows if row[name] is not None), None)
+
+    merged = {name: first(name) for name in ("event_uuid", *ALONE)}
+    with_data = next((row for row in rows if row["data"] is not None), rows[0])
+    for name in ("data", "operation", "import_type", "counts"):
+        merged[name] = with_data[name]
+    with_token = [row for row in rows if row["claims"] is not None]
+    with_token += [row for row in rows if row["jwt_status"] != "missing"]
+    for name in ("claims", "jwt_status"):
+        merged[name] = (with_token or rows)[0][name]
+    sources = {delivery.source for _, delivery in found}
+    merged["source"] = "both" if len(sources) == 2 else sources.pop()
+    merged["landed_at"] = min(delivery.fetched_at for _, delivery in found)
+    lake.conflict_count += any(
+        len({json.dumps(row[name], sort_keys=True, default=str) for row in rows if row[name] is not None}) > 1
+        for name in (*ALONE, "data", "claims")
+    )
+    return merged
+
+
+def paths_of(payload: dict[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in payload.items():
+        path = before + key.replace("\\", "\\\\").replace(".", "\\.")
+        found.append((path, value))
+        if isinstance(value, dict):
+            found += paths_of(value, f"{path}.")
+    return found
+
+
+def type_of(value: Any) -> str:
+    if isinstance(value, Number):
+        return "number"
+    if value is None:
+        return "null"
+    return {str: "string", bool: "boolean", dict: "object", list: "array"}[type(value)]
+
+
+def fold(path: str) -> str:
+    folded = ""
+    position = 0
+    while position < len(path):
+        character = path[position]
+        if character == "\\":
+            position += 1
+            character = path[position]
+        elif character == ".":
+            folded += "__"
+            position += 1
+            continue
+        folded += re.sub("[^a-z0-9_]", "_", character.lower(), flags=re.DOTALL)
+        position += 1
+    return folded
+
+
+def choose_claim_columns(events: Sequence[dict[str, Any]], limit: int, lake: Lake) -> None:
+    first_at: dict[str, datetime] = {}
+    for event in events:
+        for path, value in paths_of(event["claims"] or {}):
+            lake.claim_types.setdefault(path, set()).add(type_of(value))
+            first_at[path] = min(first_at.get(path, event["occurred_at"]), event["occurred_at"])
+    scalars = [path for path, types in lake.claim_types.items() if types & {"string", "number", "boolean"}]
+    chosen = sorted(scalars, key=lambda path: (first_at[path], path))[:limit]
+    for path in chosen:
+        rivals = sorted(other for other in chosen if fold(other) == fold(path))
+        winner = fold(path) if fold(path) in rivals else rivals[0]
+        suffix = "" if path == winner else "_" + hashlib.sha256(path.encode()).hexdigest()[:6]
+        lake.claim_columns[path] = f"claim_{fold(path)}{suffix}"
+
+
+def claim_text(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str) else None
+
+
+def flatten(deliveries: Sequence[Delivery], *, limit: int, secrets: Mapping[str, str]) -> Lake:
+    lake = Lake()
+    by_uuid: dict[str, list[tuple[dict[str, Any], Delivery]]] = {}
+    for delivery in deliveries:
+        row = read_delivery(delivery, secrets, lake)
+        if row is not None:
+            by_uuid.setdefault(row["event_uuid"], []).append((row, delivery))
+    events = [merge(found, lake) for found in by_uuid.values()]
+    lake.merged_count = sum(len(found) - 1 for found in by_uuid.values())
+    choose_claim_columns(events, limit, lake)
+    for event in events:
+        counts = event.pop("counts")
+        event["has_error_counts"] = counts is not None
+        event["event_date"] = event["occurred_at"].date()
+        claims = dict(paths_of(event["claims"] or {}))
+        event |= {column: claim_text(claims.get(path)) for path, column in lake.claim_columns.items()}
+        lake.events[event["event_uuid"]] = event
+        for (column_key, code), count in (counts or {}).items():
+            lake.errors.add((event["event_uuid"], column_key, code, count))
+    return lake

@@ -1,0 +1,81 @@
+"""The fast path gives what the reference gives, and the same whatever the order and the split of the deliveries."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from tests.flatten import reference
+from tests.flatten.flattening import decoded, land, read_table, rows_by_uuid, token_reader, write_raw
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tests.flatten.payloads import DELIVERIES, SECRETS
+from polars.testing import assert_frame_equal
+
+from pipelines.flatten.days import FlattenOptions, claims_catalogue, day_reports, flatten_days
+from pipelines.flatten.schema import LAKE_EMBED_EVENTS
+from pipelines.home import Home
+
+BATCHES = st.lists(DELIVERIES, min_size=1, max_size=30)
+LIMITS = st.sampled_from([64, 3])
+
+
+def plain(value: Any) -> Any:
+    """Decoded JSON so that 1, 1.0, True and "1" differ."""
+    return None if value is None else decoded(json.dumps(value))
+
+
+def plain_claims(value: Any) -> Any:
+    if isinstance(value, reference.Number):
+        return ("number", str(value))
+    if isinstance(value, dict):
+        return {key: plain_claims(element) for key, element in value.items()}
+    return [plain_claims(element) for element in value] if isinstance(value, list) else value
+
+
+@settings(max_examples=350)
+@given(deliveries=BATCHES, limit=LIMITS)
+def test_agrees_with_the_reference(deliveries: list[reference.Delivery], limit: int) -> None:
+    raw, landed = land(deliveries, token_reader(SECRETS))
+    expected = reference.flatten(landed, limit=limit, secrets=SECRETS)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home(Path(folder))
+        write_raw(home, raw, "all")
+        report = flatten_days(home, FlattenOptions(claim_column_limit=limit))
+        events = read_table(home.lake_embed_events)
+        errors = read_table(home.lake_validation_errors)
+        quarantined = read_table(home.quarantine)
+        catalogue = claims_catalogue(home)
+
+    claim_columns = [name for name in events.columns if name not in LAKE_EMBED_EVENTS.names]
+    assert sorted(claim_columns) == sorted(expected.claim_columns.values())
+    rows = rows_by_uuid(events)
+    assert rows.keys() == expected.events.keys()
+    assert events.height == len(rows)
+    for uuid, row in rows.items():
+        wanted = expected.events[uuid]
+        assert decoded(row.pop("data")) == plain(wanted.pop("data"))
+        assert decoded(row.pop("extra")) == plain(wanted.pop("extra"))
+        assert decoded(row.pop("claims")) == plain_claims(wanted.pop("claims"))
+        assert row == wanted
+    named = errors.select("event_uuid", "column_key", "error_code", "error_count").rows()
+    assert len(named) == len(expected.errors)
+    assert set(named) == expected.errors
+
+    assert report.delivery_count == len(landed)
+    assert report.merged_count == expected.merged_count
+    assert report.quarantined_count == len(expected.rejected)
+    assert report.delivery_count == report.event_count + report.merged_count + report.quarantined_count
+    assert report.conflict_count == expected.conflict_count
+    if quarantined.width:
+        whole = quarantined.filter(pl.col("level") == "event")
+        fields = quarantined.filter(pl.col("level") == "field")
+        assert sorted(whole["digest"]) == sorted(expected.rejected)
+        assert sorted(fields.select("event_uuid", "field", "digest").rows()) == sorted(expected.bad_fields)
+    else:
+        assert not expected.rejected
+        assert not expected.bad_fields
+    assert {row["path"]: row["json_types"] for row in catalogue.iter_rows(named=True)} == {
+        path: ",".join(sorted(types)) for path, types in expected.claim_types.items()
+    }
