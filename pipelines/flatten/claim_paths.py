@@ -65,14 +65,17 @@ class DayClaims:
     _groups: list[pl.DataFrame]
     """`run`, and a String column per path: the text of its scalar, NULL for anything else. Each run in one of them."""
 
-    def texts(self, path: str) -> pl.Series:
-        """The scalars of a path, by run."""
-        column = _column(path)
-        parts = [group.select("run", pl.col(column).alias("text")) for group in self._groups if column in group.columns]
-        found = pl.concat(parts) if parts else pl.DataFrame(schema={"run": pl.UInt32(), "text": pl.String()})
+    def texts(self, paths: Iterable[str]) -> pl.DataFrame:
+        """The scalars of these paths, a String column each, by run."""
+        columns = {_column(path): path for path in paths if path in self.seen}
         count = int(self.runs[-1]) + 1 if self.runs.len() else 0
-        by_run = pl.select(run=pl.int_range(count, dtype=pl.UInt32()))
-        return by_run.join(found, on="run", how="left", maintain_order="left")["text"]
+        parts = [pl.DataFrame(schema={"run": pl.UInt32(), **dict.fromkeys(columns, pl.String())})]
+        parts += [group.select("run", *(name for name in columns if name in group.columns)) for group in self._groups]
+        found = pl.concat(parts, how="diagonal")
+        if found.height < count:
+            by_run = pl.select(run=pl.int_range(count, dtype=pl.UInt32()))
+            found = by_run.join(found, on="run", how="left", maintain_order="left")
+        return found.sort("run").select(pl.col(name).alias(path) for name, path in columns.items())
 
 
 def read_claims(events: pl.DataFrame) -> DayClaims:

@@ -73,15 +73,16 @@ def _with_claims(
     merged: pl.DataFrame, claims: DayClaims, columns: Mapping[str, ClaimColumn], issues: list[Issue]
 ) -> pl.DataFrame:
     """LAKE_EMBED_EVENTS and the claim columns; an issue for each value that a declared type cannot hold."""
+    texts = claims.texts(columns)
     by_run: list[pl.Series] = []
     for path, column in sorted(columns.items(), key=lambda item: item[1].name):
-        texts = claims.texts(path)
-        cast = column.cast(texts)
+        cast = column.cast(texts[path])
         by_run.append(cast)
-        is_bad = cast.is_null() & texts.is_not_null()
-        if is_bad.any():
-            bad = merged.select("delivery", text=texts.gather(claims.runs)).filter(is_bad.gather(claims.runs))
+        if cast.null_count() > texts[path].null_count():
+            bad = merged.select("delivery", text=texts[path].gather(claims.runs)).filter(
+                cast.is_null().gather(claims.runs), pl.col("text").is_not_null()
+            )
             for delivery, text in bad.iter_rows():
                 issues.append((delivery, f"claims.{path}", f"not {column.type}", dumps(text)))
-    claim_columns = pl.DataFrame([column.gather(claims.runs) for column in by_run])
+    claim_columns = pl.DataFrame(by_run).select(pl.all().gather(claims.runs))
     return merged.select(LAKE_EMBED_EVENTS.names).hstack(claim_columns)
