@@ -16,9 +16,7 @@ from typing import Literal, cast, get_args
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.lineage import lineage
-from sqlglot.optimizer.qualify import qualify
-from sqlglot.optimizer.scope import build_scope
+from sqlglot.lineage import Node, lineage
 from sqlglot.tokens import Tokenizer
 
 from pipelines.errors import PermanentError
@@ -67,15 +65,24 @@ class Model:
     @cached_property
     def column_lineage(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
         """Per output column the (relation, column) pairs it is made of; a source relation is named `source.x`."""
-        tree = cast(exp.Query, qualify(self._tree.copy(), dialect="duckdb", schema=_known_columns(), quote_identifiers=False,
-            identify=False, validate_qualify_columns=False, infer_schema=True))
-        scope = build_scope(tree)
+        nodes = lineage(
+            None,
+            self._tree.copy(),
+            schema=_known_columns(),
+            dialect="duckdb",
+            trim_selects=False,
+            validate_qualify_columns=False,
+            allow_partial_qualification=True,
+            quote_identifiers=False,
+            identify=False,
+        )
         origins: dict[str, tuple[tuple[str, str], ...]] = {}
         for column in self.columns:
             found: set[tuple[str, str]] = set()
-            for node in lineage(column, tree, dialect="duckdb", scope=scope, trim_selects=False).walk():
+            for node in cast(dict[str, Node], nodes)[column].walk():
                 if isinstance(node.expression, exp.Table) and not node.downstream:
-                    name = node.expression.sql("duckdb", comments=False).split(" AS ")[0]
+                    table = node.expression
+                    name = f"{table.db}.{table.name}" if table.db else table.name
                     found.add((name, node.name.rsplit(".", 1)[-1].strip('"')))
             origins[column] = tuple(sorted(found))
         return origins
@@ -187,6 +194,25 @@ def _read_relations(tree: exp.Query) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 @cache
-def _known_columns() -> dict[str, dict[str, str]]:
-    """Columns of every model, for resolving unqualified names; the types do not matter to lineage."""
-    return {model.name: dict.fromkeys(model.columns, "varchar") for model in load_models()}
+def _known_columns() -> dict[str, object]:
+    """Columns of every model and source, for resolving unqualified names; the types do not matter to lineage."""
+    from pipelines.flatten import schema as lake
+    from pipelines.raw import schema as raw
+
+    tables = (
+        *(lake.LAKE_EMBED_EVENTS, lake.LAKE_VALIDATION_ERRORS, lake.QUARANTINE, lake.LAKE_DAYS, lake.CLAIMS_CATALOGUE),
+        *(raw.RAW_EMBEDS, raw.RAW_SWEEPS),
+    )
+    sources: dict[str, list[str]] = {table.name: table.names for table in tables}
+    for name in ("embed_events", "validation_errors"):
+        sources[name] = [*sources[name], "lake_partition"]
+    sources |= {
+        "parameters": sorted(PARAMETERS),
+        "event_types": ["event_type", "description"],
+        "trigger_types": ["trigger_type"],
+        "funnel_steps": ["step_number", "step"],
+    }
+    return {
+        "main": {model.name: dict.fromkeys(model.columns, "varchar") for model in load_models()},
+        "source": {name: dict.fromkeys(columns, "varchar") for name, columns in sources.items()},
+    }
