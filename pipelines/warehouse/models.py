@@ -16,7 +16,7 @@ from typing import Literal, cast, get_args
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.lineage import Node, lineage
+from sqlglot.lineage import lineage
 from sqlglot.tokens import Tokenizer
 
 from pipelines.errors import PermanentError
@@ -79,7 +79,7 @@ class Model:
         origins: dict[str, tuple[tuple[str, str], ...]] = {}
         for column in self.columns:
             found: set[tuple[str, str]] = set()
-            for node in cast(dict[str, Node], nodes)[column].walk():
+            for node in nodes[column].walk():
                 if isinstance(node.expression, exp.Table) and not node.downstream:
                     table = node.expression
                     name = f"{table.db}.{table.name}" if table.db else table.name
