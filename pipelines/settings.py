@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+import orjson
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipelines.errors import ConfigurationError
 from pipelines.home import Home
@@ -23,6 +24,18 @@ API_URLS = {
     "ca": "https://api.ca.oneschema.co",
     "au": "https://api.au.oneschema.co",
 }
+
+
+def _one_or_many(value: object) -> object:
+    """A JSON array as its elements, any other text as the only one."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        return [value]
+    try:
+        return orjson.loads(value)
+    except ValueError:
+        raise ValueError("begins with [ and is no JSON array") from None
 
 
 class Settings(BaseSettings):
@@ -74,6 +87,12 @@ class Settings(BaseSettings):
     embed_analytics_refresh_cron: str = Field("7 * * * *", description="When `make dev` refreshes (cron, UTC)")
     embed_analytics_reconcile_cron: str = Field("23 3 * * 0", description="When `make dev` reconciles (cron, UTC)")
     embed_analytics_keep_warehouses: int = Field(3, ge=0, description="How many earlier published files are kept")
+    embed_analytics_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_one_or_many)] = Field(
+        (), description='Secret keys that webhooks may bear: one, or several as JSON while they rotate: `["new", "old"]`'
+    )
+    embed_analytics_webhook_refresh_seconds: int | None = Field(
+        None, gt=0, description="`make dev` refreshes this soon after webhook events arrived; off by default"
+    )
 
     @property
     def home(self) -> Home:
