@@ -42,6 +42,10 @@ class Home:
         return self.root / "state"
 
     @property
+    def webhook_journal(self) -> Path:
+        return self.root / "webhooks"
+
+    @property
     def warehouse(self) -> Path:
         return self.root / "warehouse.duckdb"
 

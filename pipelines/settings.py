@@ -88,7 +88,8 @@ class Settings(BaseSettings):
     embed_analytics_reconcile_cron: str = Field("23 3 * * 0", description="When `make dev` reconciles (cron, UTC)")
     embed_analytics_keep_warehouses: int = Field(3, ge=0, description="How many earlier published files are kept")
     embed_analytics_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_one_or_many)] = Field(
-        (), description='Secret keys that webhooks may bear: one, or several as JSON while they rotate: `["new", "old"]`'
+        (),
+        description='Secret keys that a webhook may show: one, or several as JSON while they change: `["new", "old"]`',
     )
     embed_analytics_webhook_refresh_seconds: int | None = Field(
         None, gt=0, description="`make dev` refreshes this soon after webhook events arrived; off by default"
