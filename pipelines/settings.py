@@ -86,6 +86,19 @@ class Settings(BaseSettings):
     embed_analytics_claim_hash_key: SecretStr | None = Field(None, description="Key of the claim policy's `hash`")
     embed_analytics_refresh_cron: str = Field("7 * * * *", description="When `make dev` refreshes (cron, UTC)")
     embed_analytics_reconcile_cron: str = Field("23 3 * * 0", description="When `make dev` reconciles (cron, UTC)")
+    embed_analytics_prune_cron: str = Field("41 4 1 * *", description="When `make dev` prunes run history (cron, UTC)")
+    embed_analytics_keep_runs_days: int = Field(
+        90, ge=1, description="Age in days from which Dagster runs are pruned that no asset's present state stems from"
+    )
+    embed_analytics_alert_webhook_url: SecretStr | None = Field(
+        None, description="Slack-compatible webhook that hears of failed runs, failed checks and stuck sessions"
+    )
+    embed_analytics_customer_claim: str | None = Field(
+        None, description="Path of the claim that names the customer in alerts (`org.name`); no claim is named without"
+    )
+    embed_analytics_dagster_url: str = Field(
+        "http://127.0.0.1:3000", description="Where the Dagster UI is found, for links in alerts; `make dev` sets it"
+    )
     embed_analytics_keep_warehouses: int = Field(3, ge=0, description="How many earlier published files are kept")
     embed_analytics_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_one_or_many)] = Field(
         (),
