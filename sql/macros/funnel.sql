@@ -164,7 +164,10 @@ covers as (
     select
         unit_id, base, is_narrow,
         greatest(
-            lag(time_us, cap::int) over (partition by unit_id, label order by event_number) + 1, time_us - span_us
+            1 + max(time_us) over (
+                partition by unit_id, label order by event_number rows between cap preceding and cap preceding
+            ),
+            time_us - span_us
         ) as from_us,
         time_us + 1 as until_us
     from label_hits

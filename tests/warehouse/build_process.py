@@ -1,0 +1,27 @@
+"""A builder in a process of its own, to be killed: builds a pickled lake's home again and again, then again from nothing."""
+
+import pickle
+import sys
+from itertools import cycle
+from pathlib import Path
+
+from pipelines.warehouse import sources
+from pipelines.warehouse.build import BuildOptions, build
+
+
+def main(pickled: str) -> None:
+    """Announce each phase on a line, so that the parent knows that work has begun."""
+    lake = pickle.loads(Path(pickled).read_bytes())
+    sources.read_day_reports = lake.day_reports
+    sources.read_claims_catalogue = lake.claims_catalogue
+    for full_refresh in cycle([False, True]):
+        build(lake.home, BuildOptions(code_version="killed"), full_refresh=full_refresh, on_progress=announce)
+
+
+def announce(phase: str) -> None:
+    sys.stdout.write(f"{phase}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,53 @@
+"""A reader: opens the published file, checks that totals agree between tables, closes, and starts again until told to end.
+
+Run as a process of its own with the file's path. Prints one JSON line: reads, distinct builds seen, failures.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import duckdb
+
+TOTALS = {
+    "staged": "select count(*) from stg_embed_events",
+    "embeds": "select coalesce(sum(event_count), 0)::bigint from fct_embeds",
+    "daily": "select coalesce(sum(event_count), 0)::bigint from fct_events_daily",
+    "days": "select coalesce(sum(event_count), 0)::bigint from stg_lake_days",
+    "noted": "select (table_rows ->> '$.stg_embed_events')::bigint from meta_build",
+}
+SESSIONS = {
+    "embeds": "select count(*) from fct_embeds",
+    "entered": "select coalesce(sum(entered_count), 0)::bigint from fct_embed_funnel_daily where step_number = 1",
+}
+
+
+def read(path: str) -> str:
+    """One read; answers the build that was read. Raises where totals do not agree."""
+    with duckdb.connect(path, read_only=True) as connection:
+        for queries in (TOTALS, SESSIONS):
+            totals = {name: connection.execute(query).fetchone() for name, query in queries.items()}
+            if len(set(totals.values())) != 1:
+                raise AssertionError(f"torn: {totals}")
+        (build_id,) = connection.execute("select build_id from meta_build").fetchone() or ("",)
+    return build_id
+
+
+def main(path: str, until: str) -> None:
+    """Read until the file `until` exists, giving way to the builder without ever pausing."""
+    os.nice(10)
+    failures: list[str] = []
+    builds: set[str] = set()
+    reads = 0
+    while not Path(until).exists():
+        reads += 1
+        try:
+            builds.add(read(path))
+        except (duckdb.Error, AssertionError, OSError) as error:
+            failures.append(f"{type(error).__name__}: {error}")
+    sys.stdout.write(json.dumps({"pid": os.getpid(), "reads": reads, "builds": len(builds), "failures": failures[:5]}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

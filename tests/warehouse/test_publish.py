@@ -1,0 +1,355 @@
+"""The published file under readers, killed builds, failures, and older clients."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import duckdb
+import pytest
+
+from pipelines.errors import CheckFailedError, WarehouseMissingError
+from pipelines.home import Home
+from pipelines.warehouse import checks as checks_module
+from pipelines.warehouse.build import BuildCheckFailedError, BuildOptions, build
+from pipelines.warehouse.publish import kept_folder
+from pipelines.warehouse.query import connect_published
+from tests.warehouse import build_process, reader_process
+from tests.warehouse.history import History
+from tests.warehouse.lake import Lake, at, event
+
+OPTIONS = BuildOptions(code_version="test")
+REPOSITORY = Path(__file__).parents[2]
+BUILDS = 100
+READERS = 2
+KILLS = 12
+
+
+def grow(lake: Lake, rows: list[dict[str, Any]], number: int) -> None:
+    """One more event, in a new session or an old one."""
+    kinds = ("embed_initialized", "sheet_operation_performed", "import_submitted")
+    rows.append(event(f"e{number}", number // 3, kinds[number % 3], at(number)))
+    lake.write([row for row in rows if row["partition"] == rows[-1]["partition"]])
+    lake.sweep(at(number + 1))
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+
+def no_leftovers(home: Home) -> bool:
+    return not [path for path in home.root.iterdir() if "building" in path.name or path.suffix == ".wal"]
+
+
+def test_readers_in_other_processes_never_fail_and_never_see_half_a_build(lake: Lake, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = []
+    grow(lake, rows, 0)
+    build(lake.home, OPTIONS)
+    until = tmp_path / "end"
+    readers = [
+        subprocess.Popen(
+            [sys.executable, reader_process.__file__, str(lake.home.warehouse), str(until)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        for _ in range(READERS)
+    ]
+    try:
+        for number in range(1, BUILDS + 1):
+            grow(lake, rows, number)
+            build(lake.home, OPTIONS, full_refresh=number % 10 == 0)
+    finally:
+        until.touch()
+        reports = [json.loads(reader.communicate(timeout=60)[0]) for reader in readers]
+    for report in reports:
+        assert report["failures"] == []
+        assert report["reads"] >= BUILDS
+        assert report["builds"] >= BUILDS / 4
+    assert no_leftovers(lake.home)
+
+
+def test_a_killed_build_never_harms_the_published_file(lake: Lake, tmp_path: Path) -> None:
+    random = Random(3)
+    history = History(lake, random)
+    history.batch()
+    build(lake.home, OPTIONS)
+    pickled = tmp_path / "lake.pickle"
+    interrupted = 0
+    for _ in range(KILLS):
+        history.batch()
+        pickled.write_bytes(pickle.dumps(lake))
+        with subprocess.Popen(
+            [sys.executable, build_process.__file__, str(pickled)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "scan\n"
+            # A random moment of the two builds that follow, which take about a second.
+            timer = threading.Timer(random.random() * 1.2, process.kill)
+            timer.start()
+            process.stdout.read()
+            timer.join()
+        assert process.returncode == -9
+        interrupted += not no_leftovers(lake.home)
+        reader_process.read(str(lake.home.warehouse))
+    assert interrupted >= KILLS / 4
+    build(lake.home, OPTIONS)
+    assert no_leftovers(lake.home)
+    with connect_published(lake.home) as connection:
+        assert connection.execute("select count(*) from stg_embed_events").fetchone() == (len(history.events),)
+
+
+def test_nothing_published_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(WarehouseMissingError, match="embed-analytics refresh"):
+        connect_published(Home(tmp_path))
+
+
+def test_an_open_reader_keeps_its_snapshot_and_a_new_one_sees_the_new_build(lake: Lake) -> None:
+    rows: list[dict[str, Any]] = []
+    grow(lake, rows, 0)
+    build(lake.home, OPTIONS)
+    count = "select count(*) from stg_embed_events"
+    with connect_published(lake.home) as before:
+        assert before.execute(count).fetchone() == (1,)
+        grow(lake, rows, 1)
+        build(lake.home, OPTIONS)
+        assert before.execute(count).fetchone() == (1,)
+        with connect_published(lake.home) as after:
+            assert after.execute(count).fetchone() == (2,)
+            with pytest.raises(duckdb.Error, match="read-only"):
+                after.execute("delete from stg_embed_events")
+
+
+def test_the_last_published_files_are_kept(lake: Lake) -> None:
+    rows: list[dict[str, Any]] = []
+    built: list[str] = []
+    for number in range(5):
+        grow(lake, rows, number)
+        built.append(build(lake.home, BuildOptions(code_version="test", keep_warehouses=2)).build_id)
+    kept = sorted(path.stem for path in kept_folder(lake.home).iterdir())
+    assert kept == built[2:4]
+    with duckdb.connect(kept_folder(lake.home) / f"{kept[0]}.duckdb", read_only=True) as connection:
+        assert connection.execute("select count(*) from stg_embed_events").fetchone() == (3,)
+    build(lake.home, BuildOptions(code_version="test", keep_warehouses=0))
+    assert list(kept_folder(lake.home).iterdir()) == []
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["first build", "refresh"])
+def test_a_failed_blocking_check_publishes_nothing_and_says_which_rows(lake: Lake, *, is_first: bool) -> None:
+    rows: list[dict[str, Any]] = []
+    grow(lake, rows, 0)
+    if not is_first:
+        build(lake.home, OPTIONS)
+    published = lake.home.warehouse.read_bytes() if not is_first else None
+    twice = event("twice", 5, "file_uploaded", at(3))
+    lake.write([*rows, twice, twice])
+    with pytest.raises(CheckFailedError, match="stg_embed_events_unique .*'twice'") as failure:
+        build(lake.home, OPTIONS)
+    assert isinstance(failure.value, BuildCheckFailedError)
+    failed = next(check for check in failure.value.report.failed_checks if check.name == "stg_embed_events_unique")
+    assert (failed.table, failed.severity, failed.failing_count) == ("stg_embed_events", "error", 1)
+    assert failed.sample == [{"event_uuid": "twice", "row_count": 2}]
+    assert no_leftovers(lake.home)
+    assert (lake.home.warehouse.read_bytes() if lake.home.warehouse.exists() else None) == published
+    with duckdb.connect(lake.home.root / "warehouse.failed.duckdb", read_only=True) as connection:
+        assert connection.execute("select count(*) from stg_embed_events").fetchone() == (3,)
+    lake.write([*rows, twice])
+    build(lake.home, OPTIONS)
+
+
+def test_any_other_failure_leaves_the_published_file_as_it_was(lake: Lake) -> None:
+    rows: list[dict[str, Any]] = []
+    grow(lake, rows, 0)
+    build(lake.home, OPTIONS)
+    published = lake.home.warehouse.read_bytes()
+    lake.write([event("bad", 1, "embed_closed", at(1), claims={"user_id": "u"}) | {"claims": "{"}])
+    with pytest.raises(duckdb.Error):
+        build(lake.home, OPTIONS, full_refresh=True)
+    assert lake.home.warehouse.read_bytes() == published
+    assert no_leftovers(lake.home)
+    assert (lake.home.root / "warehouse.failed.duckdb").exists()
+
+
+def failing(lake: Lake, *, check_everything: bool = False, full_refresh: bool = False) -> set[tuple[str, str]]:
+    """Checks that fail, from a build that publishes or not."""
+    try:
+        report = build(lake.home, OPTIONS, check_everything=check_everything, full_refresh=full_refresh)
+    except BuildCheckFailedError as error:
+        report = error.report
+    return {(check.name, check.severity) for check in report.failed_checks} - {("data_fresh", "warn")}
+
+
+def test_warnings_do_not_block(lake: Lake) -> None:
+    coverage = '[{"event_date": "2026-03-02", "held_at_source_count": 1, "held_purged_count": 0, "unheld_count": 3}]'
+    lake.write([event("a", 1, "odd", at(0), trigger_type="robot")], {"unknown": 1})
+    lake.sweep(at(0), kind="reconcile", coverage=coverage)
+    lake.sweep(at(1), failed_count=1)
+    expected = {"event_types_known", "quarantine_empty", "coverage_complete", "sweep_succeeded"}
+    assert failing(lake) == {(name, "warn") for name in expected}
+    assert lake.home.warehouse.exists()
+
+
+def test_a_delivery_that_is_lost_blocks(lake: Lake) -> None:
+    rows = [event("a", 1, "embed_closed", at(0)), event("b", 1, "embed_closed", at(1))]
+    lake.write(rows)
+    raw = lake.home.raw_embed_events / "event_date=2026-03-02" / "more.parquet"
+    raw.write_bytes((raw.parent / "data.parquet").read_bytes())
+    assert failing(lake) == {("deliveries_reconcile", "error")}
+
+
+def test_a_lake_that_does_not_hold_what_flattening_counted_blocks(lake: Lake) -> None:
+    lake.write([event("a", 1, "embed_closed", at(0), counts={"x": {"A": 1}})])
+    lake.days["2026-03-02"]["validation_error_count"] = 2
+    assert failing(lake) == {("stg_lake_days_reconcile", "error")}
+
+
+def test_rows_without_what_is_required_block(lake: Lake) -> None:
+    rows = [event("a", 1, "embed_closed", at(0), jwt_status=None), event("b", 2, "embed_closed", at(0))]
+    rows[1]["event_date"] = at(60 * 24).date()
+    lake.write(rows)
+    assert ("stg_embed_events_filled", "error") in failing(lake)
+
+
+@pytest.mark.parametrize("check", checks_module.load_checks(), ids=lambda check: check.name)
+def test_each_check_names_a_table_that_there_is(check: checks_module.Check) -> None:
+    from pipelines.warehouse.models import load_models
+
+    assert check.table in {model.name for model in load_models()}
+    assert check.description.endswith(".")
+
+
+TAMPERINGS = {
+    "fct_embeds_reconcile": "update fct_embeds set event_count = event_count + 1",
+    "fct_embeds_total": "delete from fct_embeds",
+    "fct_embeds_filled": "update fct_embeds set outcome = null",
+    "fct_embeds_unique": "insert into fct_embeds from fct_embeds",
+    "fct_embed_funnel_daily_falls": "update fct_embed_funnel_daily set reached_count = 9 where step_number = 4",
+    "fct_embed_funnel_daily_reconcile": "update fct_embed_funnel_daily set reached_count = 0",
+    "fct_embed_funnel_daily_unique": "insert into fct_embed_funnel_daily from fct_embed_funnel_daily",
+    "fct_sheet_operations_daily_reconcile": "update fct_sheet_operations_daily set operation_count = 9",
+    "fct_sheet_operations_daily_unique": "insert into fct_sheet_operations_daily from fct_sheet_operations_daily",
+    "fct_events_daily_reconcile": "delete from fct_events_daily",
+    "fct_events_daily_unique": "insert into fct_events_daily from fct_events_daily",
+    "fct_validation_errors_daily_reconcile": "update fct_validation_errors_daily set error_count = 99",
+    "fct_validation_errors_daily_unique": "insert into fct_validation_errors_daily from fct_validation_errors_daily",
+    "fct_embed_validation_errors_reconcile": "update fct_embed_validation_errors set last_error_count = 99",
+    "fct_embed_validation_errors_unique": "insert into fct_embed_validation_errors from fct_embed_validation_errors",
+    "stg_embed_events_filled": "update stg_embed_events set source = null",
+    "stg_embed_events_unique": "insert into stg_embed_events from stg_embed_events",
+    "stg_validation_errors_filled": "update stg_validation_errors set column_key = null",
+    "stg_validation_errors_unique": "insert into stg_validation_errors from stg_validation_errors",
+    "stg_embeds_unique": "insert into stg_embeds from stg_embeds",
+    "stg_lake_days_reconcile": "delete from stg_embed_events",
+    "deliveries_reconcile": "delete from stg_lake_days",
+}
+
+
+def test_every_blocking_check_can_fail(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.warehouse import build as build_module
+
+    counts = {"item": {"MISSING": 2}}
+    lake.write(
+        [
+            event("a", 1, "embed_initialized", at(0)),
+            event("b", 1, "columns_mapped", at(1), counts=counts),
+            event("c", 1, "sheet_operation_performed", at(2), operation="sum"),
+        ]
+    )
+    lake.embeds([{"embed_id": 1, "status": "uploaded"}])
+    run_checks = build_module.run_checks
+    blocking = {check.name for check in checks_module.load_checks() if check.severity == "error"}
+    assert blocking == TAMPERINGS.keys()
+
+    def tampering(connection: duckdb.DuckDBPyConnection, checks: Any, *, is_narrowed: bool) -> Any:
+        results = run_checks(connection, checks, is_narrowed=is_narrowed)
+        for name, sql in TAMPERINGS.items():
+            connection.execute("begin")
+            connection.execute(sql)
+            found = run_checks(connection, [c for c in checks if c.name == name], is_narrowed=is_narrowed)
+            connection.execute("rollback")
+            assert not found[0].passed, name
+        return results
+
+    monkeypatch.setattr(build_module, "run_checks", tampering)
+    assert failing(lake) == set()
+
+
+def test_a_refresh_checks_what_changed_and_everything_when_asked(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.warehouse import build as build_module
+
+    lake.write([event("a", 1, "embed_closed", at(0)), event("b", 2, "embed_closed", at(60 * 24))])
+    build(lake.home, OPTIONS)
+    run_checks = build_module.run_checks
+
+    def tampering(connection: duckdb.DuckDBPyConnection, checks: Any, *, is_narrowed: bool) -> Any:
+        connection.execute("update fct_embeds set outcome = null where embed_id = 1")
+        return run_checks(connection, checks, is_narrowed=is_narrowed)
+
+    monkeypatch.setattr(build_module, "run_checks", tampering)
+    assert failing(lake, check_everything=True) == {("fct_embeds_filled", "error")}
+    assert failing(lake, full_refresh=True) == {("fct_embeds_filled", "error")}
+    assert failing(lake) == set()
+
+
+OLD_CLIENT = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import duckdb
+assert duckdb.__version__ == "1.1.3", duckdb.__version__
+connection = duckdb.connect(sys.argv[2], read_only=True)
+tables = [name for (name,) in connection.execute("select table_name from information_schema.tables where table_schema = 'main'").fetchall()]
+answer = {name: connection.execute(f"select count(*) from {name}").fetchone()[0] for name in tables}
+for mode in ("ordered", "strict", "any"):
+    for unit in ("embed", "user"):
+        answer[f"{mode} {unit}"] = connection.execute(
+            f"from funnel(mode := '{mode}', unit := '{unit}', by := 'template_key', window_seconds := 600)"
+        ).fetchall()
+answer["comment"] = connection.execute("select comment from duckdb_tables() where table_name = 'fct_embeds'").fetchone()[0]
+print(json.dumps(answer))
+"""
+
+
+def test_the_published_file_opens_in_duckdb_1_1_3_with_its_macro(lake: Lake, pytestconfig: pytest.Config) -> None:
+    history = History(lake, Random(1))
+    for _ in range(8):
+        history.batch()
+    lake.sweep(history.now + timedelta(hours=1))
+    build(lake.home, OPTIONS)
+    build(lake.home, OPTIONS)
+    assert pytestconfig.cache is not None
+    folder = pytestconfig.cache.mkdir(f"duckdb-1.1.3-py{sys.version_info[0]}{sys.version_info[1]}")
+    if not (folder / "duckdb").exists():
+        lock = Path(__file__).with_name("duckdb-1.1.3.lock")
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+             "--require-hashes", "--only-binary", ":all:", "--target", str(folder), "--requirement", str(lock)],
+            check=True,
+        )  # fmt: skip
+    told = subprocess.run(
+        [sys.executable, "-c", OLD_CLIENT, str(folder), str(lake.home.warehouse)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    old = json.loads(told.stdout)
+    with connect_published(lake.home) as connection:
+        for name in ("stg_embed_events", "fct_embeds", "rpt_embed_timeline", "meta_build"):
+            assert connection.execute(f"select count(*) from {name}").fetchone() == (old[name],)
+        for mode in ("ordered", "strict", "any"):
+            for unit in ("embed", "user"):
+                rows = connection.execute(
+                    f"from funnel(mode := '{mode}', unit := '{unit}', by := 'template_key', window_seconds := 600)"
+                ).fetchall()
+                assert rows
+                assert [list(row) for row in rows] == old[f"{mode} {unit}"]
+    assert old["fct_embeds"] > 10
+    assert old["comment"]
