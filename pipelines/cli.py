@@ -131,6 +131,19 @@ def simulate(
 
 
 @app.command()
+def serve_webhooks(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8788,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Accept events from anybody.")] = False,
+) -> None:
+    """Receive events that OneSchema pushes, beside the poll; the next refresh takes them in."""
+    from pipelines.settings import load_settings
+    from pipelines.webhooks.server import ServeOptions, serve
+
+    serve(ServeOptions(load_settings(), host, port, is_open=no_auth))
+
+
+@app.command()
 def dev(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
     host: Annotated[str, typer.Option(help="Address of the Dagster UI.")] = "127.0.0.1",

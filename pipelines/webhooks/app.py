@@ -1,0 +1,207 @@
+"""The receiver's endpoints: `POST /events`, `GET /healthz`, `GET /metrics`."""
+
+import time
+from asyncio import to_thread
+from pathlib import Path
+from typing import Any
+
+import orjson
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pipelines.oneschema.tokens import TokenReader
+from pipelines.raw.deliveries import decode_json
+from pipelines.webhooks.journal import Journal, JournalRefusedError
+from pipelines.webhooks.metrics import Metrics, backlog_seconds
+from pipelines.webhooks.records import encode
+from pipelines.webhooks.secret_keys import SecretKeys
+from pipelines.webhooks.segments import segment_sizes, write_probe
+
+MAX_BODY_BYTES = 1024 * 1024
+# All bodies that have arrived in part, together.
+MAX_PARTIAL_BYTES = 64 * 1024 * 1024
+RETRY_AFTER_SECONDS = 2
+# How many uuids the count of duplicates looks back on, twice.
+RECENT_UUIDS = 50_000
+
+
+class Answer:
+    """A status with a small JSON body, ready to be sent."""
+
+    def __init__(self, status: int, body: dict[str, str], **headers: str) -> None:
+        content = orjson.dumps(body)
+        fields = {"content-type": "application/json", "content-length": str(len(content)), **headers}
+        self._start = {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()],
+        }
+        self._body = {"type": "http.response.body", "body": content}
+
+    async def send(self, send: Send) -> None:
+        await send(self._start)
+        await send(self._body)
+
+
+STORED = Answer(200, {"status": "stored"})
+UNAUTHORIZED = Answer(
+    401, {"error": "the webhook's secret is missing or wrong"}, www_authenticate='Basic realm="events"'
+)
+TOO_LARGE = Answer(413, {"error": f"the body is larger than {MAX_BODY_BYTES} bytes"})
+MALFORMED = Answer(400, {"error": "the body is no JSON object with a uuid"})
+TRY_LATER = Answer(429, {"error": "the event could not be stored; send it again"}, retry_after=str(RETRY_AFTER_SECONDS))
+
+
+def create_app(journal: Journal, secrets: SecretKeys, tokens: TokenReader, metrics: Metrics) -> ASGIApp:
+    """The ASGI application; the journal is started by the server."""
+
+    async def healthz(_: Request) -> Response:
+        is_writable = await to_thread(_is_writable, journal.folder)
+        segments = segment_sizes(journal.folder)
+        body = {
+            "status": "ok" if is_writable else "failing",
+            "is_journal_writable": is_writable,
+            "waiting_events": journal.waiting_count,
+            "backlog_segments": len(segments),
+            "backlog_bytes": sum(segment.size_bytes for segment in segments),
+            "backlog_seconds": round(backlog_seconds(journal.folder), 1),
+        }
+        return _json(body, 200 if is_writable else 503)
+
+    async def show_metrics(_: Request) -> Response:
+        return Response(metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    app = Starlette(
+        routes=[
+            Route("/events", Events(journal, secrets, tokens, metrics), methods=["POST"]),
+            Route("/healthz", healthz),
+            Route("/metrics", show_metrics),
+        ],
+        exception_handlers={HTTPException: _answer_error},
+    )
+    # What is not here is a 404, and no redirect that a webhook would not follow.
+    app.router.redirect_slashes = False
+    return app
+
+
+class Events:
+    """`POST /events`: 200 when the event is on disk."""
+
+    def __init__(self, journal: Journal, secrets: SecretKeys, tokens: TokenReader, metrics: Metrics) -> None:
+        self._journal = journal
+        self._secrets = secrets
+        self._tokens = tokens
+        self._metrics = metrics
+        self._recent = RecentUuids(RECENT_UUIDS)
+        self._partial_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await self._answer(scope, receive)
+        if answer is not None:
+            await answer.send(send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer | None:
+        authorization, length = None, 0
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"content-length":
+                length = int(value)
+        if not self._secrets.accept(authorization):
+            return self._rejected("unauthorized", UNAUTHORIZED)
+        if length > MAX_BODY_BYTES:
+            return self._rejected("too_large", TOO_LARGE)
+        message = await receive()
+        body = message.get("body", b"")
+        if message.get("more_body") or message["type"] != "http.request":
+            body = await self._rest(message, receive)
+            if not isinstance(body, bytes):
+                return body
+        return await self._store(body)
+
+    async def _rest(self, message: Any, receive: Receive) -> bytes | Answer | None:
+        """The body of a request that arrives in pieces, or what to answer before it has arrived."""
+        body = bytearray()
+        try:
+            while message["type"] == "http.request":
+                chunk = message.get("body", b"")
+                body += chunk
+                self._partial_bytes += len(chunk)
+                if len(body) > MAX_BODY_BYTES:
+                    return self._rejected("too_large", TOO_LARGE)
+                if not message.get("more_body"):
+                    return bytes(body)
+                if self._partial_bytes > MAX_PARTIAL_BYTES:
+                    return self._rejected("overloaded", TRY_LATER)
+                message = await receive()
+        finally:
+            self._partial_bytes -= len(body)
+        # The client left, or the server gave it up.
+        return None
+
+    async def _store(self, body: bytes) -> Answer:
+        event = _event(body)
+        if event is None:
+            return self._rejected("malformed", MALFORMED)
+        try:
+            await self._journal.append(encode(event, time.time_ns() // 1000, self._tokens))
+        except JournalRefusedError as error:
+            return self._rejected(error.reason, TRY_LATER)
+        if self._recent.add(event["uuid"]):
+            self._metrics.duplicates.inc()
+        return STORED
+
+    def _rejected(self, reason: str, answer: Answer) -> Answer:
+        self._metrics.rejected[reason].inc()
+        return answer
+
+
+class RecentUuids:
+    """The last uuids that came, in two generations: between `size` and twice as many."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._new: set[int] = set()
+        self._old: set[int] = set()
+
+    def add(self, uuid: str) -> bool:
+        """Add a uuid; whether it was there. (Hashes stand for uuids: this only counts.)"""
+        key = hash(uuid)
+        if key in self._new or key in self._old:
+            return True
+        if len(self._new) >= self._size:
+            self._new, self._old = set(), self._new
+        self._new.add(key)
+        return False
+
+
+def _event(body: bytes) -> dict[str, Any] | None:
+    try:
+        event = decode_json(body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(event, dict) or not isinstance(uuid := event.get("uuid"), str) or not uuid.strip():
+        return None
+    return event
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        write_probe(folder)
+    except OSError:
+        return False
+    return True
+
+
+async def _answer_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _json({"error": error.detail.lower()}, error.status_code, error.headers)
+
+
+def _json(body: dict[str, Any], status: int, headers: Any = None) -> Response:
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")

@@ -1,0 +1,128 @@
+"""The journal becomes raw: each received event lands as a delivery of source `webhook`, and its segment goes.
+
+A segment is removed only when its raw files are in place and remembered. Killed at any instant before that, the next
+refresh reads the segment again, and lands what is still news.
+"""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.files import fsync_folder
+from pipelines.home import Home
+from pipelines.oneschema.tokens import MISSING, TokenReader
+from pipelines.poll.state import moment
+from pipelines.raw.deliveries import Envelope, to_raw
+from pipelines.raw.landing import EventLanding
+from pipelines.webhooks.records import decode
+from pipelines.webhooks.segments import SUFFIX, Segment
+
+# How much is landed at once, whichever is reached first.
+BATCH_EVENTS = 50_000
+BATCH_BYTES = 64 * 1024 * 1024
+BATCH_SEGMENTS = 200
+
+
+@dataclass
+class IngestReport:
+    """What the journal held and what of it was news. `damaged_count`: lines that went to quarantine as they were."""
+
+    delivered_event_count: int = 0
+    landed_event_count: int = 0
+    damaged_count: int = 0
+    landed_by_date: dict[str, int] = field(default_factory=dict)
+
+
+def ingest_journal(
+    home: Home, connection: sqlite3.Connection, tokens: TokenReader, environment_name: str | None
+) -> IngestReport:
+    """Land everything that the receiver has acknowledged, and remove the segments that are finished.
+
+    `connection` is the state's; `environment_name` is for events that do not say theirs. The caller holds the home's
+    writer lock. The receiver may be at work meanwhile.
+    """
+    ingest = _Ingest(home, connection, tokens, environment_name)
+    with closing(ingest):
+        for path in sorted(home.webhook_journal.glob(f"*{SUFFIX}")):
+            ingest.read(path)
+        ingest.finish()
+    return ingest.report
+
+
+class _Ingest:
+    """Reads segments, lands their deliveries in batches, and removes the segments that have landed whole."""
+
+    def __init__(
+        self, home: Home, connection: sqlite3.Connection, tokens: TokenReader, environment_name: str | None
+    ) -> None:
+        self.report = IngestReport()
+        self._home = home
+        self._connection = connection
+        self._tokens = tokens
+        self._environment_name = environment_name
+        self._landing = EventLanding(home, connection)
+        self._batch: list[tuple[Any, Envelope]] = []
+        self._batch_bytes = 0
+        # Open, and locked where they are finished, until they are removed.
+        self._segments: list[Segment] = []
+
+    def read(self, path: Path) -> None:
+        try:
+            segment = Segment(path)
+        except FileNotFoundError:
+            # Empty, and just removed by its own receiver.
+            return
+        self._segments.append(segment)
+        for line in segment.lines():
+            self._batch.append(self._delivery(line, segment))
+            self._batch_bytes += len(line)
+            if len(self._batch) >= BATCH_EVENTS or self._batch_bytes >= BATCH_BYTES:
+                self._land_batch()
+        if len(self._segments) >= BATCH_SEGMENTS:
+            self.finish()
+
+    def finish(self) -> None:
+        """Land what was read, and remove its segments."""
+        if self._batch:
+            self._land_batch()
+        for segment in self._segments:
+            segment.remove()
+        self.close()
+
+    def close(self) -> None:
+        for segment in self._segments:
+            segment.close()
+        self._segments = []
+
+    def _land_batch(self) -> None:
+        landed = self._landing.land(to_raw(self._batch, self._tokens), self._batch[0][1].sweep_id)
+        self._connection.commit()
+        for folder in (self._home.raw_embed_events, self._home.raw_embed_events.parent, self._home.root):
+            # A folder made for the first event of its date must not go with the power, once the segment has gone.
+            fsync_folder(folder)
+        report = self.report
+        report.delivered_event_count += landed.delivered_count
+        report.landed_event_count += landed.landed_count
+        for event_date, count in landed.landed_by_date.items():
+            report.landed_by_date[event_date] = report.landed_by_date.get(event_date, 0) + count
+        self._batch, self._batch_bytes = [], 0
+
+    def _delivery(self, line: bytes, segment: Segment) -> tuple[Any, Envelope]:
+        record = decode(line)
+        if record is None:
+            # Landed as the text it is, like any delivery that is no object: it ends in quarantine, where it is seen.
+            self.report.damaged_count += 1
+            event, token, fetched_at = line.decode("utf-8", "backslashreplace"), MISSING, segment.started_at
+        else:
+            event, token, fetched_at = record.event, record.token, moment(record.received_at)
+        return event, Envelope(
+            embed_id=None,
+            template_key=None,
+            environment_name=self._environment_name,
+            token=token,
+            source="webhook",
+            fetched_at=fetched_at,
+            sweep_id=segment.name,
+        )

@@ -1,0 +1,198 @@
+"""The journal's writing side: one fsync for all events that arrived while the last one was under way.
+
+An event's future is done when its line is on disk, and not before. Waiting lines are bounded in number, in bytes and in
+the time that the disk may take; beyond that, and after an error of the disk, the event is refused, for the vendor to
+send again.
+"""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipelines.webhooks.segments import create_segment
+
+
+class JournalRefusedError(Exception):
+    """The event is not stored, and may be sent again. `reason` is `overloaded` or `disk`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class JournalLimits:
+    """How much may wait, and when a segment is closed so that a refresh can remove it."""
+
+    waiting_count: int = 10_000
+    waiting_bytes: int = 32 * 1024 * 1024
+    stall_seconds: float = 5.0
+    segment_bytes: int = 64 * 1024 * 1024
+    segment_seconds: float = 60.0
+
+
+@dataclass
+class _Batch:
+    lines: list[bytes] = field(default_factory=list)
+    futures: list[asyncio.Future[None]] = field(default_factory=list)
+    byte_count: int = 0
+
+
+class Journal:
+    """Appends lines durably. `append` and `start` belong to the event loop, the file to the writer's own thread.
+
+    `on_commit(line_count, seconds)` is called in that thread after each fsync.
+    """
+
+    def __init__(self, folder: Path, limits: JournalLimits, on_commit: Callable[[int, float], None]) -> None:
+        self.folder = folder
+        self._limits = limits
+        self._on_commit = on_commit
+        self._changed = threading.Condition()
+        self._waiting = _Batch()
+        self._writing = _Batch()
+        self._writing_since: float | None = None
+        self._is_open = False
+        self._thread = threading.Thread(target=self._write_batches, name="webhook-journal", daemon=True)
+        # The segment, the writer thread's alone.
+        self._path = folder
+        self._descriptor: int | None = None
+        self._durable_bytes = 0
+        self._started_at = 0.0
+
+    @property
+    def waiting_count(self) -> int:
+        """Lines that are not on disk yet."""
+        return len(self._waiting.lines) + len(self._writing.lines)
+
+    def start(self) -> None:
+        """Begin to write. Raises OSError when no segment can be made."""
+        self._loop = asyncio.get_running_loop()
+        self._open_segment()
+        self._is_open = True
+        self._thread.start()
+
+    async def append(self, line: bytes) -> None:
+        """Returns when the line is on disk. Raises JournalRefusedError when it is not going to be."""
+        with self._changed:
+            waiting, since = self._waiting, self._writing_since
+            if (
+                not self._is_open
+                or len(waiting.lines) >= self._limits.waiting_count
+                or waiting.byte_count + len(line) > self._limits.waiting_bytes
+                or (since is not None and time.monotonic() - since > self._limits.stall_seconds)
+            ):
+                raise JournalRefusedError("overloaded")
+            stored: asyncio.Future[None] = self._loop.create_future()
+            waiting.lines.append(line)
+            waiting.futures.append(stored)
+            waiting.byte_count += len(line)
+            if since is None and len(waiting.lines) == 1:
+                self._changed.notify()
+        await stored
+
+    async def close(self) -> None:
+        """Write what waits, and end. Nothing is taken from here on."""
+        with self._changed:
+            self._is_open = False
+            self._changed.notify()
+        await asyncio.to_thread(self._thread.join)
+
+    # The writer's thread
+
+    def _write_batches(self) -> None:
+        try:
+            while (batch := self._next_batch()) is not None:
+                error = self._store(batch)
+                self._loop.call_soon_threadsafe(_settle, batch.futures, error)
+                if error is None and self._is_segment_full():
+                    self._close_segment()
+        finally:
+            # Also should this thread end by a fault of ours: who waits is told, and nobody waits for ever.
+            with self._changed:
+                self._is_open = False
+                left = self._writing.futures + self._waiting.futures
+            self._loop.call_soon_threadsafe(_settle, left, JournalRefusedError("disk"))
+            self._close_segment()
+
+    def _next_batch(self) -> _Batch | None:
+        with self._changed:
+            self._writing, self._writing_since = _Batch(), None
+            while not self._waiting.lines:
+                if not self._is_open:
+                    return None
+                is_woken = self._changed.wait(self._seconds_to_rotation())
+                if not is_woken:
+                    self._close_segment()
+            self._writing, self._waiting = self._waiting, _Batch()
+            self._writing_since = time.monotonic()
+            return self._writing
+
+    def _store(self, batch: _Batch) -> JournalRefusedError | None:
+        try:
+            descriptor = self._open_segment() if self._descriptor is None else self._descriptor
+            _write(descriptor, b"".join(batch.lines))
+            began = time.perf_counter()
+            os.fsync(descriptor)
+            self._on_commit(len(batch.lines), time.perf_counter() - began)
+            self._durable_bytes += batch.byte_count
+        except OSError:
+            # After a failed fsync nobody knows what is on disk: this segment ends where it was last known to be.
+            self._abandon_segment()
+            return JournalRefusedError("disk")
+        return None
+
+    def _open_segment(self) -> int:
+        self._path, self._descriptor = create_segment(self.folder)
+        self._durable_bytes = 0
+        self._started_at = time.monotonic()
+        return self._descriptor
+
+    def _abandon_segment(self) -> None:
+        if self._descriptor is not None:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._durable_bytes)
+        self._close_segment()
+
+    def _close_segment(self) -> None:
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            with suppress(OSError):
+                # Nothing that was acknowledged is in it: a full disk must not leave a file for every attempt.
+                if not self._durable_bytes:
+                    self._path.unlink()
+            # A network's file system may report here what it could not write; the fsync before has succeeded.
+            with suppress(OSError):
+                os.close(descriptor)
+
+    def _is_segment_full(self) -> bool:
+        age = time.monotonic() - self._started_at
+        return self._durable_bytes >= self._limits.segment_bytes or age >= self._limits.segment_seconds
+
+    def _seconds_to_rotation(self) -> float | None:
+        """How long an idle writer may wait before its segment, if it holds anything, is due to be closed."""
+        if self._descriptor is None or not self._durable_bytes:
+            return None
+        return max(self._started_at + self._limits.segment_seconds - time.monotonic(), 0.0)
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _settle(futures: list[asyncio.Future[None]], error: JournalRefusedError | None) -> None:
+    for future in futures:
+        if future.done():
+            # Its request was cancelled.
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)

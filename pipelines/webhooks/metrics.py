@@ -1,0 +1,81 @@
+"""What the receiver counts, for Prometheus."""
+
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from pipelines.poll.state import utc_now
+from pipelines.webhooks.journal import Journal
+from pipelines.webhooks.segments import segment_sizes
+
+PREFIX = "embed_analytics_webhook"
+
+REASONS = {
+    "unauthorized": "401: no secret, or a wrong one",
+    "malformed": "400: no JSON object with a uuid",
+    "too_large": "413: a body over the limit",
+    "timeout": "408: the request did not arrive whole in time",
+    "overloaded": "429: more waits for the disk than may",
+    "disk": "429: the disk refused the write",
+}
+
+
+class Metrics:
+    """Counters of one receiver, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.received = Counter(
+            f"{PREFIX}_received", "Events stored durably and answered with 200.", registry=self.registry
+        )
+        self.duplicates = Counter(
+            f"{PREFIX}_duplicates", "Received events whose uuid came shortly before.", registry=self.registry
+        )
+        rejected = Counter(
+            f"{PREFIX}_rejected", "Requests that were not stored, by reason.", ["reason"], registry=self.registry
+        )
+        self.rejected = {reason: rejected.labels(reason) for reason in REASONS}
+        self.fsync_seconds = Histogram(
+            f"{PREFIX}_fsync_seconds",
+            "Time of one fsync of the journal.",
+            registry=self.registry,
+            buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+        )
+
+    def committed(self, line_count: int, seconds: float) -> None:
+        """Count one fsync of so many events."""
+        self.received.inc(line_count)
+        self.fsync_seconds.observe(seconds)
+
+    def watch(self, journal: Journal) -> None:
+        """Show what the journal holds, as of each scrape."""
+        for name, text, value in (
+            ("waiting", "Events that wait for their fsync.", lambda: journal.waiting_count),
+            (
+                "backlog_segments",
+                "Journal segments not yet removed by a refresh.",
+                lambda: _segments(journal.folder),
+            ),
+            ("backlog_bytes", "Bytes in those segments.", lambda: _bytes(journal.folder)),
+            ("backlog_seconds", "Age of the oldest of those segments.", lambda: backlog_seconds(journal.folder)),
+        ):
+            Gauge(f"{PREFIX}_{name}", text, registry=self.registry).set_function(value)
+
+    def text(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+def _segments(folder: Path) -> int:
+    return len(segment_sizes(folder))
+
+
+def _bytes(folder: Path) -> int:
+    return sum(segment.size_bytes for segment in segment_sizes(folder))
+
+
+def backlog_seconds(folder: Path) -> float:
+    """Age of the oldest segment that holds anything; 0 without one."""
+    segments = segment_sizes(folder)
+    return max((utc_now() - segments[0].started_at).total_seconds(), 0.0) if segments else 0.0

@@ -1,0 +1,67 @@
+"""A line of the journal: one received event without credentials, its token's reading, and a checksum over both.
+
+    <CRC-32, 8 hex digits> TAB <JSON [received_at, claims, jwt_status, fingerprint]> TAB <the event's JSON> LF
+
+JSON writes no raw tab or line feed, so a line is one event whatever is in it, and a line without its line feed is one
+that its writer did not live to finish. received_at is in microseconds since 1970.
+"""
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from pipelines.oneschema.credentials import may_hold_credentials, without_credentials
+from pipelines.oneschema.json_text import dumps
+from pipelines.oneschema.tokens import ReadToken, TokenReader
+from pipelines.raw.deliveries import decode_json
+
+_TOKEN = "embed_jwt"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One received event as the journal holds it. `received_at` is in microseconds since 1970."""
+
+    received_at: int
+    token: ReadToken
+    event: Any
+
+
+def encode(event: dict[str, Any], received_at: int, tokens: TokenReader) -> bytes:
+    """The journal's line of a decoded event. No credential that came with the event is in it."""
+    token = event.get(_TOKEN)
+    read = tokens.read(token)
+    body = _without_credentials(event, token)
+    head = orjson.dumps((received_at, read.claims, read.jwt_status, read.fingerprint))
+    content = b"%b\t%b" % (head, body)
+    return b"%08x\t%b\n" % (zlib.crc32(content), content)
+
+
+def decode(line: bytes) -> Record | None:
+    """The record of a whole line; None where its checksum does not fit."""
+    checksum, _, content = line.removesuffix(b"\n").partition(b"\t")
+    if checksum != b"%08x" % zlib.crc32(content):
+        return None
+    head, _, body = content.partition(b"\t")
+    received_at, claims, jwt_status, fingerprint = orjson.loads(head)
+    return Record(received_at, ReadToken(claims, jwt_status, fingerprint), decode_json(body))
+
+
+def _without_credentials(event: dict[str, Any], token: object) -> bytes:
+    """What `without_credentials` leaves of the event, as JSON; in the plain case, without the walk through it."""
+    if token is None or isinstance(token, str):
+        body = _json({name: value for name, value in event.items() if name != _TOKEN})
+        # A token's repetition elsewhere has its JSON form there: JSON escapes character by character.
+        if not may_hold_credentials(body) and (not token or _json(token)[1:-1] not in body):
+            return body
+    return _json(without_credentials(event))
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        # Integers beyond 64 bits.
+        return dumps(value).encode()

@@ -1,0 +1,114 @@
+"""The journal's files, as both sides see them: the receiver that appends and the refresh that lands and removes.
+
+A segment belongs to the process that holds an operating-system lock on it; the lock dies with its process. So a segment
+that can be locked is finished, whether its receiver rotated it, stopped or was killed, and only then is it removed. One
+that cannot be locked is being written: it is read as far as it goes, and read again later (landing takes news alone).
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_hex
+
+from pipelines.files import fsync_folder
+
+SUFFIX = ".journal"
+
+
+@dataclass(frozen=True)
+class SegmentSize:
+    """A segment that holds something; `started_at` is naive UTC."""
+
+    name: str
+    size_bytes: int
+    started_at: datetime
+
+
+def create_segment(folder: Path) -> tuple[Path, int]:
+    """A new empty segment, locked and durably named, and its descriptor for appending. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-webhook-{token_hex(2)}{SUFFIX}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            # A refresh that came between holds it for a moment, and has removed it then: it was empty.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:
+                fsync_folder(folder)
+                return path, descriptor
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def write_probe(folder: Path) -> None:
+    """Write a byte durably into the folder, and remove it. Raises OSError when that cannot be done."""
+    path = folder / f".probe-{token_hex(4)}"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+
+
+def segment_sizes(folder: Path) -> list[SegmentSize]:
+    """The segments that are not empty, oldest first."""
+    found: list[SegmentSize] = []
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            # Landed and removed in this moment.
+            continue
+        if size:
+            found.append(SegmentSize(path.name, size, _started_at(path)))
+    return found
+
+
+def _started_at(path: Path) -> datetime:
+    return datetime.strptime(path.name.partition("-")[0], "%Y%m%dT%H%M%S%f")
+
+
+class Segment:
+    """One segment, open for reading, and locked where its writer is done with it. Raises FileNotFoundError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.is_finished = True
+        except BlockingIOError:
+            self.is_finished = False
+
+    @property
+    def name(self) -> str:
+        return self.path.name.removesuffix(SUFFIX)
+
+    @property
+    def started_at(self) -> datetime:
+        """When its receiver began it (naive UTC)."""
+        return _started_at(self.path)
+
+    def lines(self) -> Iterator[bytes]:
+        """The whole lines. What follows the last line feed was never acknowledged: its writer was killed, or is at
+        work on it."""
+        with os.fdopen(os.dup(self._descriptor), "rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield line
+
+    def remove(self) -> None:
+        """Remove a finished segment; one that is being written stays."""
+        if self.is_finished:
+            self.path.unlink()
+
+    def close(self) -> None:
+        """Give the lock back."""
+        os.close(self._descriptor)

@@ -1,0 +1,161 @@
+"""Runs the receiver: one process, stopped by SIGTERM or SIGINT with everything that it accepted on disk."""
+
+import asyncio
+import resource
+import signal
+import socket
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import typer
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from pipelines.errors import ConfigurationError
+from pipelines.oneschema.tokens import TokenReader
+from pipelines.settings import Settings
+from pipelines.webhooks.app import create_app
+from pipelines.webhooks.journal import Journal, JournalLimits
+from pipelines.webhooks.metrics import Metrics
+from pipelines.webhooks.protocol import Patience, ReceiverProtocol
+from pipelines.webhooks.secret_keys import SecretKeys
+from pipelines.webhooks.segments import write_probe
+
+REAP_SECONDS = 1.0
+STOP_SECONDS = 10
+# Files that are open beside the connections.
+OTHER_FILES = 100
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """Where to listen, on whose behalf, and how much to bear. Port 0 takes a free one."""
+
+    settings: Settings
+    host: str = "127.0.0.1"
+    port: int = 8788
+    is_open: bool = False
+    limits: JournalLimits = field(default_factory=JournalLimits)
+    patience: Patience = field(default_factory=Patience)
+
+
+def serve(options: ServeOptions) -> None:
+    """Receive until SIGTERM or SIGINT. The first line of output says where.
+
+    Raises ConfigurationError without a secret, and when the port or the journal's folder cannot be had.
+    """
+    server = ReceiverServer(options)
+    listener = listen(options)
+    host, port = listener.getsockname()[:2]
+    # It listens already: a client that reads this line and asks at once waits for its answer, and is not refused.
+    typer.echo(f"webhook receiver listening on http://{host}:{port}")
+    # uvicorn stops gracefully on either, and then raises the signal again for us.
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    server.run([listener])
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+def listen(options: ServeOptions) -> socket.socket:
+    """A listening socket. Raises ConfigurationError when it cannot be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise _cannot_listen(options, error) from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise _cannot_listen(options, error) from None
+    return listener
+
+
+def _cannot_listen(options: ServeOptions, error: Exception) -> ConfigurationError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return ConfigurationError(
+        f"The receiver cannot listen on {options.host}:{options.port}: {reason}. Choose another --host or --port."
+    )
+
+
+class ReceiverServer(uvicorn.Server):
+    """A uvicorn server with its journal, which begins before the first request and ends after the last answer."""
+
+    def __init__(self, options: ServeOptions) -> None:
+        settings = options.settings
+        secrets = SecretKeys(settings.embed_analytics_webhook_secrets, is_open=options.is_open)
+        tokens = TokenReader(
+            settings.oneschema_client_secrets,
+            settings.embed_analytics_claim_policy,
+            settings.embed_analytics_claim_hash_key,
+        )
+        self.metrics = Metrics()
+        self.journal = Journal(settings.home.webhook_journal, options.limits, self.metrics.committed)
+        self.metrics.watch(self.journal)
+        _require_writable(self.journal.folder)
+        super().__init__(
+            uvicorn.Config(
+                create_app(self.journal, secrets, tokens, self.metrics),
+                http=_protocol(_within_open_files(options.patience), self.metrics),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                # Whatever a stranger sends is no news: it is answered, and counted.
+                log_level="error",
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=STOP_SECONDS,
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.journal.start()
+        self._reaping = asyncio.create_task(self._reap())
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        self._reaping.cancel()
+        await self.journal.close()
+
+    async def _reap(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(REAP_SECONDS)
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, ReceiverProtocol):
+                    connection.reap(loop.time())
+
+
+def _protocol(patience: Patience, metrics: Metrics) -> type[HttpToolsProtocol]:
+    """The protocol's class, of this receiver: uvicorn makes the connections."""
+    return type("Connection", (ReceiverProtocol,), {"patience": patience, "metrics": metrics})
+
+
+def _within_open_files(patience: Patience) -> Patience:
+    """As many connections as the system allows files, after asking it for as many as it gives."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = patience.max_connections + OTHER_FILES
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return Patience(min(patience.max_connections, max(soft - OTHER_FILES, 1)), patience.request_seconds)
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_probe(folder)
+    except OSError as error:
+        raise ConfigurationError(f"The journal's folder {folder} cannot be written to: {error.strerror}.") from None
