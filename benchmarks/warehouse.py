@@ -57,20 +57,28 @@ class Bench:
                 {day * embeds} + (i // {per_embed}) % {embeds} as embed_id,
                 {TYPES}[1 + i % {per_embed}] as event_type,
                 'user' as trigger_type,
-                timestamp '{date}' + to_seconds((i // {per_embed}) % {embeds} * 40 + (i % {per_embed}) * 37 + i // {EVENTS_PER_DAY}) as occurred_at,
+                timestamp '{date}' + to_seconds(
+                    (i // {per_embed}) % {embeds} * 40 + (i % {per_embed}) * 37 + i // {EVENTS_PER_DAY}
+                ) as occurred_at,
                 occurred_at::date as event_date,
                 'Production' as environment_name,
                 'template_' || embed_id % 7 as template_key,
-                case when event_type = 'sheet_operation_performed' then ['sum', 'split', 'dedupe'][1 + i % 3] end as operation,
+                case
+                    when event_type = 'sheet_operation_performed' then ['sum', 'split', 'dedupe'][1 + i % 3]
+                end as operation,
                 case when event_type = 'import_submitted' then 'webhook' end as import_type,
                 i % 5 = 0 as has_snapshot,
                 event_type in ('columns_mapped', 'import_submitted') as has_error_counts,
-                case when has_error_counts then '{{"validation_error_counts":{{"item":{{"PICKLIST":1}},"sku":{{"MISSING":2}}}}}}' end as data,
+                case
+                    when has_error_counts
+                        then '{{"validation_error_counts":{{"item":{{"PICKLIST":1}},"sku":{{"MISSING":2}}}}}}'
+                end as data,
                 null::varchar as extra,
                 'api' as source,
                 occurred_at as landed_at,
                 'unverified' as jwt_status,
-                '{{"iss":"client","user_id":"user-' || embed_id % 5000 || '","plan":"plan-' || embed_id % 3 || '","org":"org-' || embed_id % 400 || '"}}' as claims,
+                '{{"iss":"client","user_id":"user-' || embed_id % 5000 || '","plan":"plan-' || embed_id % 3
+                    || '","org":"org-' || embed_id % 400 || '"}}' as claims,
                 'client' as claim_iss,
                 'org-' || embed_id % 400 as claim_org,
                 'plan-' || embed_id % 3 as claim_plan,
@@ -125,14 +133,16 @@ class Bench:
     def day_reports(self, _: Home) -> pl.DataFrame:
         """LAKE_DAYS of the lake that was made up."""
         rows = [
-            (name, events, events, 0, 0, 0, 0, errors, FIRST_DAY, FIRST_DAY) for name, (events, errors) in self.days.items()
+            (name, events, events, 0, 0, 0, 0, errors, FIRST_DAY, FIRST_DAY)
+            for name, (events, errors) in self.days.items()
         ]
         return pl.DataFrame(rows, schema=LAKE_DAYS.polars_schema, orient="row")
 
     def claims_catalogue(self, _: Home) -> pl.DataFrame:
         """CLAIMS_CATALOGUE of the lake that was made up."""
         rows = [
-            (path, f"claim_{path}", True, "string", 1, 1.0, FIRST_DAY, FIRST_DAY) for path in ("iss", "org", "plan", "user_id")
+            (path, f"claim_{path}", True, "string", 1, 1.0, FIRST_DAY, FIRST_DAY)
+            for path in ("iss", "org", "plan", "user_id")
         ]
         return pl.DataFrame(rows, schema=CLAIMS_CATALOGUE.polars_schema, orient="row")
 
@@ -143,7 +153,7 @@ def told(report: BuildReport) -> str:
 
 
 def measure(root: Path, events: int) -> tuple[float, float]:
-    """Build a history of this many events from nothing, then refresh it. The refresh's seconds, without and of the copy."""
+    """Build a history of this many events from nothing, then refresh it: seconds without the copy, and of the copy."""
     bench = Bench(root)
     sources.read_day_reports = bench.day_reports
     sources.read_claims_catalogue = bench.claims_catalogue
@@ -172,7 +182,8 @@ def measure(root: Path, events: int) -> tuple[float, float]:
         seconds = time.perf_counter() - started
         copying = report.seconds.get("copy", 0.0)
         print(
-            f"refresh +10,000 on {events:>10,} events: {seconds - copying:5.2f} s + copy {copying:4.2f} s ({told(report)})",
+            f"refresh +10,000 on {events:>10,} events: {seconds - copying:5.2f} s "
+            f"+ copy {copying:4.2f} s ({told(report)})",
             flush=True,
         )
         if best is None or seconds - copying < best[0]:
@@ -195,7 +206,9 @@ def main(arguments: Sequence[str]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     first, last = sizes[0], sizes[-1]
     ratio = results[last][0] / results[first][0]
-    print(f"refresh at {last:,} over refresh at {first:,}: {ratio:.2f} times, the copy told apart (target: at most 1.5)")
+    print(
+        f"refresh at {last:,} over refresh at {first:,}: {ratio:.2f} times, the copy told apart (target: at most 1.5)"
+    )
 
 
 if __name__ == "__main__":

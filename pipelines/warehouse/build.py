@@ -4,7 +4,7 @@ The published file is only ever read. The caller holds the home's writer lock.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from pipelines.warehouse import ledger, refresh, sources, state
 from pipelines.warehouse.checks import CheckResult, load_checks, run_checks
 from pipelines.warehouse.ledger import LAKE_KINDS, Ledger
 from pipelines.warehouse.macros import create_macros
-from pipelines.warehouse.models import Model, downstream_of, load_models
+from pipelines.warehouse.models import downstream_of, load_models
 from pipelines.warehouse.publish import Publication
 from pipelines.warehouse.sources import BuildFacts, Parameters, quoted
 from pipelines.warehouse.state import PublishedState
@@ -71,8 +71,8 @@ class BuildCheckFailedError(CheckFailedError):
         failed = [check for check in report.failed_checks if check.severity == "error"]
         told = "; ".join(f"{c.name} ({c.failing_count} rows of {c.table}, e.g. {c.sample[0]})" for c in failed)
         super().__init__(
-            f"The warehouse was not published, {len(failed)} blocking check(s) failed: {told}. The published file is as "
-            "it was; the failed one is warehouse.failed.duckdb beside it."
+            f"The warehouse was not published, {len(failed)} blocking check(s) failed: {told}. The published file "
+            "is as it was; the failed one is warehouse.failed.duckdb beside it."
         )
         self.report = report
 
@@ -85,7 +85,7 @@ class _Phases:
         self._on_progress = on_progress
 
     @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
+    def __call__(self, name: str) -> Generator[None]:
         if self._on_progress is not None and name not in self.seconds:
             self._on_progress(name)
         started = time.perf_counter()
@@ -261,7 +261,9 @@ class _Build:
         self, connection: duckdb.DuckDBPyConnection, continued: PublishedState, parameters: Parameters
     ) -> None:
         models = load_models()
-        changed = {model.name for model in models if continued.model_versions.get(model.name) != self.versions[model.name]}
+        changed = {
+            model.name for model in models if continued.model_versions.get(model.name) != self.versions[model.name]
+        }
         if continued.data_through is None and parameters.data_through is not None:
             changed |= {model.name for model in models if "data_through" in model.parameters}
         self.stale = downstream_of(changed, models)
@@ -271,9 +273,7 @@ class _Build:
         for name in continued.model_versions.keys() - self.versions.keys():
             connection.execute(f"drop table if exists warehouse.main.{name}")
 
-    def _finish(
-        self, connection: duckdb.DuckDBPyConnection, facts: BuildFacts, *, is_afresh: bool
-    ) -> dict[str, int]:
+    def _finish(self, connection: duckdb.DuckDBPyConnection, facts: BuildFacts, *, is_afresh: bool) -> dict[str, int]:
         """The build's own tables, the macros, the comments; then everything to disk."""
         tables = count_rows(connection, [*self.staging, *self.middle]) | {model.name: 1 for model in self.last}
         sources.create_build(connection, facts, tables)

@@ -1,8 +1,8 @@
 """Which files a build has read, so that the next one knows what changed.
 
 A file is the same when path, size, mtime and inode are the same: every layer replaces files by rename, which gives a
-new inode even within one tick of the clock. A copied home looks changed everywhere and is read again, which is slow once
-and never wrong. The ledger lives in the warehouse itself (schema `builder`), so a published file carries its own past.
+new inode even within one tick of the clock. A copied home looks changed everywhere and is read again, which is slow
+once and never wrong. The ledger lives in the warehouse itself (schema `builder`): a published file carries its past.
 """
 
 import json

@@ -174,7 +174,7 @@ def _read_columns(tree: exp.Query, path: Path) -> tuple[dict[str, str], bool]:
     return columns, has_claim_columns
 
 
-def _comments(selected: exp.Expression) -> Iterator[str]:
+def _comments(selected: exp.Expr) -> Iterator[str]:
     # sqlglot leaves the comment on the alias or on what is aliased, whichever ended last before the comma.
     yield from selected.comments or ()
     if isinstance(selected, exp.Alias) and not selected.comments:

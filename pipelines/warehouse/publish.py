@@ -6,7 +6,7 @@ keeps the old one. Whatever a killed build left behind is removed by the next on
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ class Publication:
             old.unlink()
 
     @contextmanager
-    def kept_if_it_fails(self) -> Iterator[None]:
+    def kept_if_it_fails(self) -> Generator[None]:
         """Keep the file under another name when the build does not come to its end."""
         try:
             yield

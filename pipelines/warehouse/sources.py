@@ -90,7 +90,7 @@ def create_from_frame(connection: duckdb.DuckDBPyConnection, name: str, frame: p
 def create_lake(
     connection: duckdb.DuckDBPyConnection, home: Home, ledger: Ledger, partitions: Iterable[str] | None
 ) -> None:
-    """source.embed_events, .validation_errors and .quarantine over these folders of the lake; over all of them if None."""
+    """source.embed_events, .validation_errors and .quarantine over these folders of the lake, or all if None."""
     wanted = None if partitions is None else frozenset(partitions)
 
     def chosen(kind: Kind) -> list[SourceFile]:
@@ -107,16 +107,16 @@ def create_lake(
     _create_view(connection, home, "quarantine", QUARANTINE, chosen("quarantine"))
 
 
-def create_raw(
-    connection: duckdb.DuckDBPyConnection, home: Home, files: list[SourceFile], *, with_held: bool
-) -> None:
+def create_raw(connection: duckdb.DuckDBPyConnection, home: Home, files: list[SourceFile], *, with_held: bool) -> None:
     """source.embeds and source.sweeps over these files.
 
     With `with_held` the rows that the warehouse already keeps of the same keys come with them: the latest of the latest
     and the new is the latest of all, so old files are not read again.
     """
     _create_observations(connection, home, RAW_EMBEDS, "embeds", files, "stg_embeds" if with_held else None, "embed_id")
-    _create_observations(connection, home, RAW_SWEEPS, "sweeps", files, "meta_sweeps" if with_held else None, "sweep_id")
+    _create_observations(
+        connection, home, RAW_SWEEPS, "sweeps", files, "meta_sweeps" if with_held else None, "sweep_id"
+    )
 
 
 def _create_observations(
@@ -170,11 +170,11 @@ def _create_view(
 
 def create_catalogues(connection: duckdb.DuckDBPyConnection, home: Home, partitions: Iterable[str] | None) -> None:
     """source.days of these folders (all of them if None) and source.claims."""
-    days = read_day_reports(home).select(LAKE_DAYS.names).cast(dict(LAKE_DAYS.polars_schema))
+    days = read_day_reports(home).select(LAKE_DAYS.names).cast(LAKE_DAYS.polars_schema)
     if partitions is not None:
         days = days.filter(pl.col("event_date").is_in(list(partitions)))
     create_from_frame(connection, "days", days)
-    claims = read_claims_catalogue(home).select(CLAIMS_CATALOGUE.names).cast(dict(CLAIMS_CATALOGUE.polars_schema))
+    claims = read_claims_catalogue(home).select(CLAIMS_CATALOGUE.names).cast(CLAIMS_CATALOGUE.polars_schema)
     create_from_frame(connection, "claims", claims)
 
 

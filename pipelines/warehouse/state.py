@@ -72,7 +72,7 @@ def read_published(home: Home) -> PublishedState | None:
             return None
         row = connection.execute(
             "select build_id, data_through, builder_version, fresh_bytes, fresh_rows, "
-            "(select count(*) from warehouse.main.stg_embed_events) from warehouse.builder.state cross join main.meta_build"
+            "(select count(*) from main.stg_embed_events) from builder.state cross join main.meta_build"
         ).fetchone()
         if row is None:
             return None

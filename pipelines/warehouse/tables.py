@@ -1,10 +1,10 @@
 """Making the warehouse's tables from the models: whole, or the units that changed.
 
-The same SELECT serves both. In a refresh a temp view named like an input table shadows it and shows only the rows of the
-changed units, so the model computes exactly those rows again and knows nothing of it.
+The same SELECT serves both. In a refresh a temp view named like an input table shadows it and shows only the rows of
+the changed units, so the model computes exactly those rows again and knows nothing of it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
 import duckdb
@@ -46,7 +46,7 @@ def in_changed(unit: str) -> str:
 
 
 @contextmanager
-def shadowed(connection: duckdb.DuckDBPyConnection, tables: Iterable[str], unit: str) -> Iterator[None]:
+def shadowed(connection: duckdb.DuckDBPyConnection, tables: Iterable[str], unit: str) -> Generator[None]:
     """While inside, the tables that have the unit's column show only the rows of changed units."""
     shadows = [table for table in tables if unit in columns_of(connection, table)]
     for table in shadows:

@@ -1,4 +1,4 @@
-"""A builder in a process of its own, to be killed: builds a pickled lake's home again and again, then again from nothing."""
+"""A builder in a process of its own, to be killed: refreshes a pickled lake's home and builds it anew, in turns."""
 
 import pickle
 import sys

@@ -1,4 +1,4 @@
-"""funnel() by brute force, written from its definition alone: every chain, every window, every way to fill the steps."""
+"""funnel() by brute force, from its definition alone: every chain, every window, every way to fill the steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -7,7 +7,14 @@ from typing import Any
 from pipelines.vocabulary import FUNNEL_STEPS
 from tests.warehouse.lake import START, Lake, event
 
-TYPES = [*FUNNEL_STEPS, "sheet_operation_performed", "sheet_operation_performed", "embed_resumed", "embed_closed", "odd"]
+TYPES = [
+    *FUNNEL_STEPS,
+    "sheet_operation_performed",
+    "sheet_operation_performed",
+    "embed_resumed",
+    "embed_closed",
+    "odd",
+]
 DAYS = 14
 EMBEDS = 40
 

@@ -89,21 +89,39 @@ class Lake:
         claims = sorted({name for row in rows for name in row if name.startswith("claim_")} | {"claim_user_id"})
         schema = LAKE_EMBED_EVENTS.polars_schema | {name: pl.String() for name in claims}
         errors = [
-            {**{name: row.get(name) for name in LAKE_VALIDATION_ERRORS.names}, "column_key": key, "error_code": code,
-             "error_count": count}
+            {
+                **{name: row.get(name) for name in LAKE_VALIDATION_ERRORS.names},
+                "column_key": key,
+                "error_code": code,
+                "error_count": count,
+            }
             for row in rows
             for key, codes in row["counts"].items()
             for code, count in codes.items()
         ]
         bad = [
-            {"event_date": partition, "level": "event", "field": "uuid", "reason": "missing", "payload": "{}",
-             "fetched_at": START, "digest": str(number)}
+            {
+                "event_date": partition,
+                "level": "event",
+                "field": "uuid",
+                "reason": "missing",
+                "payload": "{}",
+                "fetched_at": START,
+                "digest": str(number),
+            }
             for number in range(quarantined)
         ]
         self._save(self.home.lake_validation_errors, partition, frame(LAKE_VALIDATION_ERRORS, errors))
         self._save(self.home.quarantine, partition, frame(QUARANTINE, bad))
-        self._save(self.home.lake_embed_events, partition, pl.DataFrame([{c: r.get(c) for c in schema} for r in rows], schema=schema))
-        deliveries = pl.DataFrame({"event_uuid": [row["event_uuid"] for row in rows] + [""] * (quarantined + merged)}, schema={"event_uuid": pl.String})
+        self._save(
+            self.home.lake_embed_events,
+            partition,
+            pl.DataFrame([{c: r.get(c) for c in schema} for r in rows], schema=schema),
+        )
+        deliveries = pl.DataFrame(
+            {"event_uuid": [row["event_uuid"] for row in rows] + [""] * (quarantined + merged)},
+            schema={"event_uuid": pl.String},
+        )
         self._save(self.home.raw_embed_events, partition, deliveries)
         landed = [row["landed_at"] for row in rows]
         self.days[partition] = {
@@ -123,8 +141,16 @@ class Lake:
         for name in seen.keys() - known:
             path = name.removeprefix("claim_")
             self.claims.append(
-                {"path": path, "column_name": name, "is_column": True, "json_types": "string", "event_count": 1,
-                 "coverage": 1.0, "first_seen_at": START, "last_seen_at": START}
+                {
+                    "path": path,
+                    "column_name": name,
+                    "is_column": True,
+                    "json_types": "string",
+                    "event_count": 1,
+                    "coverage": 1.0,
+                    "first_seen_at": START,
+                    "last_seen_at": START,
+                }
             )
 
     def _save(self, table: Path, partition: str, rows: pl.DataFrame) -> None:
@@ -154,7 +180,8 @@ class Lake:
         self.writes += 1
         defaults = {"template_key": "products", "fetched_at": START, "sweep_id": str(self.writes)}
         self._replace(
-            self.home.raw_embeds / f"{self.writes:06}.parquet", frame(RAW_EMBEDS, [defaults | dict(row) for row in rows])
+            self.home.raw_embeds / f"{self.writes:06}.parquet",
+            frame(RAW_EMBEDS, [defaults | dict(row) for row in rows]),
         )
 
     def day_reports(self, home: Home) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""A reader: opens the published file, checks that totals agree between tables, closes, and starts again until told to end.
+"""A reader: opens the published file, checks that totals agree between tables, closes, and starts again until the end.
 
 Run as a process of its own with the file's path. Prints one JSON line: reads, distinct builds seen, failures.
 """

@@ -105,13 +105,13 @@ def expected(
         for row in rows
         if row["embed_id"] in chosen
     ]
-    window = OPTIONS.funnel_window.total_seconds() if arguments["window_seconds"] is None else arguments["window_seconds"]
+    window = (
+        OPTIONS.funnel_window.total_seconds() if arguments["window_seconds"] is None else arguments["window_seconds"]
+    )
     return funnel_rows(events, set(chosen.values()), arguments["steps"] or FUNNEL_STEPS, window, arguments["mode"])
 
 
-@settings(
-    max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 def test_the_macro_agrees_with_the_oracle(
     new_lake: Callable[[Path], Lake], tmp_path_factory: pytest.TempPathFactory, seed: int
@@ -184,7 +184,10 @@ def test_a_claim_path_with_a_column_answers_as_the_column_does(lake: Lake) -> No
 def test_an_argument_it_does_not_know_is_an_error(lake: Lake, arguments: dict[str, str]) -> None:
     lake.write([event("a", 1, "embed_initialized", START)])
     build(lake.home, OPTIONS)
-    with connect_published(lake.home) as connection, pytest.raises(duckdb.Error, match=f"funnel: {next(iter(arguments))}"):
+    with (
+        connect_published(lake.home) as connection,
+        pytest.raises(duckdb.Error, match=f"funnel: {next(iter(arguments))}"),
+    ):
         ask(connection, **arguments)
 
 

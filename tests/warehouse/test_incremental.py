@@ -210,5 +210,3 @@ def test_the_file_does_not_grow_without_bound(lake: Lake, monkeypatch: pytest.Mo
         assert not report.is_full
         assert lake.home.warehouse.stat().st_size < 4 * fresh
     assert compactions >= 1
-
-

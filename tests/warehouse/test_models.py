@@ -1,5 +1,6 @@
 """Each model against given rows and the rows that are expected of it, written by hand."""
 
+import json
 from datetime import date, timedelta
 from typing import Any
 
@@ -291,7 +292,9 @@ def test_a_cohort_matures_when_its_last_session_has_had_its_window(lake: Lake, a
 def test_first_and_last_errors_of_a_session(lake: Lake, ask: Any) -> None:
     lake.write(
         [
-            event("a", 1, "columns_mapped", at(0), counts={"item": {"MISSING": 3, "PICKLIST": 1}}, template_key="entry"),
+            event(
+                "a", 1, "columns_mapped", at(0), counts={"item": {"MISSING": 3, "PICKLIST": 1}}, template_key="entry"
+            ),
             event("b", 1, "columns_mapped", at(5), counts={"item": {"MISSING": 9}}),
             event("c", 1, "embed_closed", at(9), counts={"item": {"MISSING": 2}, "sku": {"X": 0}}),
             event("d", 1, "embed_closed", at(11)),
@@ -364,9 +367,13 @@ def test_sheet_operations_of_a_day(lake: Lake, ask: Any) -> None:
 
 
 def test_events_of_a_day(lake: Lake, ask: Any) -> None:
-    lake.write([event("a", 1, "odd", at(0)), event("b", 1, "odd", at(2)), event("c", 2, "odd", at(1), trigger_type=None)])
+    lake.write(
+        [event("a", 1, "odd", at(0)), event("b", 1, "odd", at(2)), event("c", 2, "odd", at(1), trigger_type=None)]
+    )
     rows = ask("from fct_events_daily order by trigger_type")
-    assert [(r["trigger_type"], r["event_count"], r["embed_count"], r["first_seen_at"], r["last_seen_at"]) for r in rows] == [
+    assert [
+        (r["trigger_type"], r["event_count"], r["embed_count"], r["first_seen_at"], r["last_seen_at"]) for r in rows
+    ] == [
         ("user", 2, 1, at(0), at(2)),
         (None, 1, 1, at(1), at(1)),
     ]
@@ -396,7 +403,14 @@ def test_stuck_sessions(lake: Lake, ask: Any) -> None:
     def waiting(embed_id: int, idle: float, last: str = "file_uploaded", **fields: Any) -> list[dict[str, Any]]:
         return [
             event(f"w{embed_id}-1", embed_id, "embed_initialized", at(now - idle - 5), **fields),
-            event(f"w{embed_id}-2", embed_id, last, at(now - idle), counts={"a": {"X": 1, "B": 4}, "b": {"A": 4}}, **fields),
+            event(
+                f"w{embed_id}-2",
+                embed_id,
+                last,
+                at(now - idle),
+                counts={"a": {"X": 1, "B": 4}, "b": {"A": 4}},
+                **fields,
+            ),
         ]
 
     rows += waiting(1, 33, template_key="slow", claims={"user_id": "u"})
@@ -425,7 +439,9 @@ def test_with_few_sessions_an_hour_is_the_threshold(lake: Lake, ask: Any, idle: 
 
 
 def test_fast_sessions_do_not_make_everyone_stuck(lake: Lake, ask: Any) -> None:
-    lake.write([row for n in range(100, 130) for row in full_session(n, n)] + [event("a", 1, "embed_initialized", at(134))])
+    lake.write(
+        [row for n in range(100, 130) for row in full_session(n, n)] + [event("a", 1, "embed_initialized", at(134))]
+    )
     for now, expected in ((149, []), (150, [900.0])):
         lake.sweep(at(now))
         assert [row["threshold_seconds"] for row in ask("from rpt_stuck_embeds")] == expected
@@ -442,7 +458,12 @@ def test_event_types_seen_and_known(lake: Lake, ask: Any) -> None:
     rows = {row["event_type"]: row for row in ask("from meta_event_types")}
     assert rows.keys() == {"odd", *EVENT_TYPES}
     odd = rows["odd"]
-    assert (odd["is_known"], odd["event_count"], odd["first_seen_at"], odd["last_seen_at"]) == (False, 2, at(0), at(DAY))
+    assert (odd["is_known"], odd["event_count"], odd["first_seen_at"], odd["last_seen_at"]) == (
+        False,
+        2,
+        at(0),
+        at(DAY),
+    )
     assert (odd["trigger_types"], odd["unknown_trigger_types"]) == ("robot, user", "robot")
     assert (rows["embed_closed"]["event_count"], rows["file_uploaded"]["event_count"]) == (1, 0)
     assert rows["embed_closed"]["unknown_trigger_types"] is None
@@ -460,10 +481,9 @@ def test_coverage_joins_what_is_held_with_the_latest_reconcile(lake: Lake, ask: 
     lake.write([event("a", 1, "embed_closed", at(0))], {"2026-03-02": 1}, merged=2)
 
     def found(unheld: int) -> str:
-        return (
-            '[{"event_date": "2026-03-01", "held_at_source_count": 0, "held_purged_count": 0, "unheld_count": 4}, '
-            f'{{"event_date": "2026-03-02", "held_at_source_count": 1, "held_purged_count": 2, "unheld_count": {unheld}}}]'
-        )
+        days = {"2026-03-01": (0, 0, 4), "2026-03-02": (1, 2, unheld)}
+        names = ("held_at_source_count", "held_purged_count", "unheld_count")
+        return json.dumps([{"event_date": day, **dict(zip(names, days[day], strict=True))} for day in days])
 
     lake.sweep(at(0), kind="reconcile", coverage=found(9))
     lake.sweep(at(1), kind="reconcile", coverage=found(3))

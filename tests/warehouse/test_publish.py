@@ -152,7 +152,7 @@ def test_a_failed_blocking_check_publishes_nothing_and_says_which_rows(lake: Lak
     published = lake.home.warehouse.read_bytes() if not is_first else None
     twice = event("twice", 5, "file_uploaded", at(3))
     lake.write([*rows, twice, twice])
-    with pytest.raises(CheckFailedError, match="stg_embed_events_unique .*'twice'") as failure:
+    with pytest.raises(CheckFailedError, match=r"stg_embed_events_unique .*'twice'") as failure:
         build(lake.home, OPTIONS)
     assert isinstance(failure.value, BuildCheckFailedError)
     failed = next(check for check in failure.value.report.failed_checks if check.name == "stg_embed_events_unique")
@@ -306,14 +306,16 @@ sys.path.insert(0, sys.argv[1])
 import duckdb
 assert duckdb.__version__ == "1.1.3", duckdb.__version__
 connection = duckdb.connect(sys.argv[2], read_only=True)
-tables = [name for (name,) in connection.execute("select table_name from information_schema.tables where table_schema = 'main'").fetchall()]
+query = "select table_name from information_schema.tables where table_schema = 'main'"
+tables = [name for (name,) in connection.execute(query).fetchall()]
 answer = {name: connection.execute(f"select count(*) from {name}").fetchone()[0] for name in tables}
 for mode in ("ordered", "strict", "any"):
     for unit in ("embed", "user"):
         answer[f"{mode} {unit}"] = connection.execute(
             f"from funnel(mode := '{mode}', unit := '{unit}', by := 'template_key', window_seconds := 600)"
         ).fetchall()
-answer["comment"] = connection.execute("select comment from duckdb_tables() where table_name = 'fct_embeds'").fetchone()[0]
+query = "select comment from duckdb_tables() where table_name = 'fct_embeds'"
+answer["comment"] = connection.execute(query).fetchone()[0]
 print(json.dumps(answer))
 """
 

@@ -1,0 +1,86 @@
+"""The data dictionary: a page made of the models' own comments. `python -m pipelines.warehouse.dictionary` writes it.
+
+With `--check` nothing is written, and a page that is stale is an error: CI's way of keeping it true.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.warehouse.checks import load_checks
+from pipelines.warehouse.macros import macro_files
+from pipelines.warehouse.models import SQL, Model, load_models
+
+PAGE = SQL.parent / "docs" / "dictionary.md"
+
+_ORDER = ("fct_", "rpt_", "stg_", "meta_")
+_REFRESHED = {
+    "lake_partition": "the folders of the lake that changed",
+    "embed_id": "the sessions that changed",
+    "event_date": "the dates whose events changed",
+    "entry_date": "the dates whose sessions changed",
+    "merge": "what the API said anew",
+    "whole": "everything",
+    "view": "nothing, it is a view",
+}
+
+
+def render() -> str:
+    """The page, in Markdown."""
+    models = sorted(load_models(), key=lambda model: (_ORDER.index(f"{model.name.split('_')[0]}_"), model.name))
+    parts = [
+        "# Data dictionary",
+        "Made by `make dictionary` from the comments in `sql/`, which DuckDB holds as well (`COMMENT ON`, "
+        "`duckdb_columns()`). Every timestamp is UTC.",
+        "\n".join(f"- [`{model.name}`](#{model.name})" for model in models) + "\n- [`funnel(...)`](#funnel)",
+        *(_table(model) for model in models),
+        *(_macro(path) for path in macro_files()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(model: Model) -> str:
+    lines = [f"## {model.name}", "", model.description, ""]
+    if model.grain:
+        lines.append("- Grain: " + ", ".join(f"`{column}`" for column in model.grain))
+    reads = [f"`{name}`" for name in (*model.depends_on, *(f"source.{name}" for name in model.sources))]
+    lines.append("- Reads: " + ", ".join(reads))
+    lines.append(f"- A refresh replaces {_REFRESHED[model.refresh]}")
+    for check in load_checks():
+        if check.table == model.name:
+            lines.append(f"- {'Blocks' if check.severity == 'error' else 'Warns'} unless: {check.description}")
+    lines += ["", "| column | meaning |", "| --- | --- |"]
+    lines += [f"| `{name}` | {_cell(text)} |" for name, text in model.columns.items()]
+    if model.has_claim_columns:
+        lines.append("| `claim_*` | a column for each claim; `meta_claims` says which path each one holds |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _macro(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    begins = next(number for number, line in enumerate(lines) if line.startswith("create "))
+    ends = lines.index(") as table")
+    meaning = "\n".join(line.removeprefix("--").removeprefix(" ") for line in lines[:begins])
+    arguments = "\n".join(lines[begins + 1 : ends])
+    return f"## {path.stem}\n\n```text\n{meaning}\n```\n\n```sql\nfrom {path.stem}(\n{arguments}\n)\n```"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the page, or with `--check` say whether it is stale. Answers the exit code."""
+    text = render()
+    if "--check" in arguments:
+        held = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+        if held != text:
+            sys.stderr.write(f"{PAGE} is stale: run `make dictionary`.\n")
+            return 1
+        return 0
+    PAGE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
