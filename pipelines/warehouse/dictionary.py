@@ -46,9 +46,11 @@ def _table(model: Model) -> str:
     reads = [f"`{name}`" for name in (*model.depends_on, *(f"source.{name}" for name in model.sources))]
     lines.append("- Reads: " + ", ".join(reads))
     lines.append(f"- A refresh replaces {_REFRESHED[model.refresh]}")
-    for check in load_checks():
-        if check.table == model.name:
-            lines.append(f"- {'Blocks' if check.severity == 'error' else 'Warns'} unless: {check.description}")
+    lines += [
+        f"- {'Blocks' if check.severity == 'error' else 'Warns'} unless: {check.description}"
+        for check in load_checks()
+        if check.table == model.name
+    ]
     lines += ["", "| column | meaning |", "| --- | --- |"]
     lines += [f"| `{name}` | {_cell(text)} |" for name, text in model.columns.items()]
     if model.has_claim_columns:
