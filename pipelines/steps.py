@@ -30,7 +30,10 @@ def sweep(
     clock: Callable[[], datetime] | None = None,
     retry: RetryPolicy | None = None,
 ) -> SweepReport:
-    """Poll the API into raw. Raises ConfigurationError, CredentialRefusedError, HostUnreachableError, SourceError."""
+    """Land what webhooks brought, and poll the API into raw.
+
+    Raises ConfigurationError, CredentialRefusedError, HostUnreachableError, SourceError.
+    """
     from pipelines.oneschema.client import Connection, RetryPolicy
     from pipelines.oneschema.pace import Pace
     from pipelines.oneschema.tokens import TokenReader
@@ -38,6 +41,7 @@ def sweep(
     from pipelines.poll.state import open_state, utc_now
     from pipelines.poll.sweep import SweepContext, run_sweep
     from pipelines.raw.landing import remove_stale_temporaries
+    from pipelines.webhooks.ingest import ingest_journal
 
     connection = Connection(
         settings.api_url,
@@ -64,7 +68,11 @@ def sweep(
     )
     with writer_lock(home, on_wait), open_state(home) as state:
         remove_stale_temporaries(home)
-        return run_sweep(context, state, request)
+        # Before the poll: what was received lies before the sweep's start, which is the data's "now".
+        received = ingest_journal(home, state.connection, context.tokens, settings.oneschema_environment)
+        report = run_sweep(context, state, request)
+        report.add_webhook_events(received.landed_by_date)
+        return report
 
 
 def flatten(

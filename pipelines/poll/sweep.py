@@ -96,8 +96,15 @@ class SweepReport:
     delivered_event_count: int = 0
     landed_event_count: int = 0
     landed_by_date: dict[str, int] = field(default_factory=dict)
+    # Landed from the webhooks' journal by the same step; landed_by_date has them too, landed_event_count has not.
+    webhook_event_count: int = 0
     request_count: int = 0
     coverage: list[dict[str, Any]] | None = None
+
+    def add_webhook_events(self, landed_by_date: dict[str, int]) -> None:
+        self.webhook_event_count += sum(landed_by_date.values())
+        for event_date, count in landed_by_date.items():
+            self.landed_by_date[event_date] = self.landed_by_date.get(event_date, 0) + count
 
     def row(self) -> dict[str, Any]:
         """The row for raw/sweeps."""
