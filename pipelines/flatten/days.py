@@ -105,17 +105,19 @@ def flatten_days(
     names = {folder: raw_files(home, folder) for folder in {*folders(home.raw_embed_events), *records, *redo}}
     todo = {folder for folder in names if folder in redo or _is_dirty(records.get(folder), names[folder])}
     redone: set[str] = set()
-    while todo:
+    while True:
         for day in _flatten(home, options, records, {folder: names[folder] for folder in sorted(todo)}):
             records[day.folder] = DayRecord(FLATTEN_VERSION, names[day.folder], day.report, day.seen, day.columns)
             redone.add(day.folder)
             todo.discard(day.folder)
             if on_progress:
                 on_progress(len(redone), len(redone | todo))
-        # Days that were flattened before a later one changed the choice. What was seen does not change any more, so
-        # the second round is the last.
+        # Days that were flattened with another choice. What was seen does not change any more, so their round is the
+        # last.
         chosen = options.choose(_all_seen(records))
         todo = {folder for folder, record in records.items() if record.columns != _restricted(chosen, record.seen)}
+        if not todo:
+            break
     return FlattenReport(_reports(records[folder] for folder in sorted(redone)))
 
 

@@ -38,6 +38,9 @@ _EPOCH = date(1970, 1, 1)
 _INTEGERS = range(-(2**63), 2**63)
 _LARGEST_EXACT_IN_A_DOUBLE = 2**53
 
+# The same event by the other channel is news, whichever came first: else the lake's `source` would tell the order.
+_DIGEST_PERSON = {"api": b"", "webhook": b"webhook"}
+
 _SCHEMA = {**RAW_EMBED_EVENTS.polars_schema, "odd_event_date": pl.String()}
 
 
@@ -98,7 +101,7 @@ def _row(event: Any, envelope: Envelope, tokens: TokenReader) -> tuple[Any, ...]
         envelope.source,
         envelope.fetched_at,
         envelope.sweep_id,
-        hashlib.blake2b(canonical, digest_size=16).hexdigest(),
+        hashlib.blake2b(canonical, digest_size=16, person=_DIGEST_PERSON[envelope.source]).hexdigest(),
         # Only an odd created_at is read here; Polars reads the others, a column at a time.
         None if odd is None or type(event) is not dict else _odd_date(event.get("created_at")),
     )

@@ -3,18 +3,17 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from pydantic import SecretStr
-from tests.flatten.reference import Delivery
 
 from pipelines.home import Home, partition_folder
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.raw.deliveries import Envelope, to_raw
 from pipelines.raw.schema import RAW_EMBED_EVENTS
+from tests.flatten.reference import Delivery
 
 
 def token_reader(secrets: dict[str, str]) -> TokenReader:
@@ -32,7 +31,13 @@ def land(deliveries: Sequence[Delivery], tokens: TokenReader) -> tuple[pl.DataFr
             (
                 d.event,
                 Envelope(
-                    d.embed_id, d.template_key, d.environment_name, tokens.read(d.token), d.source, d.fetched_at, "sweep"
+                    d.embed_id,
+                    d.template_key,
+                    d.environment_name,
+                    tokens.read(d.token),
+                    d.source,
+                    d.fetched_at,
+                    "sweep",
                 ),
             )
             for d in deliveries
@@ -67,13 +72,22 @@ def read_table(table: Path) -> pl.DataFrame:
 
 
 def decoded(text: str | None) -> Any:
+    """JSON with 1, 1.0, True and "1" told apart; None for None."""
+    return (
+        None
+        if text is None
+        else json.loads(text, parse_int=lambda n: ("int", int(n)), parse_float=lambda n: ("float", float(n)))
+    )
+
+
+def decoded_claims(text: str | None) -> Any:
     """JSON with its numbers told apart by their digits; None for None."""
-    return None if text is None else json.loads(text, parse_int=lambda n: ("number", n), parse_float=lambda n: ("number", n))
+    return (
+        None
+        if text is None
+        else json.loads(text, parse_int=lambda n: ("number", n), parse_float=lambda n: ("number", n))
+    )
 
 
 def rows_by_uuid(events: pl.DataFrame) -> dict[str, dict[str, Any]]:
     return {row["event_uuid"]: row for row in events.iter_rows(named=True)}
-
-
-def moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)

@@ -8,11 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
+
 from tests.flatten.reference import Delivery
 
 SECRETS = {"client-1": "secret-of-client-1", "client-2": "secret-of-client-2"}
 
-_NAMES = st.sampled_from(["item", "some_column", "Item", "naïve ключ", "", "a.b", 'quo"te', "back\\slash", "tab\t", ":5"])
+_NAMES = st.sampled_from(
+    ["item", "some_column", "Item", "naïve ключ", "", "a.b", 'quo"te', "back\\slash", "tab\t", ":5"]
+)
 _CODES = st.sampled_from(["MISSING", "PICKLIST", "missing", "custom: x", "数"])
 _WORDS = st.text(max_size=8)
 _SCALARS = st.one_of(
@@ -40,13 +43,19 @@ _CREATED_AT = st.one_of(
     st.integers(1_706_100_000_000, 1_706_110_000_000),
     st.just("1706112805.512352"),
     _ISO,
-    st.sampled_from(["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59.9999999Z", "2024-02-30T00:00:00Z", "2024-13-01", ""]),
+    st.sampled_from(
+        ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59.9999999Z", "2024-02-30T00:00:00Z", "2024-13-01", ""]
+    ),
     st.floats(-20_000, 20_000),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.sampled_from([1e12, 1e14, 1e12 - 1, 253402300799.5, 253402300800.0, -62135596800.0, 1e300, 0, -0.0, 5e-7, 2**53]),
+    st.sampled_from(
+        [1e12, 1e14, 1e12 - 1, 253402300799.5, 253402300800.0, -62135596800.0, 1e300, 0, -0.0, 5e-7, 2**53]
+    ),
     ANYTHING,
 )
-_COUNT = st.one_of(*[st.integers(0, 40)] * 8, st.sampled_from(["3", "-1", "x", -1, 2.0, 2.5, True, None, 2**63, {"n": 1}]))
+_COUNT = st.one_of(
+    *[st.integers(0, 40)] * 8, st.sampled_from(["3", "-1", "x", -1, 2.0, 2.5, True, None, 2**63, {"n": 1}])
+)
 _COUNTS = st.one_of(
     *[st.dictionaries(_NAMES, st.dictionaries(_CODES, st.integers(0, 10**12), max_size=3), max_size=3)] * 4,
     st.dictionaries(_NAMES, st.dictionaries(_CODES, _COUNT, max_size=3) | _COUNT, max_size=3),
@@ -84,7 +93,9 @@ _CLAIM_KEYS = st.sampled_from(
 _CLAIM_SCALARS = st.one_of(
     _WORDS.map(json.dumps),
     _WORDS.map(lambda word: json.dumps(word, ensure_ascii=False)),
-    st.sampled_from(["1", "1.0", "1.10", "-0", "1e5", "1E+2", "123456789012345678901234567890", "true", "null", '":5"']),
+    st.sampled_from(
+        ["1", "1.0", "1.10", "-0", "1e5", "1E+2", "123456789012345678901234567890", "true", "null", '":5"']
+    ),
     st.sampled_from(['["a",1]', "[]", "{}", '[{"a":1}]', '[[1],":2"]', '"<USER_ID>"', '"}{"', '"a,b:c"']),
 )
 
@@ -138,7 +149,10 @@ _INTEGERS = st.one_of(
 EVENTS = st.one_of(
     *[
         st.fixed_dictionaries(
-            {"uuid": _UUIDS, "event_type": _mostly(st.sampled_from(["embed_initialized", "columns_mapped", "new_type"]))},
+            {
+                "uuid": _UUIDS,
+                "event_type": _mostly(st.sampled_from(["embed_initialized", "columns_mapped", "new_type"])),
+            },
             optional={
                 "id": _mostly(_INTEGERS),
                 "embed_id": _mostly(_INTEGERS),

@@ -1,0 +1,133 @@
+"""What is kept of a token, and what is not."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from pipelines.errors import ConfigurationError
+from pipelines.oneschema.tokens import ReadToken, TokenReader
+from tests.flatten.payloads import base64url, sign
+
+SECRET = "the secret of client-1"
+
+
+def reader(policy: dict[str, str] | None = None, key: str | None = "key") -> TokenReader:
+    return TokenReader({"client-1": SecretStr(SECRET)}, policy or {}, SecretStr(key) if key else None)
+
+
+def claims(token: ReadToken) -> dict[str, Any]:
+    assert token.claims is not None
+    return json.loads(token.claims)
+
+
+@pytest.mark.parametrize(
+    ("token", "status"),
+    [
+        (sign('{"iss":"client-1"}', SECRET), "verified"),
+        (sign('{"iss":"client-1"}', "another"), "invalid_signature"),
+        (sign('{"iss":"client-1"}', SECRET, '{"alg":"none"}'), "invalid_signature"),
+        (sign('{"iss":"client-1"}', SECRET, '{"alg":"HS512"}'), "invalid_signature"),
+        (sign('{"iss":"client-1"}', SECRET).rpartition(".")[0] + ".", "invalid_signature"),
+        (sign('{"iss":"client-2"}', SECRET), "unverified"),
+        (sign('{"iss":7}', SECRET), "unverified"),
+        (sign("{}", SECRET, '{"alg":"none"}'), "unverified"),
+        (sign("[1]", SECRET), "malformed"),
+        (sign("{", SECRET), "malformed"),
+        (sign("{}", SECRET, "[]"), "malformed"),
+        ("a.b.c", "malformed"),
+        ("a.b", "malformed"),
+        (f"{base64url(b'{}')}.\ud800.x", "malformed"),
+        (17, "malformed"),
+        ({"jwt": 1}, "malformed"),
+        ("", "missing"),
+        (None, "missing"),
+    ],
+)
+def test_status(token: object, status: str) -> None:
+    read = reader().read(token)
+    assert read.jwt_status == status
+    assert (read.claims is None) == (status in ("malformed", "missing"))
+    assert (read.fingerprint is None) == (status == "missing")
+
+
+def test_an_untouched_payload_keeps_its_text() -> None:
+    payload = '{ "n": 1.10, "big": 123456789012345678901234567890, "e": 1E+2 }'
+    assert reader().read(sign(payload, SECRET)).claims == payload
+
+
+def test_numbers_keep_their_digits_where_the_payload_is_rewritten() -> None:
+    read = reader({"x": "drop"}).read(
+        sign('{"n":1.10,"x":1,"e":1E+2,"\\ud800":123456789012345678901234567890}', SECRET)
+    )
+    assert read.claims == '{"\\\\ud800":123456789012345678901234567890,"e":1E+2,"n":1.10}'
+
+
+def test_neither_token_nor_signature_is_kept() -> None:
+    inner = sign('{"iss":"client-1"}', SECRET)
+    token = sign(
+        json.dumps({"token": "abcdefgh-secret", "deep": [{"note": f"Bearer {inner}"}], "again": "abcdefgh-secret"}),
+        SECRET,
+    )
+    read = reader().read(token)
+    assert claims(read) == {"deep": [{"note": "Bearer <credential removed>"}], "again": "<credential removed>"}
+    for part in (*token.split("."), *inner.split(".")):
+        assert part not in f"{read}"
+    assert SECRET not in f"{vars(reader())['_policy']}"
+
+
+def test_an_escape_hides_no_credential() -> None:
+    inner = sign('{"iss":"client-1"}', SECRET).replace("e", "\\u0065", 1)
+    read = reader().read(sign('{"\\u0074oken":"abc","x":"' + inner + '"}', SECRET))
+    assert claims(read) == {"x": "<credential removed>"}
+
+
+def test_a_huge_token_is_read_and_not_cached() -> None:
+    token = sign(json.dumps({"x": "y" * 1_000_000}), SECRET)
+    read = reader()
+    assert len(claims(read.read(token))["x"]) == 1_000_000
+    assert not vars(read)["_read"]
+
+
+PERSON = {
+    "user_id": 7,
+    "email": "a@b.example",
+    "org": {"email": "c@d.example", "plan": "team", "tags": ["x", None, 1.0]},
+    "debug": {"trace": {"id": 1}, "level": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("policy", "kept"),
+    [
+        ({}, PERSON),
+        ({"debug": "drop"}, {key: value for key, value in PERSON.items() if key != "debug"}),
+        ({"debug.*": "drop", "org": "drop"}, {"user_id": 7, "email": "a@b.example", "debug": {}}),
+        ({"*": "drop", "user_id": "keep"}, {"user_id": 7}),
+        ({"*": "drop", "org.plan": "keep"}, {"org": {"plan": "team"}}),
+        ({"*email": "drop", "org.tags": "drop", "debug": "drop"}, {"user_id": 7, "org": {"plan": "team"}}),
+    ],
+)
+def test_policy(policy: dict[str, str], kept: dict[str, Any]) -> None:
+    assert claims(reader(policy).read(sign(json.dumps(PERSON), SECRET))) == kept
+
+
+def test_hash_replaces_every_scalar_below_its_path() -> None:
+    read = reader({"*": "keep", "org": "hash", "org.plan": "keep", "user_id": "hash"})
+    found = claims(read.read(sign(json.dumps(PERSON), SECRET)))
+    # printf 7 | openssl dgst -sha256 -hmac key
+    assert found["user_id"] == "01235b0d2aa4a5daba7243a9228194c8eff913ac5e56e967301210270380bc42"
+    assert found["org"]["plan"] == "team"
+    assert found["org"]["tags"][1] is None
+    assert len(found["org"]["tags"][0]) == len(found["org"]["email"]) == 64
+    assert found["email"] == PERSON["email"]
+
+
+def test_policies_that_cannot_be_carried_out() -> None:
+    with pytest.raises(ConfigurationError, match="EMBED_ANALYTICS_CLAIM_HASH_KEY"):
+        reader({"email": "hash"}, key=None)
+    with pytest.raises(ConfigurationError, match="'shred'"):
+        reader({"email": "shred"})
+    with pytest.raises(ConfigurationError, match="ONESCHEMA_CLIENT_SECRETS"):
+        TokenReader({"client-1": SecretStr("")}, {}, None)
