@@ -1,14 +1,19 @@
 """The lake: raw, flattened and deduplicated."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from assets import raw
-from assets.partitions import DAILY, ONE_RUN, clear_failures, column_schema, partitions_beside
+from assets.failures import clear_failures
+from assets.metadata import file_table
+from assets.partitions import DAILY, ONE_RUN, partitions_beside
 from pipelines import steps
-from pipelines.flatten.schema import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS
+from pipelines.flatten import days, schema
+from pipelines.home import Home
 from pipelines.schema import Table
 from pipelines.settings import load_settings
 
@@ -18,11 +23,33 @@ VALIDATION_ERRORS = dg.AssetKey(["lake", "validation_errors"])
 # Which count of a day's report is the row count of which table.
 ROW_COUNTS = {EMBED_EVENTS: "event_count", VALIDATION_ERRORS: "validation_error_count"}
 
+CODE = (
+    ("the asset", Path(__file__)),
+    ("the flattening", Path(days.__file__)),
+    ("the columns", Path(schema.__file__)),
+)
+
+# Where the lake's columns come from that have another name in raw.
+ORIGINS = {
+    "occurred_at": "created_at",
+    "event_date": "created_at",
+    "landed_at": "fetched_at",
+    "claim_user_id": "claims",
+    **dict.fromkeys(("operation", "import_type", "has_error_counts"), "data"),
+    **dict.fromkeys(("column_key", "error_code", "error_count"), "data"),
+}
+
 
 class FlattenConfig(dg.Config):
     """Days whose raw files changed are always flattened; `redo_partitions` redoes the run's partitions in any case."""
 
     redo_partitions: bool = True
+
+
+def _code_version() -> str:
+    settings = load_settings()
+    choice = [settings.embed_analytics_claim_column_limit, sorted(settings.embed_analytics_claim_types.items())]
+    return f"{days.FLATTEN_VERSION} {json.dumps(choice)}"
 
 
 def _spec(key: dg.AssetKey, table: Table) -> dg.AssetSpec:
@@ -32,38 +59,69 @@ def _spec(key: dg.AssetKey, table: Table) -> dg.AssetSpec:
         group_name="lake",
         kinds={"polars", "parquet"},
         description=table.description,
-        metadata={"dagster/column_schema": column_schema(table)},
+        metadata=file_table(table, *CODE),
+        code_version=_code_version(),
     )
 
 
 @dg.multi_asset(
     name="lake",
-    specs=[_spec(EMBED_EVENTS, LAKE_EMBED_EVENTS), _spec(VALIDATION_ERRORS, LAKE_VALIDATION_ERRORS)],
+    specs=[_spec(EMBED_EVENTS, schema.LAKE_EMBED_EVENTS), _spec(VALIDATION_ERRORS, schema.LAKE_VALIDATION_ERRORS)],
     partitions_def=DAILY,
     backfill_policy=ONE_RUN,
+    can_subset=True,
 )
 def lake(context: dg.AssetExecutionContext, config: FlattenConfig) -> Iterator[dg.MaterializeResult]:
+    """Flattens both tables, whichever was asked for: a day's files belong together."""
     settings = load_settings()
     redo = list(context.partition_keys) if config.redo_partitions else []
-    with clear_failures():
+    with clear_failures(context):
         report = steps.flatten(settings, on_wait=context.log.info, redo=redo)
-    days = {day["event_date"]: day for day in report.days.to_dicts()}
-    for asset_key, count in ROW_COUNTS.items():
-        for key in context.partition_keys:
-            if key in days:
-                context.add_asset_metadata(_day_metadata(days[key], count), asset_key=asset_key, partition_key=key)
-        for key in partitions_beside(context, set(days)):
-            context.log_event(
-                dg.AssetMaterialization(asset_key, partition=key, metadata=_day_metadata(days[key], count))
+    redone = {day["event_date"]: day for day in report.days.to_dicts()}
+    for asset_key in ROW_COUNTS:
+        metadata = _metadata_by_day(settings.home, asset_key, redone, list(context.partition_keys))
+        beside = partitions_beside(context, set(redone))
+        is_selected = asset_key in context.selected_asset_keys
+        for key in beside if is_selected else [*beside, *context.partition_keys]:
+            context.log_event(dg.AssetMaterialization(asset_key, partition=key, metadata=metadata[key]))
+        if is_selected:
+            # Once per run: each partition's event stays in the event log.
+            last = context.partition_keys[-1]
+            metadata[last] |= _table_metadata(settings.home, asset_key, last)
+            for key in context.partition_keys:
+                context.add_asset_metadata(metadata[key], asset_key=asset_key, partition_key=key)
+            rows = sum(day[ROW_COUNTS[asset_key]] for day in redone.values())
+            yield dg.MaterializeResult(
+                asset_key=asset_key, metadata={"flattened_days": len(redone), "rows_written": rows}
             )
-        yield dg.MaterializeResult(
-            asset_key=asset_key,
-            metadata={"flattened_days": len(days), "rows_written": sum(day[count] for day in days.values())},
-        )
 
 
-def _day_metadata(day: dict[str, Any], count: str) -> dict[str, int]:
-    return {
-        "dagster/partition_row_count": day[count],
-        **{name: day[name] for name in ("delivery_count", "merged_count", "quarantined_count", "conflict_count")},
+def _metadata_by_day(
+    home: Home, asset_key: dg.AssetKey, redone: dict[str, dict[str, Any]], partition_keys: list[str]
+) -> dict[str, dict[str, Any]]:
+    """Per day that was flattened, and per partition of the run, what is known of it."""
+    from pipelines.presentation import row_counts
+
+    folder = home.lake_embed_events if asset_key == EMBED_EVENTS else home.lake_validation_errors
+    clean = row_counts(folder, (key for key in partition_keys if key not in redone))
+    metadata: dict[str, dict[str, Any]] = {key: {"dagster/partition_row_count": count} for key, count in clean.items()}
+    for key, day in redone.items():
+        counts = ("delivery_count", "merged_count", "quarantined_count", "conflict_count")
+        metadata[key] = {
+            "dagster/partition_row_count": day[ROW_COUNTS[asset_key]],
+            **{name: day[name] for name in counts},
+        }
+    return metadata
+
+
+def _table_metadata(home: Home, asset_key: dg.AssetKey, last: str) -> dict[str, Any]:
+    from pipelines.presentation import events_chart
+
+    table = schema.LAKE_EMBED_EVENTS if asset_key == EMBED_EVENTS else schema.LAKE_VALIDATION_ERRORS
+    lineage = {
+        name: [dg.TableColumnDep(asset_key=raw.EMBED_EVENTS, column_name=ORIGINS.get(name, name))]
+        for name in table.names
     }
+    metadata: dict[str, Any] = {"dagster/column_lineage": dg.TableColumnLineage(lineage)}
+    chart = events_chart(home, last) if asset_key == EMBED_EVENTS else None
+    return metadata | ({"events": dg.MetadataValue.md(chart)} if chart else {})

@@ -1,12 +1,9 @@
-"""How raw and lake are partitioned, and how a step of a run talks to Dagster."""
+"""How raw and lake are partitioned."""
 
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import dagster as dg
 
-from pipelines.errors import EmbedAnalyticsError, TransientError
-from pipelines.schema import Table
 from pipelines.settings import load_settings
 
 # One partition per UTC event date, today's included.
@@ -16,30 +13,6 @@ DAILY = dg.DailyPartitionsDefinition(
 
 # A range of dates is one run: the API has no time filter, so each run asks an embed once for all its dates.
 ONE_RUN = dg.BackfillPolicy.single_run()
-
-
-@contextmanager
-def clear_failures() -> Generator[None]:
-    """Show an error that was raised on purpose as the failure's text; only transient ones are worth a retry."""
-    try:
-        yield
-    except EmbedAnalyticsError as error:
-        raise dg.Failure(description=str(error), allow_retries=isinstance(error, TransientError)) from error
-
-
-def column_schema(table: Table) -> dg.TableSchema:
-    """A file table's columns as Dagster shows them."""
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                column.name,
-                str(column.dtype),
-                column.description,
-                constraints=dg.TableColumnConstraints(nullable=not column.required),
-            )
-            for column in table.columns
-        ]
-    )
 
 
 def partitions_beside(context: dg.AssetExecutionContext, event_dates: Iterable[str]) -> list[str]:

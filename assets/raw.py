@@ -1,21 +1,32 @@
 """The raw layer: what the vendor said, polled into Parquet."""
 
+from datetime import date
+from pathlib import Path
 from typing import Literal
 
 import dagster as dg
 
-from assets.partitions import DAILY, ONE_RUN, clear_failures, column_schema, partitions_beside
+from assets.failures import RETRY, clear_failures
+from assets.metadata import file_table
+from assets.partitions import DAILY, ONE_RUN, partitions_beside
 from pipelines import steps
 from pipelines.progress import progress_sink
-from pipelines.raw.schema import RAW_EMBED_EVENTS, RAW_EMBEDS, RAW_SWEEPS
+from pipelines.raw import schema
+from pipelines.schema import Table
 from pipelines.settings import load_settings
 
 EMBED_EVENTS = dg.AssetKey(["raw", "embed_events"])
 EMBEDS = dg.AssetKey(["raw", "embeds"])
 SWEEPS = dg.AssetKey(["raw", "sweeps"])
 
-# A check and a run's metadata name this many failed embeds; raw/sweeps has them all.
+# A run's metadata names this many failed embeds; raw/sweeps has them all.
 SHOWN_FAILURES = 20
+
+CODE = (
+    ("the asset", Path(__file__)),
+    ("the sweep", Path(steps.__file__).parent / "poll" / "sweep.py"),
+    ("the columns", Path(schema.__file__)),
+)
 
 
 class SweepConfig(dg.Config):
@@ -29,21 +40,21 @@ class SweepConfig(dg.Config):
     key=EMBED_EVENTS,
     group_name="raw",
     kinds={"python", "parquet"},
-    description=f"{RAW_EMBED_EVENTS.description} Append-only: what the vendor deletes stays here.",
-    metadata={"dagster/column_schema": column_schema(RAW_EMBED_EVENTS)},
+    description=f"{schema.RAW_EMBED_EVENTS.description} Append-only: what the vendor deletes stays here.",
+    metadata=file_table(schema.RAW_EMBED_EVENTS, *CODE),
     partitions_def=DAILY,
     backfill_policy=ONE_RUN,
+    retry_policy=RETRY,
 )
 def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> dg.MaterializeResult:
-    from datetime import date
-
     from pipelines.poll.sweep import SweepRequest
+    from pipelines.presentation import file_row_count
     from pipelines.raw.landing import raw_row_counts
 
     settings = load_settings()
     keys = context.partition_key_range
     request = SweepRequest(config.kind, date.fromisoformat(keys.start), date.fromisoformat(keys.end))
-    with clear_failures():
+    with clear_failures(context):
         report = steps.sweep(
             settings,
             request if config.kind == "backfill" else SweepRequest(config.kind),
@@ -60,8 +71,8 @@ def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> 
         context.add_asset_metadata(metadata[key], partition_key=key)
     for key in beside:
         context.log_event(dg.AssetMaterialization(EMBED_EVENTS, partition=key, metadata=metadata[key]))
-    context.log_event(dg.AssetMaterialization(EMBEDS, metadata={"listed_count": report.listing.listed_count}))
-    context.log_event(dg.AssetMaterialization(SWEEPS, metadata={"sweep_id": report.sweep_id}))
+    for key, folder in ((EMBEDS, settings.home.raw_embeds), (SWEEPS, settings.home.raw_sweeps)):
+        context.log_event(dg.AssetMaterialization(key, metadata={"dagster/row_count": file_row_count(folder)}))
     shown = [f"embed {failure.embed_id}: {failure.error}" for failure in report.failures[:SHOWN_FAILURES]]
     return dg.MaterializeResult(
         metadata={
@@ -81,18 +92,15 @@ def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> 
     )
 
 
-# Written by the sweep of raw/embed_events, which reports them too.
-raw_embeds = dg.AssetSpec(
-    EMBEDS,
-    group_name="raw",
-    kinds={"parquet"},
-    description=f"{RAW_EMBEDS.description} Written by the sweep of raw/embed_events.",
-    metadata={"dagster/column_schema": column_schema(RAW_EMBEDS)},
-)
-raw_sweeps = dg.AssetSpec(
-    SWEEPS,
-    group_name="raw",
-    kinds={"parquet"},
-    description=f"{RAW_SWEEPS.description} Written by the sweep of raw/embed_events.",
-    metadata={"dagster/column_schema": column_schema(RAW_SWEEPS)},
-)
+def _written_beside(key: dg.AssetKey, table: Table) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key,
+        group_name="raw",
+        kinds={"parquet"},
+        description=f"{table.description} Written by the sweep of raw/embed_events.",
+        metadata=file_table(table, *CODE),
+    )
+
+
+raw_embeds = _written_beside(EMBEDS, schema.RAW_EMBEDS)
+raw_sweeps = _written_beside(SWEEPS, schema.RAW_SWEEPS)

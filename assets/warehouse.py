@@ -7,12 +7,17 @@ from typing import Any
 import dagster as dg
 
 from assets import lake, raw
-from assets.partitions import clear_failures
+from assets.failures import clear_failures
+from assets.metadata import model_definition, model_lineage, model_schema
 from pipelines import steps
 from pipelines.settings import load_settings
 from pipelines.warehouse.build import BuildCheckFailedError, BuildReport
 from pipelines.warehouse.checks import CheckResult, load_checks
-from pipelines.warehouse.models import Model, load_models
+from pipelines.warehouse.models import load_models
+from pipelines.warehouse.sources import Parameters
+from pipelines.warehouse.state import versions_of
+
+WAREHOUSE = dg.AssetKey(["warehouse"])
 
 # The asset that each relation of schema `source` stands for. The others (parameters, build, ...) are facts of a build.
 SOURCES = {
@@ -25,6 +30,9 @@ SOURCES = {
     "sweeps": raw.SWEEPS,
 }
 
+# The assets among them whose columns have the names that the relation has.
+TABLES = {name: SOURCES[name] for name in ("embed_events", "validation_errors", "embeds", "sweeps")}
+
 # Published once an hour: two missed refreshes are worth a look, a missed day is a fault.
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26), warn_window=timedelta(hours=3))
 
@@ -32,7 +40,7 @@ SEVERITIES = {"error": dg.AssetCheckSeverity.ERROR, "warn": dg.AssetCheckSeverit
 
 
 def model_key(name: str) -> dg.AssetKey:
-    return dg.AssetKey(["warehouse", name])
+    return dg.AssetKey([*WAREHOUSE.path, name])
 
 
 class BuildConfig(dg.Config):
@@ -42,67 +50,93 @@ class BuildConfig(dg.Config):
     check_everything: bool = False
 
 
-def _spec(model: Model) -> dg.AssetSpec:
-    deps = {
-        *(model_key(name) for name in model.depends_on),
-        *(SOURCES[name] for name in model.sources if name in SOURCES),
-    }
-    return dg.AssetSpec(
-        model_key(model.name),
-        deps=sorted(deps),
-        group_name="warehouse",
-        kinds={"sql", "duckdb"},
-        description=f"{model.description}\n\n```sql\n{model.sql}\n```",
-        metadata={
-            "dagster/column_schema": dg.TableSchema(
-                columns=[dg.TableColumn(name, description=text) for name, text in model.columns.items()]
-            )
-        },
-        code_version=model.code_version,
-        freshness_policy=FRESHNESS,
-    )
+def _specs() -> Iterator[dg.AssetSpec]:
+    settings = load_settings()
+    # SQL and the settings that it uses: what is stale in the UI is what the next build makes again.
+    versions = versions_of(load_models(), Parameters(None, settings.idle_after, settings.funnel_window))
+    for model in load_models():
+        deps = {
+            *(model_key(name) for name in model.depends_on),
+            *(SOURCES[name] for name in model.sources if name in SOURCES),
+        }
+        yield dg.AssetSpec(
+            model_key(model.name),
+            deps=sorted(deps),
+            group_name="warehouse",
+            kinds={"sql", "duckdb"} | ({"view"} if model.refresh == "view" else {"table"}),
+            description=f"{model.description}\n\n```sql\n{model.sql}\n```",
+            metadata=model_definition(model),
+            code_version=versions[model.name],
+            freshness_policy=FRESHNESS,
+            skippable=True,
+        )
 
 
 @dg.multi_asset(
     name="warehouse",
-    specs=[_spec(model) for model in load_models()],
+    specs=list(_specs()),
     check_specs=[
         dg.AssetCheckSpec(
             check.name,
             asset=model_key(check.table),
             description=check.description,
             blocking=check.severity == "error",
+            metadata={"severity": check.severity},
         )
         for check in load_checks()
     ],
+    can_subset=True,
 )
 def warehouse(
     context: dg.AssetExecutionContext, config: BuildConfig
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    with clear_failures():
+    """Builds and publishes every table, whichever was asked for: the published file is one."""
+    settings = load_settings()
+    with clear_failures(context):
         try:
             report = steps.publish(
-                load_settings(),
+                settings,
                 on_wait=context.log.info,
                 full_refresh=config.full_refresh,
                 check_everything=config.check_everything,
             )
         except BuildCheckFailedError as error:
             # The run is red and names them; nothing was published.
-            yield from map(_check_result, error.report.checks)
+            yield from _check_results(context, error.report.checks)
             raise
-    yield from _materializations(report)
-    yield from map(_check_result, report.checks)
+    yield from _materializations(context, report)
+    yield from _check_results(context, report.checks)
 
 
-def _materializations(report: BuildReport) -> Iterator[dg.MaterializeResult]:
+def _materializations(context: dg.AssetExecutionContext, report: BuildReport) -> Iterator[dg.MaterializeResult]:
+    from pipelines.presentation import published_tables
+
+    published = published_tables(load_settings().home)
     # In the order of their dependencies, which Dagster insists on.
     for model in load_models():
-        metadata: dict[str, Any] = {"build_id": report.build_id, "build": "full" if report.is_full else "incremental"}
-        # A view has no rows of its own.
-        if model.name in report.tables:
-            metadata["dagster/row_count"] = report.tables[model.name]
-        yield dg.MaterializeResult(asset_key=model_key(model.name), metadata=metadata)
+        table = published[model.name]
+        metadata: dict[str, Any] = {
+            # A view has no rows of its own and is counted as it is read.
+            "dagster/row_count": report.tables.get(model.name, table.row_count),
+            "dagster/column_schema": model_schema(model, table.columns),
+            "dagster/column_lineage": model_lineage(model, TABLES, WAREHOUSE),
+            "preview": dg.MetadataValue.md(table.preview),
+            "build_id": report.build_id,
+            "build": "full" if report.is_full else "incremental",
+            **({"chart": dg.MetadataValue.md(table.chart)} if table.chart else {}),
+        }
+        key = model_key(model.name)
+        if key in context.selected_asset_keys:
+            yield dg.MaterializeResult(asset_key=key, metadata=metadata)
+        else:
+            context.log_event(dg.AssetMaterialization(key, metadata=metadata))
+
+
+def _check_results(context: dg.AssetExecutionContext, checks: list[CheckResult]) -> Iterator[dg.AssetCheckResult]:
+    selected = context.selected_asset_check_keys
+    for check in checks:
+        if dg.AssetCheckKey(model_key(check.table), check.name) in selected:
+            yield _check_result(check)
 
 
 def _check_result(check: CheckResult) -> dg.AssetCheckResult:

@@ -11,14 +11,15 @@ from assets.lake import lake  # noqa: E402
 from assets.raw import raw_embed_events, raw_embeds, raw_sweeps  # noqa: E402
 from assets.warehouse import warehouse  # noqa: E402
 from pipelines.jobs import JOBS  # noqa: E402
-from pipelines.schedules import SCHEDULES, publish_after_lake  # noqa: E402
+from pipelines.schedules import SCHEDULES  # noqa: E402
+from pipelines.sensors import SENSORS  # noqa: E402
 from pipelines.webhooks.sensor import WEBHOOK_SENSORS  # noqa: E402
 
 defs = dg.Definitions(
     assets=[raw_embed_events, raw_embeds, raw_sweeps, lake, warehouse],
     jobs=JOBS,
     schedules=SCHEDULES,
-    sensors=[publish_after_lake, *WEBHOOK_SENSORS],
+    sensors=[*SENSORS, *WEBHOOK_SENSORS],
     # The steps wait for each other and for the home's lock: a process for each would only cost its start.
     executor=dg.in_process_executor,
 )

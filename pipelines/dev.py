@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines.runs import prepare_instance
+from pipelines.runs import instance_environment
 from pipelines.settings import load_settings
 
 WORKSPACE = next(
@@ -19,8 +19,9 @@ def run_dagster_dev(host: str, port: int) -> None:
     """Run `dagster dev` until it is stopped, with the instance below EMBED_ANALYTICS_HOME."""
     settings = load_settings()
     environment = {
+        "EMBED_ANALYTICS_DAGSTER_URL": f"http://{host}:{port}",
         **os.environ,
-        "DAGSTER_HOME": str(prepare_instance(settings.home)),
+        **instance_environment(settings.home),
         # Runs are started in other folders: a relative home must stay the same one.
         "EMBED_ANALYTICS_HOME": str(settings.home.root),
     }

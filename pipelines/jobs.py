@@ -1,9 +1,11 @@
 """The jobs, and the run configuration that tells them apart."""
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
+
+from pipelines.settings import load_settings
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -20,6 +22,10 @@ def run_config(kind: str, *, full_refresh: bool = False) -> dict[str, Any]:
             "warehouse": {"config": {"full_refresh": full_refresh, "check_everything": kind == "reconcile"}},
         }
     }
+
+
+# What `flatten` does to days that are clean already: nothing.
+FLATTEN_CONFIG: dict[str, Any] = {"ops": {"lake": {"config": {"redo_partitions": False}}}}
 
 
 def partition_range(first: date, last: date) -> dict[str, str]:
@@ -45,8 +51,33 @@ reconcile = dg.define_asset_job(
     config=run_config("reconcile"),
     description="Walk the whole list, ask every embed, count what the source still has, check everything, and publish.",
 )
+flatten = dg.define_asset_job(
+    "flatten",
+    selection=dg.AssetSelection.groups("lake") | WAREHOUSE,
+    config=FLATTEN_CONFIG,
+    description="Flatten what landed, build, check and publish: what follows a backfill of raw alone.",
+)
 publish = dg.define_asset_job(
     "publish", selection=WAREHOUSE, description="Build, check and publish the warehouse from the lake as it is."
 )
 
-JOBS = [refresh, backfill, reconcile, publish]
+
+@dg.op(description="Deletes old runs and their events; see pipelines.instance.pruning for what stays.")
+def prune_runs(context: dg.OpExecutionContext) -> None:
+    from pipelines.instance.pruning import prune_run_history
+
+    before = datetime.now(UTC) - timedelta(days=load_settings().embed_analytics_keep_runs_days)
+    report = prune_run_history(context.instance, before, context.repository_def.asset_graph.asset_check_keys)
+    context.add_output_metadata({"deleted_runs": report.deleted_count, "kept_old_runs": report.kept_count})
+    context.log.info(f"Deleted {report.deleted_count} runs from before {before:%Y-%m-%d}, kept {report.kept_count}.")
+
+
+@dg.job(
+    description="Prune old run history; what the assets, partitions and checks are now stays known.",
+    executor_def=dg.in_process_executor,
+)
+def prune_run_history() -> None:
+    prune_runs()
+
+
+JOBS = [refresh, backfill, reconcile, flatten, publish, prune_run_history]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from pipelines.errors import EmbedAnalyticsError, PermanentError
 from pipelines.home import Home
@@ -35,6 +37,22 @@ def prepare_instance(home: Home) -> Path:
     return home.dagster
 
 
+@contextmanager
+def open_instance(home: Home) -> Generator[dg.DagsterInstance]:
+    """The Dagster instance of a home."""
+    import dagster as dg
+
+    # dagster.yaml reads the folder from there, and batches are off unless the environment gives them a size.
+    os.environ.update(instance_environment(home))
+    with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
+        yield instance
+
+
+def instance_environment(home: Home) -> dict[str, str]:
+    """Environment variables that Dagster's processes need to find the home's instance, which is prepared."""
+    return {"DAGSTER_HOME": str(prepare_instance(home)), "DAGSTER_EVENT_BATCH_SIZE": "1000"}
+
+
 @dataclass(frozen=True)
 class RunSummary:
     """What a successful run left: each asset's metadata by its key (`raw/embed_events`), and the warnings."""
@@ -45,16 +63,18 @@ class RunSummary:
 
 def run_job(home: Home, job: str, config: dict[str, Any], tags: dict[str, str]) -> RunSummary:
     """Run a job to its end. Raises RunFailedError with the text of the failure that ended it."""
-    import dagster as dg
-
     from pipelines.definitions import defs
+    from pipelines.instance import terminal_runs
 
-    with _quiet_logs(), dg.DagsterInstance.from_config(str(prepare_instance(home))) as instance:
+    run_id = str(uuid4())
+    with _quiet_logs(), open_instance(home) as instance, terminal_runs.alive(instance, run_id):
+        terminal_runs.fail_dead_runs(instance)
         result = defs.resolve_job_def(job).execute_in_process(
             run_config={**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags=tags,
+            tags={**tags, terminal_runs.TERMINAL_TAG: "yes"},
             instance=instance,
             raise_on_error=False,
+            run_id=run_id,
         )
     if not result.success:
         raise _failure(result)

@@ -1,18 +1,25 @@
-"""When the jobs run by themselves."""
+"""When the jobs run by themselves. A missed tick is caught up by the next one, which asks all that is due by then."""
 
 from datetime import date
 
 import dagster as dg
 
-from pipelines.jobs import partition_range, publish, reconcile, refresh, run_config
+from pipelines.jobs import partition_range, prune_run_history, reconcile, refresh, run_config
 from pipelines.settings import load_settings
 
 _settings = load_settings()
+
+_WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
 
 
 def _today(context: dg.ScheduleEvaluationContext) -> dict[str, str]:
     today: date = context.scheduled_execution_time.date()
     return partition_range(today, today)
+
+
+def _is_waiting(context: dg.ScheduleEvaluationContext, job: str) -> bool:
+    """A run of the job stands in the queue, behind a long backfill: it will do what this tick would."""
+    return bool(context.instance.get_run_ids(dg.RunsFilter(job_name=job, statuses=_WAITING), limit=1))
 
 
 @dg.schedule(
@@ -22,7 +29,9 @@ def _today(context: dg.ScheduleEvaluationContext) -> dict[str, str]:
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Poll, flatten and publish. The tick after a missed one asks all that is due by then.",
 )
-def refresh_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+def refresh_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    if _is_waiting(context, "refresh"):
+        return dg.SkipReason("A refresh is waiting for its turn already.")
     return dg.RunRequest(tags=_today(context), run_config=run_config("refresh"))
 
 
@@ -33,24 +42,21 @@ def refresh_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Ask every embed, and count what the source still has of what is held.",
 )
-def reconcile_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+def reconcile_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    if _is_waiting(context, "reconcile"):
+        return dg.SkipReason("A reconcile is waiting for its turn already.")
     return dg.RunRequest(tags=_today(context), run_config=run_config("reconcile"))
 
 
-@dg.run_status_sensor(
-    run_status=dg.DagsterRunStatus.SUCCESS,
-    request_job=publish,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Publishes after a run that filled lake partitions and had no warehouse in it: a backfill in the UI.",
+@dg.schedule(
+    job=prune_run_history,
+    cron_schedule=_settings.embed_analytics_prune_cron,
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Delete run history that no present state stems from and that is older than the setting says.",
 )
-def publish_after_lake(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
-    selected = context.dagster_run.asset_selection
-    if context.dagster_run.job_name != "__ASSET_JOB" or not selected:
-        return dg.SkipReason("The run published by itself.")
-    groups = {key.path[0] for key in selected}
-    if "lake" not in groups or "warehouse" in groups:
-        return dg.SkipReason("The run did not change the lake, or published by itself.")
-    return dg.RunRequest(run_key=context.dagster_run.run_id)
+def prune_schedule() -> dg.RunRequest:
+    return dg.RunRequest()
 
 
-SCHEDULES = [refresh_schedule, reconcile_schedule]
+SCHEDULES = [refresh_schedule, reconcile_schedule, prune_schedule]

@@ -1,0 +1,47 @@
+"""How a step fails: what went wrong and what to do next, at the top of the run."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from pipelines.errors import (
+    CheckFailedError,
+    ConfigurationError,
+    CredentialRefusedError,
+    EmbedAnalyticsError,
+    HostUnreachableError,
+    SourceError,
+    TransientError,
+    WrongHomeError,
+)
+from pipelines.instance.terminal_runs import TERMINAL_TAG
+
+# The run goes on from what had landed, so asking again is cheap; the next scheduled refresh asks in any case.
+RETRY = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
+NEXT_STEPS: dict[type[EmbedAnalyticsError], str] = {
+    CheckFailedError: "look at the failed checks; once the cause is mended, materialise any warehouse table, which "
+    "builds and publishes without asking the API",
+    ConfigurationError: "correct the setting, restart `make dev` if it is at work, and launch the run again",
+    CredentialRefusedError: "set the ONESCHEMA_API_KEY of this region, restart `make dev` and launch the run again",
+    WrongHomeError: "correct the setting that is named, restart `make dev` and launch the run again",
+    HostUnreachableError: "check the network and ONESCHEMA_API_URL; nothing is lost, the next run goes on from here",
+    SourceError: "see whether the vendor reports an incident; nothing is lost, the next run goes on from here",
+}
+
+
+@contextmanager
+def clear_failures(context: dg.AssetExecutionContext) -> Generator[None]:
+    """Show an error that was raised on purpose as the failure's text; only transient ones are tried again."""
+    try:
+        yield
+    except EmbedAnalyticsError as error:
+        name = type(error).__name__
+        step = next((step for kind, step in NEXT_STEPS.items() if isinstance(error, kind)), None)
+        raise dg.Failure(
+            description=f"{error} Next: {step}." if step else str(error),
+            metadata={"error": name} | ({"next_step": step} if step else {}),
+            # Who started the run in a terminal sees why it failed, and does not wait.
+            allow_retries=isinstance(error, TransientError) and TERMINAL_TAG not in context.run.tags,
+        ) from error

@@ -1,0 +1,90 @@
+"""How tables look in Dagster: column schemas, lineage, and where the code is."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from pipelines.schema import Table
+from pipelines.warehouse.checks import load_checks
+from pipelines.warehouse.models import SQL, Model
+
+
+def file_table(table: Table, *code: tuple[str, Path]) -> dict[str, Any]:
+    """Definition metadata of a table of Parquet files: its columns, and the code behind it as (label, file)."""
+    columns = [
+        dg.TableColumn(
+            column.name,
+            str(column.dtype),
+            column.description,
+            constraints=dg.TableColumnConstraints(nullable=not column.required),
+        )
+        for column in table.columns
+    ]
+    return {"dagster/column_schema": dg.TableSchema(columns), **code_references(code)}
+
+
+def model_definition(model: Model) -> dict[str, Any]:
+    """Definition metadata of a SQL model. Types are known once it is built."""
+    return {
+        "dagster/column_schema": model_schema(model, [(name, "", text) for name, text in model.columns.items()]),
+        "dagster/table_name": f"main.{model.name}",
+        "grain": ", ".join(model.grain) or "none",
+        **code_references([(f"sql/{model.name}.sql", SQL / f"{model.name}.sql")]),
+    }
+
+
+def model_schema(model: Model, columns: Iterable[tuple[str, str, str]]) -> dg.TableSchema:
+    """(name, type, text) per column, with the constraints that blocking checks keep."""
+    required = _required_columns(model)
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                name,
+                dtype or "not built yet",
+                text,
+                constraints=dg.TableColumnConstraints(
+                    nullable=name not in required,
+                    unique=model.grain == (name,),
+                    other=[f"unique together: {', '.join(model.grain)}"]
+                    if name in model.grain and len(model.grain) > 1
+                    else None,
+                ),
+            )
+            for name, dtype, text in columns
+        ]
+    )
+
+
+def model_lineage(model: Model, sources: Mapping[str, dg.AssetKey], models: dg.AssetKey) -> dg.TableColumnLineage:
+    """Columns that each column is made of. `sources` maps relations of schema `source`; models are below `models`."""
+
+    def key_of(relation: str) -> dg.AssetKey | None:
+        schema, _, name = relation.rpartition(".")
+        return sources.get(name) if schema else dg.AssetKey([*models.path, name])
+
+    return dg.TableColumnLineage(
+        {
+            column: [
+                dg.TableColumnDep(asset_key=key, column_name=name)
+                for relation, name in origins
+                if (key := key_of(relation)) is not None
+            ]
+            for column, origins in model.column_lineage.items()
+        }
+    )
+
+
+def code_references(files: Iterable[tuple[str, Path]]) -> dict[str, dg.CodeReferencesMetadataValue]:
+    """Links to the code, as (label, file)."""
+    references: list[dg.LocalFileCodeReference | dg.UrlCodeReference] = [
+        dg.LocalFileCodeReference(file_path=str(path), line_number=1, label=label) for label, path in files
+    ]
+    return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=references)}
+
+
+def _required_columns(model: Model) -> frozenset[str]:
+    """Columns that the model's `_filled` check keeps from being NULL."""
+    texts = [check.sql for check in load_checks() if check.name == f"{model.name}_filled"]
+    return frozenset(name for name in model.columns if any(f" {name} is null" in text for text in texts))

@@ -1,0 +1,60 @@
+"""Runs that the command line makes in its own process: whether that process still lives.
+
+Each holds an operating-system lock for as long as it runs. A killed one would stand as started for ever, and with one
+run at a time no other would begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+# On runs of the command line.
+TERMINAL_TAG = "embed_analytics/terminal"
+
+DEATH = (
+    "The process of this run ended before the run did: it was killed, or the machine stopped. Nothing is lost: the "
+    "next run goes on from what had landed."
+)
+
+
+@contextmanager
+def alive(instance: dg.DagsterInstance, run_id: str) -> Generator[None]:
+    """Show, while inside, that the run's process lives."""
+    path = _lock_path(instance, run_id)
+    path.parent.mkdir(exist_ok=True)
+    with FileLock(path):
+        yield
+    path.unlink(missing_ok=True)
+
+
+def is_alive(instance: dg.DagsterInstance, run_id: str) -> bool:
+    path = _lock_path(instance, run_id)
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def fail_dead_runs(instance: dg.DagsterInstance) -> None:
+    """Mark the command line's runs whose process died as failed."""
+    from dagster import DagsterRunStatus, RunsFilter
+
+    unfinished = [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
+    for run in instance.get_runs(RunsFilter(statuses=unfinished)):
+        if TERMINAL_TAG in run.tags and not is_alive(instance, run.run_id):
+            instance.report_run_failed(run, DEATH)
+
+
+def _lock_path(instance: dg.DagsterInstance, run_id: str) -> Path:
+    return Path(instance.root_directory) / "running" / f"{run_id}.lock"
