@@ -4,6 +4,7 @@ Everything lies in one folder, so a rename is atomic. A reader opens either the 
 keeps the old one. Whatever a killed build left behind is removed by the next one, which holds the home's lock.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Generator
@@ -58,7 +59,7 @@ class Publication:
             kept = kept_folder(self.home) / f"{previous_build_id}.duckdb"
             kept.parent.mkdir(exist_ok=True)
             if not kept.exists():
-                os.link(self.home.warehouse, kept)
+                _keep(self.home.warehouse, kept)
         self.building.replace(self.home.warehouse)
         _sync(self.home.root)
         # Names begin with the time of the build.
@@ -80,6 +81,18 @@ class Publication:
 def kept_folder(home: Home) -> Path:
     """Earlier published files, named by their build."""
     return home.root / "warehouses"
+
+
+def _keep(published: Path, kept: Path) -> None:
+    """Give the published file a second name. A file system without hard links gets a copy."""
+    try:
+        kept.hardlink_to(published)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+            raise
+        part = kept.with_suffix(".part")
+        shutil.copyfile(published, part)
+        part.replace(kept)
 
 
 def _sync(path: Path) -> None:

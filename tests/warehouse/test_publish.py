@@ -1,5 +1,6 @@
 """The published file under readers, killed builds, failures, and older clients."""
 
+import errno
 import json
 import os
 import pickle
@@ -141,6 +142,16 @@ def test_the_last_published_files_are_kept(lake: Lake) -> None:
         assert connection.execute("select count(*) from stg_embed_events").fetchone() == (3,)
     build(lake.home, BuildOptions(code_version="test", keep_warehouses=0))
     assert list(kept_folder(lake.home).iterdir()) == []
+
+
+def test_without_hard_links_a_copy_is_kept(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, "no hard links here")
+
+    first = build(lake.home, OPTIONS)
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    build(lake.home, OPTIONS)
+    assert [path.name for path in kept_folder(lake.home).iterdir()] == [f"{first.build_id}.duckdb"]
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["first build", "refresh"])
