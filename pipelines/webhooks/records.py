@@ -16,8 +16,10 @@ from pipelines.oneschema.credentials import may_hold_credentials, without_creden
 from pipelines.oneschema.json_text import dumps
 from pipelines.oneschema.tokens import ReadToken, TokenReader
 from pipelines.raw.deliveries import decode_json
+from pipelines.vocabulary import CREDENTIAL_FIELDS
 
 _TOKEN = "embed_jwt"
+_CREDENTIAL_NAMES = [f'"{name}"'.encode() for name in CREDENTIAL_FIELDS]
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,17 @@ def _without_credentials(event: dict[str, Any], token: object) -> bytes:
     if token is None or isinstance(token, str):
         body = _json({name: value for name, value in event.items() if name != _TOKEN})
         # A token's repetition elsewhere has its JSON form there: JSON escapes character by character.
-        if not may_hold_credentials(body) and (not token or _json(token)[1:-1] not in body):
+        if _is_plain(body) and (not token or _json(token)[1:-1] not in body):
             return body
     return _json(without_credentials(event))
+
+
+def _is_plain(body: bytes) -> bool:
+    """That no credential is in a JSON text, as `may_hold_credentials` has it, asked of few texts: it is a slow look."""
+    lowered = body.lower()
+    # A JWT has two dots.
+    may_hold = lowered.count(b".") >= 2 or any(name in lowered for name in _CREDENTIAL_NAMES)
+    return not may_hold or not may_hold_credentials(body)
 
 
 def _json(value: Any) -> bytes:
