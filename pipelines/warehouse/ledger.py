@@ -94,7 +94,7 @@ def _list_files(home: Home) -> Iterator[SourceFile]:
         "raw_events": home.raw_embed_events,
     }
     for kind, table in partitioned.items():
-        for folder in _entries(table):
+        for folder in _entries(str(table)):
             if folder.name.startswith("event_date=") and folder.is_dir():
                 yield from _parquet_files(home, kind, folder.path, folder.name.removeprefix("event_date="))
     flat: dict[Kind, Path] = {"embeds": home.raw_embeds, "sweeps": home.raw_sweeps}
@@ -103,15 +103,16 @@ def _list_files(home: Home) -> Iterator[SourceFile]:
 
 
 def _parquet_files(home: Home, kind: Kind, folder: str, partition: str) -> Iterator[SourceFile]:
-    for entry in _entries(Path(folder)):
+    below_root = len(str(home.root)) + 1
+    for entry in _entries(folder):
         # A name that begins with a dot is a file that is still being written.
         if entry.name.endswith(".parquet") and not entry.name.startswith("."):
             status = entry.stat()
-            path = os.path.relpath(entry.path, home.root)
+            path = entry.path[below_root:]
             yield SourceFile(kind, path, partition, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return list(entries)

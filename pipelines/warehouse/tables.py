@@ -62,12 +62,8 @@ def shadowed(connection: duckdb.DuckDBPyConnection, tables: Iterable[str], unit:
 
 def columns_of(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
     """Names of the columns of a table or view of the warehouse, in order."""
-    rows = connection.execute(
-        "select column_name from duckdb_columns() "
-        "where database_name = 'warehouse' and schema_name = 'main' and table_name = $1 order by column_index",
-        [table],
-    ).fetchall()
-    return [name for (name,) in rows]
+    described = connection.execute(f"from warehouse.main.{table} limit 0").description
+    return [column[0] for column in described or []]
 
 
 def count_rows(connection: duckdb.DuckDBPyConnection, models: Iterable[Model]) -> dict[str, int]:
