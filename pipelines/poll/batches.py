@@ -11,7 +11,7 @@ from pipelines.errors import EmbedAnalyticsError, TransientError
 from pipelines.home import Home
 from pipelines.oneschema.tokens import ReadToken, TokenReader
 from pipelines.poll.frontier import FrontierRule
-from pipelines.poll.state import KnownEmbed, Polled, PollState, micros, moment
+from pipelines.poll.state import KnownEmbed, Polled, PollState, batch_metadata, micros, moment
 from pipelines.raw import held
 from pipelines.raw.deliveries import Envelope, to_raw
 from pipelines.raw.landing import MICROSECONDS, EventLanding, LandedBatch
@@ -63,7 +63,11 @@ class BatchLander:
         )
         spans = _spans(deliveries)
         outcomes = [self._outcome(answer, spans.get(answer.embed.embed_id)) for answer in answers]
-        landed = self._landing.land(deliveries, self._sweep_id, self._state.batch_metadata(outcomes, self._sweep_id))
+
+        def metadata_of(whole: set[int], is_last: bool) -> dict[str, str]:
+            return batch_metadata([o for o in outcomes if is_last or o.embed_id in whole], self._sweep_id)
+
+        landed = self._landing.land(deliveries, self._sweep_id, metadata_of)
         if self._coverage:
             self._coverage.add(landed.deliveries, answers)
         self._state.polled(outcomes, self._sweep_id)

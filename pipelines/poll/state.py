@@ -35,7 +35,7 @@ create table if not exists embeds (
 create index if not exists embeds_due on embeds (due_at) where due_at is not null;
 """
 
-# Key in a raw file's Parquet metadata: which embeds were answered whole once this file, the last of its batch, landed.
+# Key in a raw file's Parquet metadata: the embeds whose answers are in raw whole once this file is.
 BATCH_METADATA = "embed_analytics.polled"
 
 
@@ -236,10 +236,6 @@ class PollState:
             ),
         )
 
-    def batch_metadata(self, outcomes: list[Polled], sweep_id: str) -> dict[str, str]:
-        """Parquet metadata for the last file of a batch; see BATCH_METADATA."""
-        return {BATCH_METADATA: json.dumps({"sweep_id": sweep_id, "polled": [asdict(outcome) for outcome in outcomes]})}
-
     def recover(self) -> None:
         """Take in what landed in raw just before a crash kept it from being remembered here."""
         sweep = self.open_sweep
@@ -248,6 +244,11 @@ class PollState:
             if batch and sweep and (manifest := json.loads(batch))["sweep_id"] == sweep.sweep_id:
                 self.polled((Polled(**outcome) for outcome in manifest["polled"]), sweep.sweep_id)
         self.commit()
+
+
+def batch_metadata(outcomes: list[Polled], sweep_id: str) -> dict[str, str]:
+    """Parquet metadata for a raw file; see BATCH_METADATA."""
+    return {BATCH_METADATA: json.dumps({"sweep_id": sweep_id, "polled": [asdict(outcome) for outcome in outcomes]})}
 
 
 @contextmanager

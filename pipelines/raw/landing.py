@@ -1,6 +1,6 @@
 """Landing: writing what was delivered into raw, news alone, and the record of it after the files."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
@@ -48,13 +48,19 @@ class EventLanding:
         self._home = home
         self._connection = connection
 
-    def land(self, deliveries: pl.DataFrame, sweep_id: str, metadata: dict[str, str]) -> LandedBatch:
+    def land(
+        self,
+        deliveries: pl.DataFrame,
+        sweep_id: str,
+        metadata_of: Callable[[set[int], bool], dict[str, str]] = lambda _embed_ids, _is_last: {},
+    ) -> LandedBatch:
         """Write the news among `deliveries` (RAW_EMBED_EVENTS and event_date), a file per event date.
 
-        `metadata` goes into the file that is renamed last: who finds it knows that the whole batch is in place.
+        `metadata_of` gives a file's Parquet metadata from the embeds that are in raw whole once this file is in place,
+        and from whether it is the batch's last: who finds the file knows that much landed.
         """
         classified = held.classify(self._connection, deliveries)
-        files = self._write(classified.filter("is_news"), sweep_id, metadata)
+        files = self._write(classified.filter("is_news"), sweep_id, metadata_of)
         for path, rows, event_date in files:
             held.remember(self._connection, self._home, path, rows, event_date)
         return LandedBatch(
@@ -62,7 +68,7 @@ class EventLanding:
         )
 
     def _write(
-        self, news: pl.DataFrame, sweep_id: str, metadata: dict[str, str]
+        self, news: pl.DataFrame, sweep_id: str, metadata_of: Callable[[set[int], bool], dict[str, str]]
     ) -> list[tuple[Path, pl.DataFrame, str]]:
         # A name that no other batch has, a resumed sweep's included: raw files are never overwritten.
         name = f"{sweep_id}-{token_hex(4)}.parquet"
@@ -70,9 +76,13 @@ class EventLanding:
             (partition_folder(self._home.raw_embed_events, str(key[0])) / name, rows, str(key[0]))
             for key, rows in news.partition_by("event_date", as_dict=True, maintain_order=True).items()
         ]
-        columns = RAW_EMBED_EVENTS.names
+        last_file = {embed_id: i for i, (_, rows, _) in enumerate(days) for embed_id in rows["embed_id"].unique()}
         temporaries = [
-            write_temporary_parquet(rows.select(columns), path, metadata if i == len(days) - 1 else None)
+            write_temporary_parquet(
+                rows.select(RAW_EMBED_EVENTS.names),
+                path,
+                metadata_of({embed_id for embed_id, last in last_file.items() if last == i}, i == len(days) - 1),
+            )
             for i, (path, rows, _) in enumerate(days)
         ]
         for temporary, (path, _, _) in zip(temporaries, days, strict=True):

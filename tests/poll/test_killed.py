@@ -1,0 +1,85 @@
+"""A real process is killed at random points of a sweep; the next one ends with the truth, and asks for the rest."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.poll.state import open_state
+from pipelines.simulator.options import SimulatorOptions
+from pipelines.simulator.server import RunningSimulator, running_simulator
+from tests.poll.sweeping import assert_raw_is_the_truth, raw_events, raw_sweeps, settings_for, sweep
+
+# Small batches, so that a kill meets every stage: asking, writing, renaming, remembering.
+CHILD = """
+from pipelines.poll import sweep
+from pipelines.poll.sweep import SweepRequest
+from pipelines.settings import load_settings
+from pipelines.steps import sweep as run
+sweep.BATCH_EVENTS = 40
+run(load_settings(), SweepRequest(), on_wait=print)
+"""
+
+
+def start_sweep(simulator: RunningSimulator, home: Path) -> subprocess.Popen[bytes]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ONESCHEMA", "EMBED_"))}
+    environment |= {
+        "ONESCHEMA_API_KEY": simulator.api_key,
+        "ONESCHEMA_API_URL": simulator.url,
+        "ONESCHEMA_ENVIRONMENT": "Production",
+        "EMBED_ANALYTICS_HOME": str(home),
+        "EMBED_ANALYTICS_CONCURRENCY": "4",
+    }
+    return subprocess.Popen([sys.executable, "-c", CHILD], env=environment, cwd=home.parent)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_killed_sweep_goes_on_from_what_had_landed(home: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    with running_simulator(SimulatorOptions(embeds=60, days=6, seed=seed, latency_seconds=0.002)) as simulator:
+        requests = simulator.simulation.requests
+        kills = 0
+        while kills < 2:
+            # Killed as soon as it has asked for so many embeds more, wherever its other work is then.
+            limit = len(requests.events_by_embed) + chance.randint(1, 25)
+            child = start_sweep(simulator, home)
+            while child.poll() is None and len(requests.events_by_embed) < limit:
+                os.sched_yield()
+            os.kill(child.pid, signal.SIGKILL) if child.poll() is None else None
+            child.wait()
+            kills += 1
+
+        held = set(raw_events(home)["event_uuid"])
+        by_embed: dict[int, set[str]] = {}
+        for event in simulator.truth():
+            by_embed.setdefault(event["embed_id"], set()).add(event["uuid"])
+        landed = {embed_id for embed_id, uuids in by_embed.items() if uuids <= held}
+
+        asked_before = dict(requests.events_by_embed)
+        settings = settings_for(simulator, home)
+        sweep(settings)
+        asked = {
+            embed_id for embed_id, count in requests.events_by_embed.items() if count > asked_before.get(embed_id, 0)
+        }
+        assert not asked & landed
+        assert_raw_is_the_truth(home, simulator)
+        assert raw_sweeps(home)["is_complete"].to_list()[-1]
+        assert not list(home.rglob(".tmp-*")), "a killed writer's half-written file was left"
+
+
+def test_the_state_can_be_lost(home: Path) -> None:
+    with running_simulator(SimulatorOptions(embeds=40)) as simulator:
+        settings = settings_for(simulator, home)
+        sweep(settings)
+        for path in home.glob("state/poll.sqlite*"):
+            path.unlink()
+        report = sweep(settings)
+        assert report.landed_event_count == 0
+        assert report.delivered_event_count > 0
+        assert_raw_is_the_truth(home, simulator)
+        with open_state(settings.home) as state:
+            assert state.embed_count() == 40
