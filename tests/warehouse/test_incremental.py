@@ -195,13 +195,13 @@ def test_the_file_does_not_grow_without_bound(lake: Lake, monkeypatch: pytest.Mo
     monkeypatch.setattr(state, "_GROWTH_ALLOWANCE", 0)
     rows = [
         event(f"{n:032x}", n // 5, "columns_mapped", at(n / 100), counts={"a": {"B": n}}, data=f'{{"n": {n}}}')
-        for n in range(6000)
+        for n in range(2500)
     ]
     lake.write(rows)
     build(lake.home, OPTIONS)
     fresh = lake.home.warehouse.stat().st_size
     compactions = 0
-    for number in range(25):
+    for number in range(20):
         for row in rows:
             row["landed_at"] = at(number)
         lake.write(rows)
