@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import polars as pl
 
 from pipelines.files import write_parquet
 from pipelines.home import Home, partition_folder

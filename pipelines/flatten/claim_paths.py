@@ -1,4 +1,4 @@
-"""Claims of one day: every payload taken apart into paths, once for each run of events that share it.
+"""Claims: every payload taken apart into paths, once for each run of neighbouring events that share it.
 
 A path is the keys from the top joined by dots (a dot or backslash within a key is escaped by a backslash). Payloads of
 one integration share a shape: the same keys in the same order. So a few payloads are looked at, an anchored regular
@@ -29,7 +29,7 @@ _MOST_VALUES = 64
 
 # Fewer payloads than this are cheaper to parse one by one than to look for their shape.
 _FEWEST_OF_A_SHAPE = 64
-_LOOKED_AT = 16
+_LOOKED_AT = 8
 
 _JSON_TYPES = {'"': "string", "t": "boolean", "f": "boolean", "n": "null", "[": "array"}
 SCALAR_TYPES = frozenset({"string", "number", "boolean"})
@@ -54,20 +54,23 @@ class Seen:
         self.last = max(self.last, last)
 
 
-@dataclass(frozen=True)
-class DayClaims:
-    """The claims of one day's events, in the order of the events."""
+# By folder, then by path; objects are listed beside what is in them.
+SeenByFolder = dict[int, dict[str, Seen]]
 
-    seen: dict[str, Seen]
-    """By path; objects are listed beside what is in them."""
+
+@dataclass(frozen=True)
+class Claims:
+    """The claims of a frame of events, in the order of the events."""
+
+    seen: SeenByFolder
     runs: pl.Series
-    """For each event the number of its run: neighbours with the same payload are one."""
+    """For each event the number of its run: neighbours of one folder with the same payload are one."""
     _groups: list[pl.DataFrame]
     """`run`, and a String column per path: the text of its scalar, NULL for anything else. Each run in one of them."""
 
     def texts(self, paths: Iterable[str]) -> pl.DataFrame:
         """The scalars of these paths, a String column each, by run."""
-        columns = {_column(path): path for path in paths if path in self.seen}
+        columns = {_column(path): path for path in paths}
         count = int(self.runs[-1]) + 1 if self.runs.len() else 0
         parts = [pl.DataFrame(schema={"run": pl.UInt32(), **dict.fromkeys(columns, pl.String())})]
         parts += [group.select("run", *(name for name in columns if name in group.columns)) for group in self._groups]
@@ -78,27 +81,30 @@ class DayClaims:
         return found.sort("run").select(pl.col(name).alias(path) for name, path in columns.items())
 
 
-def read_claims(events: pl.DataFrame) -> DayClaims:
-    """The claims of events (`claims`, `occurred_at`); cheapest where events of one session are neighbours."""
-    seen: dict[str, Seen] = defaultdict(Seen)
-    runs = events["claims"].rle_id().alias("run")
+def read_claims(events: pl.DataFrame) -> Claims:
+    """The claims of events (`folder`, `claims`, `occurred_at`), which come folder by folder; cheapest where the events
+    of one session are neighbours."""
+    seen: SeenByFolder = defaultdict(lambda: defaultdict(Seen))
+    claims, folder = pl.col("claims"), pl.col("folder")
+    is_start = claims.ne_missing(claims.shift()) | folder.ne_missing(folder.shift())
+    runs = events.select(run=is_start.cum_sum().cast(pl.UInt32) - 1)["run"]
     payloads = (
         events.lazy()
-        .select(runs, "claims", at=pl.col("occurred_at").to_physical())
-        .filter(pl.col("claims").is_not_null())
+        .select(runs, "folder", "claims", at=pl.col("occurred_at").to_physical())
+        .filter(claims.is_not_null())
         .group_by("run", maintain_order=True)
-        .agg(pl.col("claims").first(), event_count=pl.len(), first=pl.col("at").min(), last=pl.col("at").max())
+        .agg(folder.first(), claims.first(), event_count=pl.len(), first=pl.col("at").min(), last=pl.col("at").max())
         # Shapes differ in their number of keys as a rule, so that few expressions are tried in vain.
-        .with_columns(keys=pl.col("claims").str.count_matches('":', literal=True))
+        .with_columns(keys=claims.str.count_matches('":', literal=True))
         .collect()
     )
     groups: list[pl.DataFrame] = []
     for _, bucket in payloads.group_by("keys", maintain_order=True):
         groups += _read_bucket(bucket.drop("keys"), seen)
-    return DayClaims(dict(seen), runs, groups)
+    return Claims({folder: dict(paths) for folder, paths in seen.items()}, runs, groups)
 
 
-def _read_bucket(bucket: pl.DataFrame, seen: dict[str, Seen]) -> Iterator[pl.DataFrame]:
+def _read_bucket(bucket: pl.DataFrame, seen: SeenByFolder) -> Iterator[pl.DataFrame]:
     while bucket.height >= _FEWEST_OF_A_SHAPE:
         shape = _commonest_shape(bucket["claims"].gather_every(bucket.height // _LOOKED_AT))
         if shape is None:
@@ -149,19 +155,24 @@ def _shape(payload: str) -> _Shape | None:
     return _Shape("".join([*parts, "$"]), leaves, tuple(path for path, is_object in paths if is_object))
 
 
-def _read_shape(group: pl.DataFrame, shape: _Shape, seen: dict[str, Seen]) -> pl.DataFrame:
-    totals = group.select(pl.col("event_count").sum(), pl.col("first").min(), pl.col("last").max()).row(0)
-    for path in shape.objects:
-        seen[path].add(["object"], *totals)
+def _read_shape(group: pl.DataFrame, shape: _Shape, seen: SeenByFolder) -> pl.DataFrame:
     columns = list(map(_column, shape.leaves))
-    texts = group.select("run", pl.col("found").struct.rename_fields(columns)).unnest("found")
-    marks = texts.select(pl.col(columns).str.head(1).unique().implode()).row(0)
-    scalars: list[pl.Expr] = []
-    for path, column, found in zip(shape.leaves, columns, marks, strict=True):
-        types = {_JSON_TYPES.get(mark, "number") for mark in found}
-        seen[path].add(types, *totals)
-        scalars.append(_scalar(pl.col(column), types))
-    return texts.select("run", *scalars)
+    texts = group.drop("claims").with_columns(pl.col("found").struct.rename_fields(columns)).unnest("found")
+    totals = texts.group_by("folder").agg(
+        pl.col("event_count").sum(),
+        pl.col("first").min(),
+        pl.col("last").max(),
+        pl.col(columns).str.head(1).unique(),
+    )
+    types_of: dict[str, set[str]] = {column: set() for column in columns}
+    for folder, event_count, first, last, *marks in totals.iter_rows():
+        for path in shape.objects:
+            seen[folder][path].add(["object"], event_count, first, last)
+        for path, column, found in zip(shape.leaves, columns, marks, strict=True):
+            types = {_JSON_TYPES.get(mark, "number") for mark in found}
+            types_of[column] |= types
+            seen[folder][path].add(types, event_count, first, last)
+    return texts.select("run", *(_scalar(pl.col(column), types) for column, types in types_of.items()))
 
 
 def _scalar(text: pl.Expr, types: set[str]) -> pl.Expr:
@@ -182,13 +193,13 @@ def _unescape(texts: pl.Series) -> pl.Series:
     return texts.replace_strict(distinct, list(map(loads_carefully, distinct)), default=None, return_dtype=pl.String())
 
 
-def _read_one_by_one(group: pl.DataFrame, seen: dict[str, Seen]) -> pl.DataFrame:
+def _read_one_by_one(group: pl.DataFrame, seen: SeenByFolder) -> pl.DataFrame:
     texts: dict[str, dict[int, str]] = defaultdict(dict)
-    rows = group.select("claims", "event_count", "first", "last").iter_rows()
-    for position, (claims, event_count, first, last) in enumerate(rows):
+    rows = group.select("folder", "claims", "event_count", "first", "last").iter_rows()
+    for position, (folder, claims, event_count, first, last) in enumerate(rows):
         for path, value in walk(loads_carefully(claims, keep_numbers=True)):
             kind = _json_type(value)
-            seen[path].add((kind,), event_count, first, last)
+            seen[folder][path].add((kind,), event_count, first, last)
             if kind in SCALAR_TYPES:
                 texts[path][position] = ("true" if value else "false") if kind == "boolean" else str(value)
     return pl.DataFrame(

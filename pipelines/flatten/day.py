@@ -1,21 +1,27 @@
-"""One raw folder to its two lake tables: a pure function of the folder's rows and of the choice of claim columns."""
+"""Raw folders to their two lake tables: a pure function of each folder's rows and of the choice of claim columns.
+
+Folders are flattened together because a pass over several small ones costs what a pass over one does; what becomes of
+one does not depend on the others, but for the choice.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import polars as pl
 
 from pipelines.flatten.claim_columns import ClaimColumn
-from pipelines.flatten.claim_paths import DayClaims, Seen, read_claims
+from pipelines.flatten.claim_paths import Claims, Seen, read_claims
 from pipelines.flatten.deliveries import Issue, read_deliveries
 from pipelines.flatten.event_data import explode_counts, read_data
 from pipelines.flatten.merge import merge
 from pipelines.flatten.quarantine import quarantine
-from pipelines.flatten.schema import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS
+from pipelines.flatten.schema import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
 from pipelines.oneschema.json_text import dumps
 
-ChooseColumns = Callable[[Mapping[str, Seen]], Mapping[str, ClaimColumn]]
+ChooseColumns = Callable[[Mapping[str, Mapping[str, Seen]]], Mapping[str, ClaimColumn]]
+"""From the claims seen, by folder and path, to the claim columns by path."""
 
 
 @dataclass(frozen=True)
@@ -37,42 +43,85 @@ class FlatDay:
     """The claim columns of `events` by path."""
 
 
-def flatten_day(folder: str, raw: pl.DataFrame, choose: ChooseColumns) -> FlatDay:
-    """Flattens one raw folder's rows (RAW_EMBED_EVENTS). `choose` is given the day's claims and picks the columns."""
+def flatten_folders(raws: Mapping[str, pl.DataFrame], choose: ChooseColumns) -> list[FlatDay]:
+    """Flattens the rows (RAW_EMBED_EVENTS) of raw folders, given by folder; `choose` picks the claim columns."""
+    folders = list(raws)
+    raw = pl.concat(
+        rows.with_columns(pl.lit(number, pl.UInt32()).alias("folder")) for number, rows in enumerate(raws.values())
+    )
     read = read_deliveries(raw)
     issues: list[Issue] = read.issues
     accepted = read_data(read.accepted, issues)
-    merged, conflict_count = merge(accepted)
-    merged = merged.sort("embed_id", "occurred_at", "event_id", "event_uuid", nulls_last=True).with_columns(
+    merged = merge(accepted)
+    merged = merged.sort("folder", "embed_id", "occurred_at", "event_id", "event_uuid", nulls_last=True).with_columns(
         event_date=pl.col("occurred_at").dt.date(), has_error_counts=pl.col("counts").is_not_null()
     )
-    errors = explode_counts(merged.select("counts", *LAKE_VALIDATION_ERRORS.names[:7]))
+    errors = _errors(merged)
     claims = read_claims(merged)
-    columns = {path: column for path, column in choose(claims.seen).items() if path in claims.seen}
+    seen = {folder: claims.seen.get(number, {}) for number, folder in enumerate(folders)}
+    columns = {path: column for path, column in choose(seen).items() if any(path in paths for paths in seen.values())}
     events = _with_claims(merged, claims, columns, issues)
-    quarantined = quarantine(folder, raw, accepted, read.rejected, issues)
-    field_count = quarantined.filter(pl.col("level") == "field").height
+    quarantined = quarantine(raw, accepted, read.rejected, issues)
+    events_of, errors_of, quarantine_of, raw_of = map(_by_folder, (events, errors, quarantined, raw))
+    return [
+        _day(
+            folder,
+            events_of.get(number, events.clear()),
+            errors_of.get(number, errors.clear()),
+            quarantine_of.get(number, quarantined.clear()),
+            raw_of.get(number, raw.clear()),
+            seen[folder],
+            {path: column for path, column in columns.items() if path in seen[folder]},
+        )
+        for number, folder in enumerate(folders)
+    ]
+
+
+def _day(
+    folder: str,
+    events: pl.DataFrame,
+    errors: pl.DataFrame,
+    quarantined: pl.DataFrame,
+    raw: pl.DataFrame,
+    seen: dict[str, Seen],
+    columns: dict[str, ClaimColumn],
+) -> FlatDay:
+    rejected_count = quarantined.filter(pl.col("level") == "event").height
     report = {
         "event_date": folder,
         "delivery_count": raw.height,
         "event_count": events.height,
-        "merged_count": accepted.height - events.height,
-        "quarantined_count": read.rejected.height,
-        "field_quarantined_count": field_count,
-        "conflict_count": conflict_count,
+        "merged_count": raw.height - rejected_count - events.height,
+        "quarantined_count": rejected_count,
+        "field_quarantined_count": quarantined.height - rejected_count,
+        "conflict_count": int(events["is_conflict"].sum()),
         "validation_error_count": errors.height,
         "first_landed_at": raw["fetched_at"].min(),
         "last_landed_at": raw["fetched_at"].max(),
     }
+    claim_columns = sorted(column.name for column in columns.values())
     return FlatDay(
-        folder, events, errors.select(LAKE_VALIDATION_ERRORS.names), quarantined, report, claims.seen, columns
+        folder,
+        events.select(*LAKE_EMBED_EVENTS.names, *claim_columns),
+        errors.select(LAKE_VALIDATION_ERRORS.names),
+        quarantined.select(pl.lit(folder).alias("event_date"), pl.col(QUARANTINE.names[1:])),
+        report,
+        seen,
+        columns,
     )
 
 
+def _errors(merged: pl.DataFrame) -> pl.DataFrame:
+    """LAKE_VALIDATION_ERRORS and `folder`."""
+    exploded = explode_counts(merged["counts"])
+    of_event = ["folder", *(name for name in LAKE_VALIDATION_ERRORS.names if name not in exploded.columns)]
+    return merged.select(pl.col(of_event).gather(exploded["position"])).hstack(exploded.drop("position"))
+
+
 def _with_claims(
-    merged: pl.DataFrame, claims: DayClaims, columns: Mapping[str, ClaimColumn], issues: list[Issue]
+    merged: pl.DataFrame, claims: Claims, columns: Mapping[str, ClaimColumn], issues: list[Issue]
 ) -> pl.DataFrame:
-    """LAKE_EMBED_EVENTS and the claim columns; an issue for each value that a declared type cannot hold."""
+    """LAKE_EMBED_EVENTS, `folder` and the claim columns; an issue for each value that a declared type cannot hold."""
     texts = claims.texts(columns)
     by_run: list[pl.Series] = []
     for path, column in sorted(columns.items(), key=lambda item: item[1].name):
@@ -85,4 +134,13 @@ def _with_claims(
             for delivery, text in bad.iter_rows():
                 issues.append((delivery, f"claims.{path}", f"not {column.type}", dumps(text)))
     claim_columns = pl.DataFrame(by_run).select(pl.all().gather(claims.runs))
-    return merged.select(LAKE_EMBED_EVENTS.names).hstack(claim_columns)
+    return merged.select("folder", "is_conflict", *LAKE_EMBED_EVENTS.names).hstack(claim_columns)
+
+
+def _by_folder(frame: pl.DataFrame) -> dict[int, pl.DataFrame]:
+    """The rows of each folder, as slices of a frame that is sorted by `folder`."""
+    counts = frame.group_by("folder", maintain_order=True).len()
+    starts = [0, *accumulate(counts["len"])]
+    return {
+        folder: frame.slice(start, count) for (folder, count), start in zip(counts.iter_rows(), starts, strict=False)
+    }

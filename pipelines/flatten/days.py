@@ -8,15 +8,14 @@ the choice is flattened again in the same run.
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Self
 
 import polars as pl
 
 from pipelines.flatten.claim_columns import ClaimColumn, check_claim_types, choose_columns
 from pipelines.flatten.claim_paths import Seen
-from pipelines.flatten.day import FlatDay, flatten_day
-from pipelines.flatten.files import DayRecord, folders, raw_files, read_raw, read_records, write_day
+from pipelines.flatten.day import FlatDay, flatten_folders
+from pipelines.flatten.files import DayRecord, folders, raw_files, raw_size, read_raw, read_records, write_day
 from pipelines.flatten.schema import CLAIMS_CATALOGUE, LAKE_DAYS
 from pipelines.home import Home
 from pipelines.settings import Settings
@@ -24,8 +23,10 @@ from pipelines.settings import Settings
 FLATTEN_VERSION = "1"
 """Raised with every change of the code that changes its output; a test holds it to that."""
 
-# Two at a time keep two cores busy and memory at that of two days.
-_DAYS_AT_A_TIME = 2
+# Small days are flattened together, up to so many bytes of raw files (some 100,000 events); two such chunks at a time
+# keep two cores busy, and memory at that of two chunks, or of two days where days are larger.
+_BYTES_TOGETHER = 6_000_000
+_CHUNKS_AT_A_TIME = 2
 
 
 @dataclass(frozen=True)
@@ -152,27 +153,46 @@ def _flatten(
 ) -> Iterable[FlatDay]:
     """Flattens and writes folders in the order given, with the choice that is known by then."""
 
-    def choose(folder: str, seen: Mapping[str, Seen]) -> dict[str, ClaimColumn]:
-        others = {name: record for name, record in dict(records).items() if name != folder}
-        return options.choose(_all_seen(others, seen))
+    def choose(seen: Mapping[str, Mapping[str, Seen]]) -> dict[str, ClaimColumn]:
+        others = [record.seen for folder, record in dict(records).items() if folder not in seen]
+        return options.choose(_total((*others, *seen.values())))
 
-    def one(folder: str) -> FlatDay:
-        names = todo[folder]
-        day = flatten_day(folder, read_raw(home, folder, names), partial(choose, folder))
-        write_day(home, day, FLATTEN_VERSION, names)
-        return day
+    def flatten(together: list[str]) -> list[FlatDay]:
+        days = flatten_folders({folder: read_raw(home, folder, todo[folder]) for folder in together}, choose)
+        for day in days:
+            write_day(home, day, FLATTEN_VERSION, todo[day.folder])
+        return days
 
-    with ThreadPoolExecutor(_DAYS_AT_A_TIME) as pool:
-        yield from pool.map(one, todo)
+    with ThreadPoolExecutor(_CHUNKS_AT_A_TIME) as pool:
+        for days in pool.map(flatten, _chunks(home, todo)):
+            yield from days
+
+
+def _chunks(home: Home, todo: Mapping[str, list[str]]) -> list[list[str]]:
+    """Neighbouring folders to be flattened together: few enough bytes of raw, or one folder that has more."""
+    chunks: list[list[str]] = []
+    left = 0
+    for folder, names in todo.items():
+        size = raw_size(home, folder, names)
+        if size > left or not chunks:
+            chunks.append([])
+            left = _BYTES_TOGETHER
+        chunks[-1].append(folder)
+        left -= size
+    return chunks
 
 
 def _is_dirty(record: DayRecord | None, names: list[str]) -> bool:
     return record is None or record.version != FLATTEN_VERSION or record.raw_files != names
 
 
-def _all_seen(records: Mapping[str, DayRecord], more: Mapping[str, Seen] | None = None) -> dict[str, Seen]:
+def _all_seen(records: Mapping[str, DayRecord]) -> dict[str, Seen]:
+    return _total(record.seen for record in records.values())
+
+
+def _total(parts: Iterable[Mapping[str, Seen]]) -> dict[str, Seen]:
     total: dict[str, Seen] = {}
-    for seen in (*(record.seen for record in records.values()), more or {}):
+    for seen in parts:
         for path, known in seen.items():
             total.setdefault(path, Seen()).add(known.types, known.event_count, known.first, known.last)
     return total

@@ -24,39 +24,56 @@ _SCALAR = rf"(?:{_STRING}|-?[0-9][0-9.eE+-]*|true|false|null)"
 _PLAIN_COUNTS = rf"\{{(?:{_STRING}:\{{(?:{_STRING}:[0-9]{{1,15}},?)*\}},?)*\}}"
 _PLAIN_DATA = rf'^\{{(?:(?:"{_COUNTS_KEY}":{_PLAIN_COUNTS}|{_STRING}:{_SCALAR}),?)*\}}$'
 
-_READ = {"operation": pl.String(), "import_type": pl.String(), "counts": pl.String()}
+_READ = ("operation", "import_type", "counts")
 
 
 def read_data(accepted: pl.DataFrame, issues: list[Issue]) -> pl.DataFrame:
     """Adds `operation`, `import_type` and `counts` (validation_error_counts as JSON that decodes into COUNTS, NULL
     where `data` has no such object) and appends an issue for each value that cannot be read."""
     data = pl.col("data")
-    has_any = data.str.contains_any([f'"{key}":' for key in (*_TEXT_KEYS, _COUNTS_KEY)]).fill_null(value=False)
-    texts = accepted.select("delivery", "data").filter(has_any)
-    if not texts.height:
-        return accepted.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in _READ.items())
-    read = texts.with_columns(
+    counts = data.str.strip_prefix(f'{{"{_COUNTS_KEY}":').str.strip_suffix("}")
+    with_alone = accepted.with_columns(
+        *(
+            pl.when(data.str.contains(rf'^\{{"{key}":{_STRING}\}}$'))
+            .then(data.str.strip_prefix(f'{{"{key}":"').str.strip_suffix('"}'))
+            .alias(key)
+            for key in _TEXT_KEYS
+        ),
+        pl.when(data.str.contains(rf'^\{{"{_COUNTS_KEY}":{_PLAIN_COUNTS}\}}$')).then(counts).alias("counts"),
+    )
+    has_any = data.str.contains_any([f'"{key}":' for key in (*_TEXT_KEYS, _COUNTS_KEY)])
+    is_other = (has_any & pl.all_horizontal(pl.col(_READ).is_null())).fill_null(value=False)
+    others = with_alone.filter(is_other)
+    if not others.height:
+        return with_alone
+    return pl.concat([with_alone.filter(~is_other), _read_others(others.drop(_READ), issues)])
+
+
+def _read_others(rows: pl.DataFrame, issues: list[Issue]) -> pl.DataFrame:
+    """`read_data` for a `data` that holds more than one of the keys alone."""
+    data = pl.col("data")
+    read = rows.with_columns(
         *(data.str.extract(rf'[{{,]"{key}":"([^"\\]*)"').alias(key) for key in _TEXT_KEYS),
         data.str.extract(rf'"{_COUNTS_KEY}":({_PLAIN_COUNTS})').alias("counts"),
-        is_plain=data.str.contains(_PLAIN_DATA),
     )
     # A key that is there and yet was not taken out has a value of another type.
-    is_whole = pl.all_horizontal(
-        pl.col(column).is_not_null() | ~data.str.contains(f'"{key}":', literal=True)
-        for key, column in (*((key, key) for key in _TEXT_KEYS), (_COUNTS_KEY, "counts"))
+    is_plain = pl.all_horizontal(
+        data.str.contains(_PLAIN_DATA),
+        *(
+            pl.col(column).is_not_null() | ~data.str.contains(f'"{key}":', literal=True)
+            for key, column in (*((key, key) for key in _TEXT_KEYS), (_COUNTS_KEY, "counts"))
+        ),
     )
-    is_plain = pl.col("is_plain") & is_whole
-    plain = read.filter(is_plain).select("delivery", *_READ)
-    odd = read.filter(~is_plain)
-    slow = [_read_one(delivery, text, issues) for delivery, text in odd.select("delivery", "data").iter_rows()]
-    slow_frame = pl.DataFrame(slow, schema={"delivery": pl.UInt32(), **_READ}, orient="row")
-    return accepted.join(pl.concat([plain, slow_frame]), on="delivery", how="left")
+    slow = read.filter(~is_plain)
+    found = [_read_one(delivery, text, issues) for delivery, text in slow.select("delivery", "data").iter_rows()]
+    decoded = pl.DataFrame(found, schema=dict.fromkeys(_READ, pl.String()), orient="row")
+    return pl.concat([read.filter(is_plain), slow.drop(_READ).hstack(decoded)])
 
 
-def _read_one(delivery: int, text: str, issues: list[Issue]) -> tuple[int, str | None, str | None, str | None]:
+def _read_one(delivery: int, text: str, issues: list[Issue]) -> tuple[str | None, str | None, str | None]:
     data = loads(text.encode())
     texts = [_read_text(delivery, key, data.get(key), issues) for key in _TEXT_KEYS]
-    return (delivery, texts[0], texts[1], _read_counts(delivery, data.get(_COUNTS_KEY), issues))
+    return (texts[0], texts[1], _read_counts(delivery, data.get(_COUNTS_KEY), issues))
 
 
 def _read_text(delivery: int, key: str, value: Any, issues: list[Issue]) -> str | None:
@@ -91,11 +108,12 @@ def _read_counts(delivery: int, counts: Any, issues: list[Issue]) -> str | None:
     return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def explode_counts(events: pl.DataFrame) -> pl.DataFrame:
-    """One row per event x column key x error code, in the order of the events: their columns but `counts`, and
+def explode_counts(counts: pl.Series) -> pl.DataFrame:
+    """One row per column key x error code of the texts in `counts`, in their order: `position` (which of the texts),
     `column_key`, `error_code`, `error_count`."""
     return (
-        events.filter(pl.col("counts") != "{}")
+        pl.select(position=pl.int_range(counts.len(), dtype=pl.UInt32()), counts=counts)
+        .filter(pl.col("counts") != "{}")
         .with_columns(pl.col("counts").str.json_decode(COUNTS).map.entries())
         .explode("counts", empty_as_null=False)
         .unnest("counts")

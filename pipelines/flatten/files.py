@@ -57,6 +57,11 @@ def raw_files(home: Home, folder: str) -> list[str]:
     )
 
 
+def raw_size(home: Home, folder: str, names: Iterable[str]) -> int:
+    """The bytes of a raw folder's files."""
+    return sum((partition_folder(home.raw_embed_events, folder) / name).stat().st_size for name in names)
+
+
 def read_raw(home: Home, folder: str, names: Iterable[str]) -> pl.DataFrame:
     """The rows (RAW_EMBED_EVENTS) of a raw folder's files."""
     paths = [partition_folder(home.raw_embed_events, folder) / name for name in names]

@@ -23,28 +23,29 @@ _WITH_TOKEN = ["claims", "jwt_status", "delivery"]
 # Beyond the rule, for deliveries of one event that differ in their envelope alone.
 _TIES = ["sweep_id", "embed_id", "template_key", "environment_name", "token_fingerprint", "jwt_status", "claims"]
 
-MERGED = ["event_uuid", *_ALONE, *_WITH_DATA, *_WITH_TOKEN, "source", "landed_at"]
+MERGED = ["folder", "event_uuid", *_ALONE, *_WITH_DATA, *_WITH_TOKEN, "source", "landed_at"]
 
 
-def merge(deliveries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """One row per event_uuid (columns MERGED, in no order; `delivery` is the one whose token was taken), and how many
-    events had deliveries that disagreed in a field in which neither was null."""
+def merge(deliveries: pl.DataFrame) -> pl.DataFrame:
+    """One row per folder and event_uuid, in no order: columns MERGED, where `delivery` is the one whose token was
+    taken, and `is_conflict`: its deliveries disagreed in a field in which neither was null."""
     is_repeated = pl.col("event_uuid").is_duplicated()
     repeated = deliveries.filter(is_repeated)
     if not repeated.height:
-        return _single(deliveries), 0
+        return _single(deliveries)
     merged = (
         repeated.with_columns(is_webhook=pl.col("source") == "webhook")
         .sort(
+            "folder",
             "event_uuid",
             "is_webhook",
             "fetched_at",
             "digest",
             *_TIES,
-            descending=[False, False, True, False, *(False for _ in _TIES)],
+            descending=[False, False, False, True, False, *(False for _ in _TIES)],
             nulls_last=True,
         )
-        .group_by("event_uuid", maintain_order=True)
+        .group_by("folder", "event_uuid", maintain_order=True)
         .agg(
             *(pl.col(name).drop_nulls().first() for name in _ALONE),
             pl.col(_WITH_DATA).sort_by(pl.col("data").is_null(), maintain_order=True).first(),
@@ -58,9 +59,8 @@ def merge(deliveries: pl.DataFrame) -> tuple[pl.DataFrame, int]:
             ),
         )
     )
-    events = pl.concat([_single(deliveries.filter(~is_repeated)), merged.select(MERGED)])
-    return events, int(merged["is_conflict"].sum())
+    return pl.concat([_single(deliveries.filter(~is_repeated)), merged.select(*MERGED, "is_conflict")])
 
 
 def _single(deliveries: pl.DataFrame) -> pl.DataFrame:
-    return deliveries.rename({"fetched_at": "landed_at"}).select(MERGED)
+    return deliveries.rename({"fetched_at": "landed_at"}).select(*MERGED, pl.lit(value=False).alias("is_conflict"))

@@ -25,22 +25,19 @@ _PLAIN_COLUMNS = {
 
 
 def quarantine(
-    folder: str, raw: pl.DataFrame, accepted: pl.DataFrame, rejected: pl.DataFrame, issues: Sequence[Issue]
+    raw: pl.DataFrame, accepted: pl.DataFrame, rejected: pl.DataFrame, issues: Sequence[Issue]
 ) -> pl.DataFrame:
-    """QUARANTINE rows of one folder: one per rejected delivery, and one per issue of an accepted one."""
+    """QUARANTINE, but with `folder` in place of event_date: a row per rejected delivery, and one per issue of an
+    accepted one."""
     whole = _rejected_events(raw, rejected, issues)
     fields = pl.DataFrame(issues, schema=_ISSUES, orient="row").join(accepted, on="delivery", how="inner")
-    names = QUARANTINE.names
-    return (
-        pl.concat(
-            [
-                whole.with_columns(pl.lit("event").alias("level")).select(names[1:]),
-                fields.with_columns(pl.lit("field").alias("level")).select(names[1:]),
-            ]
-        )
-        .select(pl.lit(folder).alias("event_date"), pl.all())
-        .sort("level", "event_uuid", "embed_id", "field", "digest", "fetched_at", "payload", nulls_last=True)
-    )
+    names = ["folder", *QUARANTINE.names[1:]]
+    return pl.concat(
+        [
+            whole.with_columns(pl.lit("event").alias("level")).select(names),
+            fields.with_columns(pl.lit("field").alias("level")).select(names),
+        ]
+    ).sort("folder", "level", "event_uuid", "embed_id", "field", "digest", "fetched_at", "payload", nulls_last=True)
 
 
 def _rejected_events(raw: pl.DataFrame, rejected: pl.DataFrame, issues: Sequence[Issue]) -> pl.DataFrame:
