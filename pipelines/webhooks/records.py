@@ -19,7 +19,7 @@ from pipelines.raw.deliveries import decode_json
 from pipelines.vocabulary import CREDENTIAL_FIELDS
 
 _TOKEN = "embed_jwt"
-_CREDENTIAL_NAMES = [f'"{name}"'.encode() for name in CREDENTIAL_FIELDS]
+_CREDENTIAL_NAMES = [name.encode() for name in CREDENTIAL_FIELDS]
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,20 @@ def _without_credentials(event: dict[str, Any], token: object) -> bytes:
     """What `without_credentials` leaves of the event, as JSON; in the plain case, without the walk through it."""
     if token is None or isinstance(token, str):
         body = _json({name: value for name, value in event.items() if name != _TOKEN})
-        # A token's repetition elsewhere has its JSON form there: JSON escapes character by character.
-        if _is_plain(body) and (not token or _json(token)[1:-1] not in body):
+        if _is_plain(body, token or ""):
             return body
     return _json(without_credentials(event))
 
 
-def _is_plain(body: bytes) -> bool:
-    """That no credential is in a JSON text, as `may_hold_credentials` has it, asked of few texts: it is a slow look."""
+def _is_plain(body: bytes, token: str) -> bool:
+    """That neither a credential nor the token is in an event's JSON; slow looks are spared where they find nothing."""
+    # No JWT without two dots, neither this one nor another.
+    has_jwt_shape = body.count(b".") >= 2
     lowered = body.lower()
-    # A JWT has two dots.
-    may_hold = lowered.count(b".") >= 2 or any(name in lowered for name in _CREDENTIAL_NAMES)
-    return not may_hold or not may_hold_credentials(body)
+    if (has_jwt_shape or any(name in lowered for name in _CREDENTIAL_NAMES)) and may_hold_credentials(body):
+        return False
+    # A token's repetition has its JSON form there: JSON escapes character by character.
+    return not token or (not has_jwt_shape and token.count(".") >= 2) or _json(token)[1:-1] not in body
 
 
 def _json(value: Any) -> bytes:
