@@ -66,6 +66,9 @@ class Settings(BaseSettings):
         None, gt=0, description="Upper bound of requests per second; none by default"
     )
     embed_analytics_request_timeout_seconds: float = Field(20, gt=0, description="Time-out of one request")
+    embed_analytics_retry_budget_seconds: float = Field(
+        120, gt=0, description="How long one request is tried again before its embed counts as failed"
+    )
     embed_analytics_idle_after_hours: float = Field(
         24, gt=0, description="A session idle for longer is not open any more, and is polled at growing intervals"
     )

@@ -48,7 +48,7 @@ def sweep(
         settings.require_api_key(),
         settings.embed_analytics_request_timeout_seconds,
         Pace(settings.embed_analytics_requests_per_second),
-        retry or RetryPolicy(),
+        retry or RetryPolicy(budget_seconds=settings.embed_analytics_retry_budget_seconds),
     )
     home = settings.home
     context = SweepContext(

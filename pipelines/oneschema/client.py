@@ -56,8 +56,9 @@ class RetryPolicy:
     wait_max_seconds: float = 30
 
 
-# The first request of a run finds out whether there is a host at all; an unreachable one must end within 30 s.
-FIRST_CONTACT = RetryPolicy(attempts=3, budget_seconds=12, wait_initial_seconds=0.5, wait_max_seconds=2)
+# The first request of a run finds out whether there is a host at all; one that does not answer must end within 30 s.
+FIRST_CONTACT = RetryPolicy(attempts=8, budget_seconds=12, wait_initial_seconds=0.3, wait_max_seconds=2)
+FIRST_CONTACT_TIMEOUT_SECONDS = 6.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 
 
@@ -124,7 +125,8 @@ class OneSchemaClient:
                 )
             return answer["org"]
 
-        return await self._get("/whoami", organisation, retry=FIRST_CONTACT)
+        timeout = min(FIRST_CONTACT_TIMEOUT_SECONDS, self._connection.timeout_seconds)
+        return await self._get("/whoami", organisation, retry=FIRST_CONTACT, timeout=httpx.Timeout(timeout))
 
     async def embeds(self, offset: int, count: int) -> list[Any]:
         """One page of embed summaries, if the server pages; else all of them. Paging is not documented (api.md)."""
@@ -148,6 +150,7 @@ class OneSchemaClient:
         *,
         params: dict[str, Any] | None = None,
         retry: RetryPolicy | None = None,
+        timeout: httpx.Timeout | None = None,
     ) -> T:
         """What `read` makes of the body of a 200.
 
@@ -163,13 +166,15 @@ class OneSchemaClient:
             sleep=self._connection.pace.sleep,
             reraise=True,
         )
-        return await attempts(self._get_once, path, read, params)
+        return await attempts(self._get_once, path, read, params, timeout or self._http.timeout)
 
-    async def _get_once(self, path: str, read: Callable[[bytes], T], params: dict[str, Any] | None) -> T:
+    async def _get_once(
+        self, path: str, read: Callable[[bytes], T], params: dict[str, Any] | None, timeout: httpx.Timeout
+    ) -> T:
         await self._connection.pace.turn()
         self._connection.request_count += 1
         try:
-            response = await self._http.get(path, params=params)
+            response = await self._http.get(path, params=params, timeout=timeout)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise HostUnreachableError(
                 f"{self._connection.api_url} cannot be reached ({type(error).__name__}): "
@@ -179,7 +184,10 @@ class OneSchemaClient:
             raise RequestRejectedError("ONESCHEMA_API_URL is no URL that can be asked: it needs https://.") from None
         except (httpx.TransportError, httpx.DecodingError) as error:
             # Only the type: an httpx message may quote what the server sent.
-            raise RetryableResponseError(f"GET {path} broke off ({type(error).__name__})") from None
+            raise RetryableResponseError(
+                f"GET {path} of {self._connection.api_url} broke off ({type(error).__name__}); "
+                "is ONESCHEMA_API_URL the address of the OneSchema API?"
+            ) from None
         if response.status_code != 200:
             raise self._refusal(response, path)
         result = read(response.content)

@@ -4,8 +4,6 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
-
 from pipelines.oneschema.client import Connection, open_client
 from pipelines.oneschema.pace import Pace
 from pipelines.oneschema.tokens import TokenReader
@@ -41,9 +39,8 @@ def walk_the_list(simulator: RunningSimulator, settings: Settings, state: PollSt
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("order", ["ascending", "descending"])
-def test_a_sweep_pays_for_what_is_due(home: Path, order: str) -> None:
-    options = SimulatorOptions(embeds=KNOWN, days=365, days_ahead=1, paging="honoured", list_order=order)
+def test_a_sweep_pays_for_what_is_due(home: Path) -> None:
+    options = SimulatorOptions(embeds=KNOWN, days=365, days_ahead=1, paging="honoured", list_order="descending")
     with running_simulator(options) as simulator:
         clock = simulator.simulation.clock
         settings = settings_for(simulator, home)

@@ -1,0 +1,112 @@
+"""The demo's run over HTTP and through Dagster: the warehouse says what the simulator knows to have happened."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+import pytest
+
+from pipelines.jobs import partition_range, run_config
+from pipelines.runs import run_job
+from pipelines.settings import use_settings
+from pipelines.simulator.options import SimulatorOptions
+from pipelines.simulator.server import running_simulator
+from pipelines.vocabulary import FUNNEL_STEPS
+from pipelines.warehouse.query import connect_published
+from tests.poll.sweeping import settings_for
+
+DAYS = 30
+
+Truth = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[duckdb.DuckDBPyConnection, Truth]]:
+    home = tmp_path_factory.mktemp("truth") / "home"
+    with running_simulator(SimulatorOptions(embeds=800, days=DAYS)) as simulator:
+        settings = settings_for(simulator, home)
+        last = datetime.fromtimestamp(simulator.simulation.clock.now(), UTC).date()
+        with use_settings(settings):
+            run_job(
+                settings.home,
+                "backfill",
+                run_config("backfill"),
+                partition_range(last - timedelta(days=DAYS), last),
+            )
+        truth = simulator.truth()
+    connection = connect_published(settings.home)
+    yield connection, truth
+    connection.close()
+
+
+Published = tuple[duckdb.DuckDBPyConnection, Truth]
+
+
+def answers(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[Any, Any]:
+    """The rows as {all columns but the last: the last}."""
+    return {row[0] if len(row) == 2 else row[:-1]: row[-1] for row in connection.execute(sql).fetchall()}
+
+
+def counts_of(event: dict[str, Any]) -> dict[str, dict[str, int]]:
+    return (event["data"] or {}).get("validation_error_counts") or {}
+
+
+def test_events_by_type(published: Published) -> None:
+    connection, truth = published
+    expected = Counter(event["event_type"] for event in truth)
+    assert len(expected) > 8, "the world has unknown types, too"
+    assert answers(connection, "select event_type, count(*) from stg_embed_events group by all") == expected
+
+
+def test_distinct_embeds(published: Published) -> None:
+    connection, truth = published
+    embeds = {event["embed_id"] for event in truth}
+    assert answers(connection, "select 'embeds', count(distinct embed_id) from stg_embed_events") == {
+        "embeds": len(embeds)
+    }
+    assert answers(connection, "select 'rows', count(*) from fct_embeds") == {"rows": len(embeds)}
+
+
+def test_the_funnel_of_each_template(published: Published) -> None:
+    connection, truth = published
+    steps, templates = defaultdict(set), {}
+    for event in truth:
+        templates[event["embed_id"]] = event["template_key"]
+        if event["event_type"] in FUNNEL_STEPS:
+            steps[event["embed_id"]].add(FUNNEL_STEPS.index(event["event_type"]) + 1)
+    expected: Counter[tuple[str, int]] = Counter()
+    for embed_id, template in templates.items():
+        for step in range(1, len(FUNNEL_STEPS) + 1):
+            expected[template, step] += step == 1 or max(steps[embed_id], default=0) >= step
+    sql = "select template_key, step_number, sum(reached_count) from fct_embed_funnel_daily group by all"
+    assert answers(connection, sql) == expected
+
+
+def test_error_counts_by_column_and_code(published: Published) -> None:
+    connection, truth = published
+    expected: Counter[tuple[str, str]] = Counter()
+    for event in truth:
+        for column, codes in counts_of(event).items():
+            for code, count in codes.items():
+                expected[column, code] += count
+    for table in ("stg_validation_errors", "fct_validation_errors_daily"):
+        sql = f"select column_key, error_code, sum(error_count) from {table} group by all"
+        assert answers(connection, sql) == expected
+
+
+def test_operations_by_type(published: Published) -> None:
+    connection, truth = published
+    expected = Counter(
+        (event["data"] or {}).get("operation") for event in truth if event["event_type"] == "sheet_operation_performed"
+    )
+    assert None in expected, "the world has operations without data, too"
+    sql = "select operation, sum(operation_count) from fct_sheet_operations_daily group by all"
+    assert answers(connection, sql) == expected
+
+
+def test_every_moment_to_the_microsecond(published: Published) -> None:
+    connection, truth = published
+    expected = {event["uuid"]: round(event["created_at"] * 1_000_000) for event in truth}
+    assert answers(connection, "select event_uuid, epoch_us(occurred_at) from stg_embed_events") == expected
