@@ -14,11 +14,12 @@ import orjson
 import polars as pl
 
 from pipelines.flatten.reading import FIELDS, Unreadable, microseconds, read_timestamp
-from pipelines.oneschema.credentials import may_hold_credentials, without_credentials
+from pipelines.oneschema.credentials import may_hold_credentials, split_credentials, without_credentials
 from pipelines.oneschema.json_text import dumps, loads, storable
 from pipelines.oneschema.tokens import ReadToken, TokenReader
 from pipelines.raw.schema import RAW_EMBED_EVENTS, UNKNOWN_DATE
 from pipelines.schema import TIMESTAMP
+from pipelines.vocabulary import CREDENTIAL_FIELDS
 
 _EVENT_TOKEN = "embed_jwt"
 _KNOWN = frozenset(field.name for field in FIELDS)
@@ -111,16 +112,31 @@ _NOTHING: tuple[Any, ...] = (None,) * len(_DOCUMENTED)
 
 
 def _without_credentials(event: Any) -> tuple[Any, bytes]:
-    """The event without credentials, everything in it storable, and its canonical JSON, which the digest is of."""
+    """The event without credentials, everything in it storable, and its canonical JSON, which the digest is of.
+
+    Both are the same whatever the credentials were: whether a cheap look clears an event depends on them, so the
+    thorough way ends in the same text.
+    """
+    kept, secrets = event, []
+    if type(event) is dict and not CREDENTIAL_FIELDS.isdisjoint(event):
+        kept, secrets = split_credentials(event)
     try:
-        canonical = orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
+        canonical = orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
     except TypeError:
-        event = storable(event)
-        canonical = dumps(event).encode()
-    if may_hold_credentials(canonical):
+        event = without_credentials(storable(event))
+        return event, dumps(event).encode()
+    if may_hold_credentials(canonical) or any(_may_repeat(secret, canonical) for secret in secrets):
         event = without_credentials(event)
-        canonical = _json(event).encode()
-    return event, canonical
+        return event, _json(event).encode()
+    return kept, canonical
+
+
+def _may_repeat(secret: Any, canonical: bytes) -> bool:
+    """Whether a removed value may stand elsewhere in the event; one that is no text is not looked at cheaply."""
+    try:
+        return not isinstance(secret, str) or (secret != "" and orjson.dumps(secret)[1:-1] in canonical)
+    except TypeError:
+        return True
 
 
 def _split(event: dict[str, Any]) -> tuple[list[Any], str | None, str | None]:

@@ -17,7 +17,8 @@ _NAMES = st.sampled_from(
     ["item", "some_column", "Item", "naïve ключ", "", "a.b", 'quo"te', "back\\slash", "tab\t", ":5"]
 )
 _CODES = st.sampled_from(["MISSING", "PICKLIST", "missing", "custom: x", "数"])
-_WORDS = st.text(max_size=8)
+# Shorter than any credential field but `token`: what landing removes is not what these tests are about.
+_WORDS = st.text(max_size=7)
 _SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False), _WORDS
 )

@@ -167,12 +167,21 @@ def to_base64(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
+def without_credentials(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_credentials(v) for key, v in value.items() if key.lower() not in CREDENTIALS}
+    return [without_credentials(element) for element in value] if isinstance(value, list) else value
+
+
 def read_delivery(delivery: Delivery, secrets: Mapping[str, str], lake: Lake) -> dict[str, Any] | None:
     """The row of one delivery, None when it is rejected. Bad fields are noted."""
     event = delivery.event
     if not isinstance(event, dict):
         lake.rejected.append(delivery.digest)
         return None
+    own_token = event.get("embed_jwt")
+    event = without_credentials(event)
+    extra = {key: value for key, value in event.items() if key not in KNOWN_FIELDS}
     event = {key: value for key, value in event.items() if value is not None}
     fallbacks = {
         "embed_id": delivery.embed_id,
@@ -189,7 +198,6 @@ def read_delivery(delivery: Delivery, secrets: Mapping[str, str], lake: Lake) ->
             return None
         return found
 
-    own_token = event.get("embed_jwt")
     claims, status = read_token(delivery.token if own_token is None else own_token, secrets)
     row = {
         "event_uuid": take("uuid", read_name),
@@ -202,8 +210,8 @@ def read_delivery(delivery: Delivery, secrets: Mapping[str, str], lake: Lake) ->
         "template_key": take("template_key", read_text),
         "has_snapshot": take("has_snapshot", read_boolean),
         "data": take("data", read_object),
-        "extra": {key: value for key, value in delivery.event.items() if key not in KNOWN_FIELDS | CREDENTIALS} or None,
-        "claims": claims,
+        "extra": extra or None,
+        "claims": without_credentials(claims),
         "jwt_status": status,
     }
     if any(row[name] is None for name in ("event_uuid", "embed_id", "event_type", "occurred_at")):
