@@ -1,9 +1,9 @@
 """`make dev`: Dagster's own UI and daemon on this home."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from pipelines.runs import instance_environment
 from pipelines.settings import load_settings
@@ -15,8 +15,8 @@ WORKSPACE = next(
 )
 
 
-def run_dagster_dev(host: str, port: int) -> None:
-    """Run `dagster dev` until it is stopped, with the instance below EMBED_ANALYTICS_HOME."""
+def run_dagster_dev(host: str, port: int) -> NoReturn:
+    """Become `dagster dev`, so that what stops this process stops it, with the instance below EMBED_ANALYTICS_HOME."""
     settings = load_settings()
     environment = {
         "EMBED_ANALYTICS_DAGSTER_URL": f"http://{host}:{port}",
@@ -26,4 +26,4 @@ def run_dagster_dev(host: str, port: int) -> None:
         "EMBED_ANALYTICS_HOME": str(settings.home.root),
     }
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE), "-h", host, "-p", str(port)]
-    raise SystemExit(subprocess.call(command, env=environment))
+    os.execve(sys.executable, command, environment)

@@ -1,0 +1,107 @@
+"""`make dev` as a process, and the questions that a test asks of its GraphQL."""
+
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from playwright.sync_api import Page
+
+REPOSITORY = Path(__file__).parents[2]
+
+START_SECONDS = 120
+
+# Asks twice a second until HOLDS, a JavaScript function of the answer's data, is true, or time is over.
+WAIT = """async ([query, variables, seconds]) => {
+    const end = Date.now() + 1000 * seconds;
+    while (Date.now() < end) {
+        const answer = await fetch('/graphql', {
+            method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify({query, variables}),
+        });
+        const data = (await answer.json()).data;
+        if ((HOLDS)(data)) return data;
+        await new Promise(resolve => setTimeout(resolve, 500));
+    }
+    return null;
+}"""
+
+
+@dataclass(frozen=True)
+class DevServer:
+    """A running `make dev`."""
+
+    url: str
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The data that GraphQL answers."""
+        answer = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60)
+        content = answer.raise_for_status().json()
+        assert "errors" not in content, content["errors"]
+        return content["data"]
+
+    def wait(self, page: Page, query: str, holds: str, *, seconds: float = 120, **variables: Any) -> dict[str, Any]:
+        """The data that GraphQL answers once the JavaScript function `holds` is true of it. `page` must be open."""
+        data = page.evaluate(WAIT.replace("HOLDS", holds), [query, variables, seconds])
+        assert data is not None, f"After {seconds} s it does not hold that {holds}: {self.ask(query, **variables)}"
+        return data
+
+
+@contextmanager
+def dev_server(environment: dict[str, str], log: Path) -> Iterator[DevServer]:
+    """`python -m pipelines dev` on a free port, ready to serve; the whole of it is stopped in the end."""
+    port = _free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines", "dev", "--port", str(port)],
+        cwd=REPOSITORY,
+        env={**_clean_environment(), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A session of its own, so that its children can be stopped with it.
+        start_new_session=True,
+    )
+    is_up: queue.Queue[bool] = queue.Queue()
+    reader = threading.Thread(target=_read, args=(process, log, is_up), daemon=True)
+    reader.start()
+    try:
+        try:
+            has_started = is_up.get(timeout=START_SECONDS)
+        except queue.Empty:
+            has_started = False
+        assert has_started, f"make dev did not start:\n{log.read_text(encoding='utf-8')[-4000:]}"
+        yield DevServer(f"http://127.0.0.1:{port}")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        reader.join(10)
+
+
+def _read(process: subprocess.Popen[str], log: Path, is_up: "queue.Queue[bool]") -> None:
+    assert process.stdout is not None
+    with log.open("w", encoding="utf-8") as file, process.stdout:
+        for line in process.stdout:
+            file.write(line)
+            file.flush()
+            if "Serving dagster-webserver on" in line:
+                is_up.put(True)
+    is_up.put(False)
+
+
+def _clean_environment() -> dict[str, str]:
+    ours = ("ONESCHEMA_", "EMBED_ANALYTICS_", "DAGSTER_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
