@@ -5,12 +5,12 @@ BIN := .venv/bin
 # One set of paths for the linter and the formatter; pyright reads its own from pyproject.toml.
 SOURCES := pipelines assets tests benchmarks
 
-.PHONY: demo test dev lint clean lock install
+.PHONY: demo test dev lint clean lock install browser dictionary bench-flatten bench-warehouse bench-webhooks bench-dagster
 
 demo: .venv/.installed
 	$(BIN)/embed-analytics demo
 
-test: lint
+test: lint browser
 	$(BIN)/python -m pytest
 
 dev: .venv/.installed
@@ -23,6 +23,27 @@ lint: .venv/.installed
 
 install: .venv/.installed
 
+# The UI test drives a real browser; Playwright's own download is not needed.
+browser:
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+
+# docs/dictionary.md, from the comments in sql/; a test fails when it is stale.
+dictionary: .venv/.installed
+	$(BIN)/python -m pipelines.warehouse.dictionary
+
+bench-flatten: .venv/.installed
+	$(BIN)/python benchmarks/flatten.py
+
+bench-warehouse: .venv/.installed
+	$(BIN)/python benchmarks/warehouse.py
+
+bench-webhooks: .venv/.installed
+	@command -v wrk >/dev/null || { apt-get update -qq && apt-get install -y -qq wrk >/dev/null; }
+	$(BIN)/python benchmarks/webhooks.py
+
+bench-dagster: .venv/.installed
+	$(BIN)/python benchmarks/dagster.py
+
 # --no-deps: the lock is complete, and pip's resolver would only spend time finding that out.
 .venv/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
@@ -33,7 +54,7 @@ install: .venv/.installed
 
 # Needs uv on the PATH; a lock names versions and hashes and no host.
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras --output-file requirements.lock pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra test --output-file requirements.lock pyproject.toml
 
 clean:
 	rm -rf .venv dist .pytest_cache .ruff_cache .hypothesis demo-data benchmarks/.cache
