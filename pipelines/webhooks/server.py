@@ -23,7 +23,6 @@ from pipelines.webhooks.protocol import Patience, ReceiverProtocol
 from pipelines.webhooks.secret_keys import SecretKeys
 from pipelines.webhooks.segments import write_probe
 
-REAP_SECONDS = 1.0
 STOP_SECONDS = 10
 # Files that are open beside the connections.
 OTHER_FILES = 100
@@ -102,10 +101,11 @@ class ReceiverServer(uvicorn.Server):
         self.journal = Journal(settings.home.webhook_journal, options.limits, self.metrics.committed)
         self.metrics.watch(self.journal)
         _require_writable(self.journal.folder)
+        self._patience = _within_open_files(options.patience)
         super().__init__(
             uvicorn.Config(
                 create_app(self.journal, secrets, tokens, self.metrics),
-                http=_protocol(_within_open_files(options.patience), self.metrics),
+                http=_protocol(self._patience, self.metrics),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -132,7 +132,7 @@ class ReceiverServer(uvicorn.Server):
     async def _reap(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(REAP_SECONDS)
+            await asyncio.sleep(self._patience.request_seconds / 10)
             for connection in list(self.server_state.connections):
                 if isinstance(connection, ReceiverProtocol):
                     connection.reap(loop.time())
