@@ -1,13 +1,67 @@
 """Fixtures of the Dagster tests."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import pytest
 
+from pipelines.home import Home
+from pipelines.jobs import partition_range, run_config
+from pipelines.runs import RunSummary, open_instance, run_job
+from pipelines.settings import Settings, use_settings
+from pipelines.simulator.options import SimulatorOptions
+from pipelines.simulator.server import RunningSimulator, running_simulator
 from tests.dagster.alert_endpoint import AlertEndpoint, running_alert_endpoint
+
+# The simulator's history ends at noon of this day.
+LAST_DAY = datetime.fromtimestamp(SimulatorOptions().now or 0, UTC).date()
 
 
 @pytest.fixture
 def alert_endpoint() -> Iterator[AlertEndpoint]:
     with running_alert_endpoint() as endpoint:
         yield endpoint
+
+
+@pytest.fixture
+def simulator() -> Iterator[RunningSimulator]:
+    with running_simulator(SimulatorOptions(embeds=40, days=4, seed=5)) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(simulator: RunningSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Settings of a home of its own at the simulator; Dagster's environment is as before afterwards."""
+    for name in ("DAGSTER_HOME", "DAGSTER_EVENT_BATCH_SIZE"):
+        monkeypatch.setenv(name, "")
+    values: dict[str, Any] = {name: field.get_default() for name, field in Settings.model_fields.items()}
+    values |= {
+        "oneschema_api_url": simulator.url,
+        "oneschema_api_key": simulator.simulation.options.api_key,
+        "embed_analytics_home": tmp_path / "home",
+    }
+    with use_settings(Settings(_env_file=None, **values)) as _:
+        yield Settings(_env_file=None, **values)
+
+
+@pytest.fixture
+def home(settings: Settings) -> Home:
+    return settings.home
+
+
+@pytest.fixture
+def instance(home: Home) -> Iterator[dg.DagsterInstance]:
+    with open_instance(home) as opened:
+        yield opened
+
+
+def backfill(home: Home, days: int) -> RunSummary:
+    """Backfill the `days` days that end with the simulator's last."""
+    from datetime import timedelta
+
+    return run_job(
+        home, "backfill", run_config("backfill"), partition_range(LAST_DAY - timedelta(days=days - 1), LAST_DAY)
+    )
