@@ -96,9 +96,12 @@ def publish(
     check_everything: bool = False,
 ) -> BuildReport:
     """Build, check and publish the warehouse. Raises CheckFailedError, which leaves the published one as it was."""
+    from pipelines.flatten.days import FlattenOptions, flatten_days
     from pipelines.warehouse.build import BuildOptions, build
 
     with writer_lock(settings.home, on_wait):
+        # Another run may have landed events since this one flattened: a warehouse that lacks them would contradict raw.
+        flatten_days(settings.home, FlattenOptions.from_settings(settings))
         return build(
             settings.home,
             BuildOptions.from_settings(settings),

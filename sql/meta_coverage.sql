@@ -18,7 +18,8 @@ at_source as (
         item ->> '$.event_date' as lake_partition,
         (item ->> '$.held_at_source_count')::bigint as held_at_source_count,
         (item ->> '$.held_purged_count')::bigint as held_purged_count,
-        (item ->> '$.unheld_count')::bigint as unheld_count
+        (item ->> '$.unheld_count')::bigint as unheld_count,
+        (item ->> '$.new_at_source_count')::bigint as new_at_source_count
     from (select started_at, unnest(json_extract(coverage, '$[*]')) as item from latest_reconcile)
 )
 

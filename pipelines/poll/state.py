@@ -197,6 +197,15 @@ class PollState:
         """Embeds that a refresh asks: failed ones first, then the oldest, whose events the vendor deletes first."""
         return self._ids("due_at <= ? and not is_gone and polled_in_sweep is not ?", micros(now), sweep_id)
 
+    def unasked_since(self, since: datetime) -> tuple[int, datetime | None]:
+        """(how many embeds, not settled and not gone, were not answered since then; the first one's last answer)."""
+        count, first = self.connection.execute(
+            "select count(*), min(coalesce(polled_at, first_seen_at)) from embeds"
+            " where due_at is not null and not is_gone and coalesce(polled_at, first_seen_at) < ?",
+            (micros(since),),
+        ).fetchone()
+        return count, moment(first) if count else None
+
     def begun_by(self, last_date: date | None, sweep_id: str) -> list[int]:
         """Embeds not known to begin after `last_date` (None: all of them): what a backfill or a reconcile asks."""
         end = micros(datetime.combine(last_date, datetime.min.time()) + timedelta(days=1)) if last_date else None

@@ -99,6 +99,8 @@ class SweepReport:
     # Landed from the webhooks' journal by the same step; landed_by_date has them too, landed_event_count has not.
     webhook_event_count: int = 0
     request_count: int = 0
+    unasked_embed_count: int | None = None
+    first_loss_at: datetime | None = None
     coverage: list[dict[str, Any]] | None = None
 
     def add_webhook_events(self, landed_by_date: dict[str, int]) -> None:
@@ -124,6 +126,8 @@ class SweepReport:
             "landed_event_count": self.landed_event_count,
             "request_count": self.request_count,
             "failures": json.dumps([vars(failure) for failure in self.failures]),
+            "unasked_embed_count": self.unasked_embed_count,
+            "first_loss_at": self.first_loss_at,
             "coverage": None if self.coverage is None else json.dumps(self.coverage),
         }
 
@@ -335,6 +339,11 @@ class _Sweep:
     def _record(self) -> None:
         self._report.finished_at = self._context.clock()
         self._report.request_count = self._context.connection.request_count
+        if (retention := self._context.rule.retention) is not None:
+            # The rule asks every quarter of the retention period: half of it without an answer is a fault.
+            count, first = self._state.unasked_since(self._report.finished_at - retention / 2)
+            self._report.unasked_embed_count = count
+            self._report.first_loss_at = first + retention if first else None
         land_sweep(self._context.home, self._report.row())
         # A sweep that broke off stays open, and the next one of its kind takes it up.
         if self._report.is_complete:

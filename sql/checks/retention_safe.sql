@@ -1,0 +1,6 @@
+-- No open embed has gone unanswered for so long that retention could delete an event before it is fetched.
+-- table: meta_sweeps
+-- severity: warn
+select sweep_id, started_at, unasked_embed_count, first_loss_at
+from meta_sweeps
+where sweep_id = (select max_by(sweep_id, started_at) from meta_sweeps) and unasked_embed_count > 0
