@@ -53,7 +53,8 @@ class Journal:
         self.folder = folder
         self._limits = limits
         self._on_commit = on_commit
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._waiting = _Batch()
         self._writing = _Batch()
         self._writing_since: float | None = None
@@ -79,13 +80,15 @@ class Journal:
 
     async def append(self, line: bytes) -> None:
         """Returns when the line is on disk. Raises JournalRefusedError when it is not going to be."""
-        with self._changed:
+        limits = self._limits
+        # The lock itself, and not the condition's detour: this is done for every event.
+        with self._lock:
             waiting, since = self._waiting, self._writing_since
             if (
                 not self._is_open
-                or len(waiting.lines) >= self._limits.waiting_count
-                or waiting.byte_count + len(line) > self._limits.waiting_bytes
-                or (since is not None and time.monotonic() - since > self._limits.stall_seconds)
+                or len(waiting.lines) >= limits.waiting_count
+                or waiting.byte_count + len(line) > limits.waiting_bytes
+                or (since is not None and time.monotonic() - since > limits.stall_seconds)
             ):
                 raise JournalRefusedError("overloaded")
             stored: asyncio.Future[None] = self._loop.create_future()

@@ -54,21 +54,29 @@ def decode(line: bytes) -> Record | None:
 def _without_credentials(event: dict[str, Any], token: object) -> bytes:
     """What `without_credentials` leaves of the event, as JSON; in the plain case, without the walk through it."""
     if token is None or isinstance(token, str):
-        body = _json({name: value for name, value in event.items() if name != _TOKEN})
-        if _is_plain(body, token or ""):
+        plain = event.copy()
+        plain.pop(_TOKEN, None)
+        body = _json(plain)
+        if _is_plain(body, token):
             return body
     return _json(without_credentials(event))
 
 
-def _is_plain(body: bytes, token: str) -> bool:
+def _is_plain(body: bytes, token: str | None) -> bool:
     """That neither a credential nor the token is in an event's JSON; slow looks are spared where they find nothing."""
     # No JWT without two dots, neither this one nor another.
     has_jwt_shape = body.count(b".") >= 2
-    lowered = body.lower()
-    if (has_jwt_shape or any(name in lowered for name in _CREDENTIAL_NAMES)) and may_hold_credentials(body):
+    if (has_jwt_shape or _names_credential(body.lower())) and may_hold_credentials(body):
         return False
     # A token's repetition has its JSON form there: JSON escapes character by character.
     return not token or (not has_jwt_shape and token.count(".") >= 2) or _json(token)[1:-1] not in body
+
+
+def _names_credential(lowered: bytes) -> bool:
+    for name in _CREDENTIAL_NAMES:  # noqa: SIM110 - any() takes as long again as the search itself
+        if name in lowered:
+            return True
+    return False
 
 
 def _json(value: Any) -> bytes:
