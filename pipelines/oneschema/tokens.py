@@ -57,6 +57,8 @@ class TokenReader:
         if not all(self._secrets.values()):
             raise ConfigurationError("ONESCHEMA_CLIENT_SECRETS holds an empty secret: remove it or fill it in.")
         self._policy = ClaimPolicy(claim_policy, hash_key)
+        # What decides how a token is read, without a secret in it.
+        self.configuration = dumps([sorted(claim_policy.items()), hash_key is not None, sorted(self._secrets)])
         self._read: dict[str, ReadToken] = {}
 
     def read(self, token: object) -> ReadToken:

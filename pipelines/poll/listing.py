@@ -44,14 +44,17 @@ async def list_embeds(
     """Ask for the list and take it in, page by page: raw/embeds first, then the state.
 
     `is_full` walks everything. Else, where the last walk found the list sorted by id, only its new end is asked for,
-    with as many of the embeds before it as the request budget allows, since their status is news as well.
+    with as many of the embeds before it as the request budget allows, since their status is news as well. When the
+    claim policy or the client secrets changed, everything is walked and each token read anew, so that nothing lands
+    under the old policy; that makes no embed due.
     """
     counts = ListingCounts()
+    rereads = state.fact("token_reading") != tokens.configuration
     listed: set[int] = set()
 
     def take_in(page: list[dict[str, Any]]) -> None:
         now = clock()
-        changed, rows, new_count = _changed(page, state, tokens, now, sweep_id, environment_name)
+        changed, rows, new_count = _changed(page, state, tokens, now, sweep_id, environment_name, rereads=rereads)
         # Pages overlap, so that nothing slips between two of them.
         listed.update(embed_id_of(summary) for summary in page)
         counts.listed_count = len(listed)
@@ -63,7 +66,7 @@ async def list_embeds(
 
     text = state.fact("list_shape")
     shape = ListShape(**json.loads(text)) if text else ListShape()
-    if shape.allows_recent and not is_full:
+    if shape.allows_recent and not is_full and not rereads:
         budget = LIST_REQUESTS + state.due_count(clock()) // LIST_SHARE
         look_back = max((budget - 2) * (shape.page_length - 1), 1)
         async for page in walk_recent(client.embeds, shape, state.known_among, look_back=look_back):
@@ -79,6 +82,7 @@ async def list_embeds(
     async for page in walk_all(client.embeds, shape, page_size=PAGE_SIZE):
         take_in(page)
     state.set_fact("list_shape", json.dumps(asdict(shape)))
+    state.set_fact("token_reading", tokens.configuration)
     state.commit()
     return counts
 
@@ -90,15 +94,17 @@ def _changed(
     now: datetime,
     sweep_id: str,
     environment_name: str | None,
+    *,
+    rereads: bool,
 ) -> tuple[list[Listed], list[dict[str, Any]], int]:
-    """(embeds that are new or changed, their rows for raw/embeds, how many are new)."""
+    """(embeds that are new or changed, or to be read anew; their rows for raw/embeds; how many are new)."""
     by_id = {embed_id: summary for summary in page if (embed_id := embed_id_of(summary)) >= 0}
     digests = {embed_id: _digest(summary) for embed_id, summary in by_id.items()}
     known = state.summaries(by_id)
     changed = [
         _listed(embed_id, by_id[embed_id], digest, tokens)
         for embed_id, digest in digests.items()
-        if known.get(embed_id) != digest
+        if rereads or known.get(embed_id) != digest
     ]
     landed = state.landed(embed.embed_id for embed in changed)
     rows = [
