@@ -16,6 +16,7 @@ from typing import Any
 
 import dagster as dg
 import httpx
+from dagster._core.storage.event_log.base import EventLogCursor
 from pydantic import SecretStr
 
 from pipelines.errors import TransientError, WarehouseMissingError
@@ -99,7 +100,7 @@ def post(url: SecretStr, lines: list[str]) -> None:
 
 def _ended_runs(instance: dg.DagsterInstance, after_id: int) -> list[tuple[int, str, bool]]:
     """(event id, run id, whether it failed) of the runs that ended after the event `after_id`, in order."""
-    cursor = dg.EventLogCursor.from_storage_id(after_id).to_string()
+    cursor = EventLogCursor.from_storage_id(after_id).to_string()
     found: list[tuple[int, str, bool]] = []
     bound: int | None = None
     for kind in _ENDS:

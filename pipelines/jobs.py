@@ -64,10 +64,13 @@ publish = dg.define_asset_job(
 
 @dg.op(description="Deletes old runs and their events; see pipelines.instance.pruning for what stays.")
 def prune_runs(context: dg.OpExecutionContext) -> None:
+    # The checks are known once everything is loaded, which takes this module first.
+    from pipelines.definitions import defs
     from pipelines.instance.pruning import prune_run_history
 
+    checks = defs.get_repository_def().asset_graph.asset_check_keys
     before = datetime.now(UTC) - timedelta(days=load_settings().embed_analytics_keep_runs_days)
-    report = prune_run_history(context.instance, before, context.repository_def.asset_graph.asset_check_keys)
+    report = prune_run_history(context.instance, before, checks)
     context.add_output_metadata({"deleted_runs": report.deleted_count, "kept_old_runs": report.kept_count})
     context.log.info(f"Deleted {report.deleted_count} runs from before {before:%Y-%m-%d}, kept {report.kept_count}.")
 

@@ -27,8 +27,8 @@ def alert_endpoint() -> Iterator[AlertEndpoint]:
 
 
 @pytest.fixture
-def simulator() -> Iterator[RunningSimulator]:
-    with running_simulator(SimulatorOptions(embeds=40, days=4, seed=5)) as running:
+def simulator(request: pytest.FixtureRequest) -> Iterator[RunningSimulator]:
+    with running_simulator(getattr(request, "param", SimulatorOptions(embeds=40, days=4, seed=5))) as running:
         yield running
 
 
