@@ -106,7 +106,7 @@ def read_claims(events: pl.DataFrame) -> Claims:
 
 def _read_bucket(bucket: pl.DataFrame, seen: SeenByFolder) -> Iterator[pl.DataFrame]:
     while bucket.height >= _FEWEST_OF_A_SHAPE:
-        shape = _commonest_shape(bucket["claims"].gather_every(bucket.height // _LOOKED_AT))
+        shape = _commonest_shape(bucket["claims"].gather_every(max(1, bucket.height // _LOOKED_AT)))
         if shape is None:
             break
         taken = bucket.with_columns(found=pl.col("claims").str.extract_groups(shape.expression))
