@@ -16,16 +16,28 @@ from tests.poll.sweeping import assert_raw_is_the_truth, raw_events, raw_sweeps,
 
 # Small batches, so that a kill meets every stage: asking, writing, renaming, remembering.
 CHILD = """
+import os, signal
 from pipelines.poll import sweep
+from pipelines.raw import landing
 from pipelines.poll.sweep import SweepRequest
 from pipelines.settings import load_settings
 from pipelines.steps import sweep as run
 sweep.BATCH_EVENTS = 40
+fsync_folder, left = landing.fsync_folder, int(os.environ.get("KILLED_AT_RENAME", 0))
+
+def renamed(folder):
+    global left
+    fsync_folder(folder)
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+landing.fsync_folder = renamed
 run(load_settings(), SweepRequest(), on_wait=print)
 """
 
 
-def start_sweep(simulator: RunningSimulator, home: Path) -> subprocess.Popen[bytes]:
+def start_sweep(simulator: RunningSimulator, home: Path, **more: str) -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ONESCHEMA", "EMBED_"))}
     environment |= {
         "ONESCHEMA_API_KEY": simulator.api_key,
@@ -33,11 +45,28 @@ def start_sweep(simulator: RunningSimulator, home: Path) -> subprocess.Popen[byt
         "ONESCHEMA_ENVIRONMENT": "Production",
         "EMBED_ANALYTICS_HOME": str(home),
         "EMBED_ANALYTICS_CONCURRENCY": "4",
+        **more,
     }
     return subprocess.Popen([sys.executable, "-c", CHILD], env=environment, cwd=home.parent)
 
 
-@pytest.mark.parametrize("seed", range(12))
+def finish_and_compare(simulator: RunningSimulator, home: Path) -> None:
+    """A sweep after a kill asks for no embed whose events are all in raw, and ends with the truth."""
+    requests = simulator.simulation.requests
+    held = set(raw_events(home)["event_uuid"])
+    by_embed: dict[int, set[str]] = {}
+    for event in simulator.truth():
+        by_embed.setdefault(event["embed_id"], set()).add(event["uuid"])
+    landed = {embed_id for embed_id, uuids in by_embed.items() if uuids <= held}
+
+    asked_before = dict(requests.events_by_embed)
+    sweep(settings_for(simulator, home))
+    asked = {embed_id for embed_id, count in requests.events_by_embed.items() if count > asked_before.get(embed_id, 0)}
+    assert not asked & landed
+    assert_raw_is_the_truth(home, simulator)
+
+
+@pytest.mark.parametrize("seed", range(8))
 def test_a_killed_sweep_goes_on_from_what_had_landed(home: Path, seed: int) -> None:
     chance = random.Random(seed)
     with running_simulator(SimulatorOptions(embeds=60, days=6, seed=seed, latency_seconds=0.002)) as simulator:
@@ -53,22 +82,18 @@ def test_a_killed_sweep_goes_on_from_what_had_landed(home: Path, seed: int) -> N
             child.wait()
             kills += 1
 
-        held = set(raw_events(home)["event_uuid"])
-        by_embed: dict[int, set[str]] = {}
-        for event in simulator.truth():
-            by_embed.setdefault(event["embed_id"], set()).add(event["uuid"])
-        landed = {embed_id for embed_id, uuids in by_embed.items() if uuids <= held}
-
-        asked_before = dict(requests.events_by_embed)
-        settings = settings_for(simulator, home)
-        sweep(settings)
-        asked = {
-            embed_id for embed_id, count in requests.events_by_embed.items() if count > asked_before.get(embed_id, 0)
-        }
-        assert not asked & landed
-        assert_raw_is_the_truth(home, simulator)
+        finish_and_compare(simulator, home)
         assert raw_sweeps(home)["is_complete"].to_list()[-1]
         assert not list(home.rglob(".tmp-*")), "a killed writer's half-written file was left"
+
+
+@pytest.mark.parametrize("rename", [1, 2, 4, 7, 11])
+def test_killed_between_two_files_of_a_batch_and_before_it_is_remembered(home: Path, rename: int) -> None:
+    with running_simulator(SimulatorOptions(embeds=60, days=4)) as simulator:
+        child = start_sweep(simulator, home, KILLED_AT_RENAME=str(rename))
+        assert child.wait() == -signal.SIGKILL
+        assert raw_events(home)["folder"].n_unique() > 0
+        finish_and_compare(simulator, home)
 
 
 def test_the_state_can_be_lost(home: Path) -> None:
