@@ -89,7 +89,7 @@ def _specs() -> Iterator[dg.AssetSpec]:
 )
 def warehouse(
     context: dg.AssetExecutionContext, config: BuildConfig
-) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult | dg.AssetCheckEvaluation]:
     """Builds and publishes every table, whichever was asked for: the published file is one."""
     settings = load_settings()
     with clear_failures(context):
@@ -132,21 +132,24 @@ def _materializations(context: dg.AssetExecutionContext, report: BuildReport) ->
             context.log_event(dg.AssetMaterialization(key, metadata=metadata))
 
 
-def _check_results(context: dg.AssetExecutionContext, checks: list[CheckResult]) -> Iterator[dg.AssetCheckResult]:
+def _check_results(
+    context: dg.AssetExecutionContext, checks: list[CheckResult]
+) -> Iterator[dg.AssetCheckResult | dg.AssetCheckEvaluation]:
     selected = context.selected_asset_check_keys
     for check in checks:
-        if dg.AssetCheckKey(model_key(check.table), check.name) in selected:
-            yield _check_result(check)
-
-
-def _check_result(check: CheckResult) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        check_name=check.name,
-        asset_key=model_key(check.table),
-        passed=check.passed,
-        severity=SEVERITIES[check.severity],
-        metadata={
-            "failing_rows": check.failing_count,
-            "sample": dg.MetadataValue.json([{k: str(v) for k, v in row.items()} for row in check.sample]),
-        },
-    )
+        key = model_key(check.table)
+        facts: dict[str, Any] = {
+            "asset_key": key,
+            "check_name": check.name,
+            "passed": check.passed,
+            "severity": SEVERITIES[check.severity],
+            "metadata": {
+                "failing_rows": check.failing_count,
+                "sample": dg.MetadataValue.json([{k: str(v) for k, v in row.items()} for row in check.sample]),
+            },
+        }
+        if dg.AssetCheckKey(key, check.name) in selected:
+            yield dg.AssetCheckResult(**facts)
+        else:
+            # Of a table that was not asked for, and built and checked with the rest.
+            yield dg.AssetCheckEvaluation(**facts, blocking=check.severity == "error")

@@ -139,7 +139,7 @@ def test_a_stuck_session_is_told_once_per_standstill_without_its_claims(
     _let_one_stand_still(simulator, hours=2)
     alert_endpoint.messages.clear()
     for _ in range(2):
-        run_job(home, "backfill", run_config("backfill"), TODAY)
+        run_job(home, "reconcile", run_config("reconcile"), TODAY)
         ticks.tick()
     assert len([message for message in alert_endpoint.messages if "became stuck" in message]) == 1
 

@@ -114,12 +114,20 @@ def test_a_failed_blocking_check_leaves_the_published_file_and_asks_nothing_agai
     published, asked = _digest(home.warehouse), simulator.simulation.requests.as_json()["total"]
     lose_an_event(home)
 
+    # One table that the check is not of: all are built and checked, whichever was asked for.
+    asked_for = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        asset_selection=[model_key("fct_embeds")], instance=instance, raise_on_error=False
+    )
+    assert not asked_for.success
+    assert ("stg_lake_days_reconcile", False) in [
+        (check.check_name, check.passed) for check in asked_for.get_asset_check_evaluations()
+    ]
     with pytest.raises(RunFailedError, match=r"was not published, 1 blocking.*stg_lake_days_reconcile.*Next: look at"):
         run_job(home, "publish", {}, {})
 
     assert _digest(home.warehouse) == published
     assert simulator.simulation.requests.as_json()["total"] == asked
-    (run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+    (run, _) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
     assert run.tags["dagster/will_retry"] == "false"
     check = next(check for check in load_checks() if check.name == "stg_lake_days_reconcile")
     key = dg.AssetCheckKey(model_key(check.table), check.name)

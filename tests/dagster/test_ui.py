@@ -184,8 +184,7 @@ def _see_the_schedules_on(world: World) -> None:
         "scheduleState { status } } } } }"
     )["schedulesOrError"]["results"]
     assert {each["scheduleState"]["status"] for each in state} == {"RUNNING"}
-    html = page.evaluate("document.querySelector('main, body').innerHTML")
-    Path("/tmp/w/d/auto.html").write_text(html)
+    expect(page.locator("input[type=checkbox]:checked")).to_have_count(len(AUTOMATIONS))
 
 
 def _see_the_lineage(world: World) -> None:
