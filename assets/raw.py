@@ -47,7 +47,7 @@ class SweepConfig(dg.Config):
     retry_policy=RETRY,
 )
 def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> dg.MaterializeResult:
-    from pipelines.poll.sweep import SweepRequest
+    from pipelines.poll.report import SweepRequest
     from pipelines.presentation import file_row_count
     from pipelines.raw.landing import raw_row_counts
 

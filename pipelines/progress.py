@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipelines.poll.sweep import SweepProgress
+    from pipelines.poll.report import SweepProgress
 
     ProgressSink = Callable[[SweepProgress], None]
 

@@ -15,7 +15,7 @@ from pipelines.settings import Settings
 if TYPE_CHECKING:
     from pipelines.flatten.days import FlattenReport
     from pipelines.oneschema.client import RetryPolicy
-    from pipelines.poll.sweep import SweepProgress, SweepReport, SweepRequest
+    from pipelines.poll.report import SweepProgress, SweepReport, SweepRequest
     from pipelines.warehouse.build import BuildReport
 
 # What each step imports is what it uses: the command line starts without Polars, DuckDB and httpx.

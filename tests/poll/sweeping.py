@@ -8,7 +8,7 @@ import polars as pl
 from pipelines import steps
 from pipelines.files import TEMPORARY_PREFIX
 from pipelines.oneschema.client import RetryPolicy
-from pipelines.poll.sweep import SweepReport, SweepRequest
+from pipelines.poll.report import SweepReport, SweepRequest
 from pipelines.settings import Settings
 from pipelines.simulator.server import RunningSimulator
 

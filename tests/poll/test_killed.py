@@ -19,7 +19,7 @@ CHILD = """
 import os, signal
 from pipelines.poll import sweep
 from pipelines.raw import landing
-from pipelines.poll.sweep import SweepRequest
+from pipelines.poll.report import SweepRequest
 from pipelines.settings import load_settings
 from pipelines.steps import sweep as run
 sweep.BATCH_EVENTS = 40
