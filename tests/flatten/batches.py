@@ -159,7 +159,11 @@ def _token(rng: Random) -> Any:
     if rng.random() < 0.2:
         return rng.choice(_BAD_TOKENS)
     # Few payload shapes a batch, some of them many times, so that shapes are found.
-    usual = {"user_id": f'"usr_{rng.randrange(5)}"', "org": f'{{"id":{rng.randrange(3)},"Plan Name":"x"}}', "n": "1.50"}
+    usual = {
+        "user_id": f'"usr_{rng.randrange(5)}"',
+        "org": f'{{"id":{rng.randrange(3)},"Plan Name":"x"}}',
+        "n": rng.choice(["1.50", "1.50", "null", '["a"]', r'"x\"y"', '"1.50"', "true"]),
+    }
     claims = usual if rng.random() < 0.6 else {rng.choice(_CLAIM_KEYS): _claim(rng, 0) for _ in range(rng.randrange(5))}
     issuer = rng.choice(['"client-1"', '"client-2"', '"stranger"', "7"])
     text = "{" + ",".join(f"{json.dumps(key)}:{value}" for key, value in {"iss": issuer, **claims}.items()) + "}"

@@ -86,6 +86,12 @@ def test_vendor_api_example(home: Home) -> None:
     assert errors["occurred_at"][0] == datetime(2025, 11, 6, 21, 16, 23, 125189)
 
 
+def test_the_first_hours_of_1970_are_exact_as_well(home: Home) -> None:
+    land_in(home, "a", delivery(event("one", 2.5e-06)))
+    flatten_days(home, FlattenOptions())
+    assert read_table(home.lake_embed_events)["occurred_at"].to_list() == [datetime(1970, 1, 1, 0, 0, 0, 3)]
+
+
 def test_both_channels_become_one_row(home: Home) -> None:
     ours = delivery(VENDOR_API, hour=1)
     theirs = delivery(
