@@ -36,5 +36,6 @@ def test_embeds_that_fail_are_counted_with_the_day_of_the_first_loss(home: Path)
         assert last["first_loss_at"] == EPOCH + timedelta(seconds=first + 10 * DAY)
 
         # Without the setting nothing is claimed.
+        simulator.advance(DAY)
         sweep_now(settings_for(simulator, home), simulator)
         assert raw_sweeps(home).row(-1, named=True)["unasked_embed_count"] is None
