@@ -35,7 +35,7 @@ events = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=500, derandomize=True, deadline=None, database=None)
+@settings(max_examples=250, derandomize=True, deadline=None, database=None)
 @given(events)
 def test_a_line_is_the_event_without_its_credentials(event: dict[str, object]) -> None:
     event = decode_json(json.dumps(event).encode())
