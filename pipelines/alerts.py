@@ -16,7 +16,7 @@ from typing import Any
 
 import dagster as dg
 import httpx
-from dagster._core.storage.event_log.base import EventLogCursor
+from dagster._core.event_api import EventLogCursor
 from pydantic import SecretStr
 
 from pipelines.errors import TransientError, WarehouseMissingError
