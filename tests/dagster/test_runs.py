@@ -76,7 +76,8 @@ def test_tables_show_rows_types_lineage_and_pictures_and_no_claim(
 
     previews = "\n".join(_metadata(instance, model_key(model.name))["preview"] for model in load_models())
     files = home.lake_embed_events.glob("*/*.parquet")
-    users = {user for file in files for user in pl.read_parquet(file)["claim_user_id"].drop_nulls()}
+    frames = [frame for frame in map(pl.read_parquet, files) if "claim_user_id" in frame.columns]
+    users = {user for frame in frames for user in frame["claim_user_id"].drop_nulls()}
     assert users
     assert not any(f"| {user} |" in previews for user in users)
 

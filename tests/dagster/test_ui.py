@@ -191,6 +191,8 @@ def _see_the_lineage(world: World) -> None:
     page = world.open("/assets/warehouse/fct_embeds?view=lineage")
     for name in ("stg_embed_events", "rpt_stuck_embeds"):
         _see(page, name, exact=True)
+    _see(page, "Materialized")
+    expect(page.get_by_text("Loading...")).to_have_count(0)
     _screenshot(page, "lineage")
 
 
