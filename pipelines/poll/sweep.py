@@ -202,6 +202,7 @@ class _Sweep:
         loop = asyncio.get_running_loop()
         started = loop.time()
         batch: list[Answer] = []
+        event_count = 0
         flush_at = started + BATCH_SECONDS
         is_open = True
         while is_open:
@@ -211,11 +212,12 @@ class _Sweep:
                     is_open = answer is not None
                     if answer is not None:
                         batch.append(answer)
+                        event_count += answer.event_count
                         self._count(answer)
-            if not is_open or loop.time() >= flush_at or sum(answer.event_count for answer in batch) >= BATCH_EVENTS:
+            if not is_open or loop.time() >= flush_at or event_count >= BATCH_EVENTS:
                 if batch:
                     self._add_up(await asyncio.to_thread(lander.land, batch))
-                batch = []
+                batch, event_count = [], 0
                 flush_at = loop.time() + BATCH_SECONDS
             self._report_progress(total, loop.time() - started)
 
