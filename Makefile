@@ -5,12 +5,12 @@ BIN := .venv/bin
 # One set of paths for the linter and the formatter; pyright reads its own from pyproject.toml.
 SOURCES := pipelines assets tests benchmarks
 
-.PHONY: demo test dev lint clean lock install browser dictionary bench-flatten bench-warehouse bench-webhooks bench-dagster
+.PHONY: demo test dev lint clean lock install browser dictionary bench others wrk
 
 demo: .venv/.installed
 	$(BIN)/embed-analytics demo
 
-test: lint browser
+test: lint browser others wrk
 	$(BIN)/python -m pytest
 
 dev: .venv/.installed
@@ -31,18 +31,23 @@ browser:
 dictionary: .venv/.installed
 	$(BIN)/python -m pipelines.warehouse.dictionary
 
-bench-flatten: .venv/.installed
-	$(BIN)/python benchmarks/flatten.py
+# Everything on one page, printed; PAGE=docs/performance.md also puts it there. `make bench-flatten` asks one question.
+bench: others wrk
+	$(BIN)/python -m benchmarks $(if $(PAGE),--page $(PAGE))
 
-bench-warehouse: .venv/.installed
-	$(BIN)/python benchmarks/warehouse.py
+bench-%: others wrk
+	$(BIN)/python -m benchmarks $*
 
-bench-webhooks: .venv/.installed
-	@command -v wrk >/dev/null || { apt-get update -qq && apt-get install -y -qq wrk >/dev/null; }
-	$(BIN)/python benchmarks/webhooks.py
+# What the benchmarks compare with, in a virtual environment of its own.
+others: .venv/.installed benchmarks/.cache/others/.installed
 
-bench-dagster: .venv/.installed
-	$(BIN)/python benchmarks/dagster.py
+wrk:
+	@command -v wrk >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends wrk >/dev/null; }
+
+benchmarks/.cache/others/.installed: benchmarks/others.lock
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
+	@touch $@
 
 # --no-deps: the lock is complete, and pip's resolver would only spend time finding that out.
 .venv/.installed: requirements.lock pyproject.toml
@@ -52,9 +57,14 @@ bench-dagster: .venv/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Needs uv on the PATH; a lock names versions and hashes and no host.
+# Needs uv on the PATH; a lock names versions and hashes and no host. The extra `bench` has a lock of its own, without
+# what the project itself depends on.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+BENCH_EXTRA := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")
+
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra test --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra test --output-file requirements.lock pyproject.toml
+	$(PYTHON) -c '$(BENCH_EXTRA)' | $(LOCK) --output-file benchmarks/others.lock -
 
 clean:
 	rm -rf .venv dist .pytest_cache .ruff_cache .hypothesis demo-data benchmarks/.cache

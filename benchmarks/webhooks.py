@@ -1,43 +1,25 @@
-"""How many webhook events a receiver stores in a second, beside the same server answering 200 without storing.
-
-Usage: python benchmarks/webhooks.py [--rounds 5] [--seconds 4] [--connections 64]
+"""(7) How many webhook events a receiver stores in a second, beside the same server answering 200 without storing.
 
 Both are `embed-analytics serve-webhooks` and give the same answers: authentication, limits and the look for a uuid are
-the same. The second leaves out credentials, claims and the journal. They take turns, so that what else the machine does
-falls on both; the medians count. wrk pushes the events of a simulated account, each with a uuid of its own. Afterwards
-what the storing runs left is landed as a refresh does it, and every event that was answered 200 must be there. Fails
-below 60 % of the other's rate, and on any loss.
+the same. The second leaves out credentials, claims and the journal. wrk pushes the events of a simulated account, each
+with a uuid of its own. What the storing runs left is then landed as a refresh does it: every event that was answered
+200 must be there.
 """
 
-import argparse
 import base64
 import json
 import os
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
-import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-import polars as pl
-from pydantic import SecretStr
+from benchmarks.contest import ROOT, Answer, Contest, Contestant, Run, Verdict, Work, at_least
 
-from pipelines.home import Home
-from pipelines.oneschema.tokens import TokenReader
-from pipelines.poll.state import open_state
-from pipelines.settings import Settings
-from pipelines.simulator.options import SimulatorOptions
-from pipelines.simulator.simulation import Simulation
-from pipelines.webhooks import app
-from pipelines.webhooks.ingest import ingest_journal
-from pipelines.webhooks.server import ServeOptions, serve
-
+STORING, ANSWERING = "stores (fsync), then 200", "answers 200, stores nothing"
 SECRET = "benchmark"
-LEAST_SHARE = 0.6
-EMBEDS = 1000
 
 # Bodies lie in the file as lines: what stands before the uuid, and what stands behind it.
 WRK_SCRIPT = """
@@ -60,7 +42,7 @@ function request()
 end
 function done(summary, latency, requests)
   local errors = summary.errors
-  io.write(string.format('{"answered": %d, "seconds": %f, "refused": %d, "broken": %d, "p50": %f, "p99": %f}\\n',
+  io.write(string.format('{"count": %d, "pushed_seconds": %f, "refused": %d, "broken": %d, "p50": %f, "p99": %f}\\n',
     summary.requests, summary.duration / 1e6, errors.status,
     errors.connect + errors.read + errors.write + errors.timeout,
     latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
@@ -68,128 +50,130 @@ end
 """
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run of wrk. Latencies are in milliseconds."""
+def pushed(*, scratch: Path, bodies: str, is_storing: bool, seconds: float, connections: int) -> Work:
+    (scratch / "push.lua").write_text(WRK_SCRIPT, encoding="utf-8")
+    home = scratch / "home"
+    command = [sys.executable, "-m", "benchmarks.webhooks", "storing" if is_storing else "answering", str(home)]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    url = server.stdout.readline().split()[-1]
+    authorization = "Basic " + base64.b64encode(f":{SECRET}".encode()).decode()
+    uuid_part = f"{os.urandom(4).hex()}-{os.urandom(2).hex()}"
+    load = ["-t1", f"-c{connections}", f"-d{seconds:g}s"]
+    wrk = ["wrk", *load, "-s", str(scratch / "push.lua"), url, "--", bodies, uuid_part, authorization]
 
-    answered: int
-    seconds: float
-    refused: int
-    broken: int
-    p50: float
-    p99: float
+    def work() -> Mapping[str, float]:
+        try:
+            printed = subprocess.run(wrk, check=True, capture_output=True, text=True).stdout
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(30)
+        told = json.loads(printed.splitlines()[-1])
+        if is_storing:
+            told["landed"] = _landed_count(home)
+        return told
 
-    @property
-    def rate(self) -> float:
-        return self.answered / self.seconds
-
-
-class Forgetful(app.Events):
-    """Gives the same answers, and forgets the event."""
-
-    async def _store(self, body: bytes) -> app.Answer:
-        return app.MALFORMED if app._event(body) is None else app.STORED
-
-
-def serve_until_stopped(home: Path, *, is_storing: bool) -> None:
-    if not is_storing:
-        app.Events = Forgetful
-    settings = Settings(_env_file=None, embed_analytics_home=home, embed_analytics_webhook_secrets=(SecretStr(SECRET),))
-    serve(ServeOptions(settings, port=0))
+    return work
 
 
-def run_once(folder: Path, home: Path, name: str, arguments: argparse.Namespace) -> Run:
-    """Start a server of its own, push for a while, and stop it."""
-    server = subprocess.Popen(
-        [sys.executable, __file__, "--serve", name, "--home", str(home)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        url = server.stdout.readline().split()[-1]
-        authorization = "Basic " + base64.b64encode(f":{SECRET}".encode()).decode()
-        uuid_part = f"{os.urandom(4).hex()}-{os.urandom(2).hex()}"
-        load = ["-t1", f"-c{arguments.connections}", f"-d{arguments.seconds}s"]
-        output = subprocess.run(
-            ["wrk", *load, "-s", folder / "push.lua", url, "--", folder / "bodies", uuid_part, authorization],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(30)
-    return Run(**json.loads(output.splitlines()[-1]))
-
-
-def write_bodies(path: Path) -> None:
-    simulation = Simulation(SimulatorOptions(embeds=EMBEDS))
-    lines: list[bytes] = []
-    for index in range(EMBEDS):
-        for event in simulation.world.events(index):
-            before, uuid, behind = simulation.full_json(event).partition(event.uuid.encode())
-            assert uuid
-            lines += [before, behind]
-    path.write_bytes(b"\n".join(lines) + b"\n")
-
-
-def landed_count(home: Path) -> int:
+def _landed_count(home: Path) -> int:
     """Events in raw, each counted once, after a refresh's way of landing."""
+    import polars as pl
+
+    from pipelines.home import Home
+    from pipelines.oneschema.tokens import TokenReader
+    from pipelines.poll.state import open_state
+    from pipelines.webhooks.ingest import ingest_journal
+
     with open_state(Home(home)) as state:
         ingest_journal(Home(home), state.connection, TokenReader({}, {}, None), None)
     files = list(home.glob("raw/embed_events/*/*.parquet"))
     return pl.scan_parquet(files).select(pl.col("event_uuid").n_unique()).collect().item()
 
 
-def measure(arguments: argparse.Namespace) -> None:
-    if not shutil.which("wrk"):
-        sys.exit("wrk is missing: apt-get install wrk")
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-        folder = Path(name)
-        (folder / "push.lua").write_text(WRK_SCRIPT, encoding="utf-8")
-        write_bodies(folder / "bodies")
-        runs: dict[str, list[Run]] = {"answering": [], "storing": []}
-        for round_number in range(arguments.rounds):
-            for kind, done in runs.items():
-                done.append(run_once(folder, folder / f"home-{kind}", kind, arguments))
-                run = done[-1]
-                print(f"round {round_number + 1}, {kind}: {run.rate:,.0f}/s, p99 {run.p99:.1f} ms", flush=True)
-        landed = landed_count(folder / "home-storing")
-    report(runs, landed, arguments)
+def _serve(kind: str, home: str) -> None:
+    from pydantic import SecretStr
+
+    from pipelines.settings import Settings
+    from pipelines.webhooks import app
+    from pipelines.webhooks.server import ServeOptions, serve
+
+    class Forgetful(app.Events):
+        """Gives the same answers, and forgets the event."""
+
+        async def _store(self, body: bytes) -> app.Answer:
+            return app.MALFORMED if app._event(body) is None else app.STORED
+
+    if kind == "answering":
+        app.Events = Forgetful
+    settings = Settings(
+        _env_file=None, embed_analytics_home=Path(home), embed_analytics_webhook_secrets=(SecretStr(SECRET),)
+    )
+    serve(ServeOptions(settings, port=0))
 
 
-def report(runs: dict[str, list[Run]], landed: int, arguments: argparse.Namespace) -> None:
-    print(f"\n{os.cpu_count()} cores, wrk with {arguments.connections} connections, medians of {arguments.rounds} runs")
-    print(f"{'server':<28}{'events/s':>10}{'p50 ms':>9}{'p99 ms':>9}{'refused':>9}{'broken':>8}")
-    names = {"answering": "answers 200, stores nothing", "storing": "stores (fsync), then 200"}
-    rates: dict[str, float] = {}
-    for kind, done in runs.items():
-        rates[kind] = statistics.median(run.rate for run in done)
-        p50, p99 = (statistics.median(getattr(run, name) for run in done) for name in ("p50", "p99"))
-        refused, broken = sum(run.refused for run in done), sum(run.broken for run in done)
-        print(f"{names[kind]:<28}{rates[kind]:>10,.0f}{p50:>9.1f}{p99:>9.1f}{refused:>9}{broken:>8}")
-    share = rates["storing"] / rates["answering"]
-    stored = sum(run.answered - run.refused for run in runs["storing"])
+def _make_bodies(folder: Path) -> None:
+    from pipelines.simulator.options import SimulatorOptions
+    from pipelines.simulator.simulation import Simulation
+
+    embeds = 1_000
+    simulation = Simulation(SimulatorOptions(embeds=embeds))
+    lines: list[bytes] = []
+    for index in range(embeds):
+        for event in simulation.world.events(index):
+            before, uuid, behind = simulation.full_json(event).partition(event.uuid.encode())
+            assert uuid
+            lines += [before, behind]
+    (folder / "bodies").write_bytes(b"\n".join(lines) + b"\n")
+
+
+def answer(*, seconds: float = 4, connections: int = 64, rounds: int = 5) -> Answer:
+    from benchmarks import data
+
+    if shutil.which("wrk") is None:
+        raise RuntimeError("wrk is missing: `make bench` installs it (apt-get install wrk)")
+    arguments = {
+        "bodies": data.kept("webhooks", _make_bodies) / "bodies",
+        "seconds": seconds,
+        "connections": connections,
+    }
+    contest = Contest(
+        [
+            Contestant(STORING, "benchmarks.webhooks:pushed", {**arguments, "is_storing": True}),
+            Contestant(ANSWERING, "benchmarks.webhooks:pushed", {**arguments, "is_storing": False}),
+        ],
+        rounds,
+    )
+
+    def rate(run: Run) -> float:
+        return run.told["count"] / run.told["pushed_seconds"]
+
+    stored = [run.told["count"] - run.told["refused"] for run in contest.runs[STORING]]
+    landed = [run.told["landed"] for run in contest.runs[STORING]]
     # wrk stops without waiting for the last answers: that many more may have been stored.
-    under_way = arguments.connections * arguments.rounds
-    print(f"storing keeps {share:.0%} of the rate (at least {LEAST_SHARE:.0%} wanted)")
-    print(f"{stored:,} events answered 200, {landed:,} landed in raw: {max(stored - landed, 0):,} lost")
-    if share < LEAST_SHARE or not stored <= landed <= stored + under_way:
-        sys.exit("below the target, or events do not add up")
+    is_whole = all(a <= b <= a + connections for a, b in zip(stored, landed, strict=True))
+    share = 100 * contest.ratio(STORING, ANSWERING, rate)
+    rows = [["", "events per s", "p50 ms", "p99 ms", "refused", "broken"]]
+    for name, runs in contest.runs.items():
+        p50, p99 = (contest.median(name, lambda run, key=key: run.told[key]) for key in ("p50", "p99"))
+        refused, broken = (sum(run.told[key] for run in runs) for key in ("refused", "broken"))
+        rows.append([name, f"{contest.median(name, rate):,.0f}", f"{p50:.1f}", f"{p99:.1f}", f"{refused}", f"{broken}"])
+    return Answer(
+        [rows],
+        [
+            at_least("webhooks, share of the rate without storing", share, 60, " %"),
+            Verdict(
+                "webhooks, events answered 200 and lost",
+                f"{sum(max(a - b, 0) for a, b in zip(stored, landed, strict=True)):.0f} of {sum(stored):,.0f}",
+                "0",
+                is_whole,
+            ),
+        ],
+        [f"wrk with {connections} connections, on the same two cores"],
+    )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=4)
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--folder", type=Path, help="where the homes are made; its disk is what is measured")
-    parser.add_argument("--serve", choices=["answering", "storing"], help=argparse.SUPPRESS)
-    parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.serve:
-        serve_until_stopped(arguments.home, is_storing=arguments.serve == "storing")
-    else:
-        measure(arguments)
-
+SMALL = {"seconds": 1, "connections": 4, "rounds": 1}
 
 if __name__ == "__main__":
-    main()
+    _serve(*sys.argv[1:])

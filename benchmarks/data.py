@@ -1,0 +1,212 @@
+"""What the contestants work on: events of the simulator's world, made from a seed, once, and kept below CACHE.
+
+A block is some days of the world. A long history is that block again and again, each time further in the past, with the
+same sessions under other ids and uuids: its people come back, as customers do. Everything is made anew when the code
+that makes it changed.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from benchmarks.contest import CACHE, ROOT
+from pipelines.flatten.days import FlattenOptions, flatten_days
+from pipelines.home import Home, partition_folder
+from pipelines.oneschema.tokens import TokenReader
+from pipelines.poll.report import SweepReport
+from pipelines.raw.deliveries import Envelope, to_raw
+from pipelines.raw.landing import land_sweep
+from pipelines.raw.schema import RAW_EMBED_EVENTS, RAW_EMBEDS
+from pipelines.simulator.journeys import DAY
+from pipelines.simulator.options import DEFAULT_NOW, SimulatorOptions
+from pipelines.simulator.world import Embed, Event, World
+from pipelines.warehouse.build import BuildOptions, build
+
+BLOCK_EVENTS = 100_000
+BLOCK_DAYS = 10
+
+# What a refresh adds to a history is a tenth of a block, and one event in so many of it is late: it happened before.
+NEWS_SHARE = 10
+LATE_SHARE = 50
+
+BUILD_OPTIONS = BuildOptions(code_version="benchmark")
+
+# A session of the world has more events than this on average, so that many sessions have enough of them.
+_FEWEST_EVENTS_PER_EMBED = 6
+
+
+def history(events: int, block_events: int = BLOCK_EVENTS) -> Path:
+    """A folder with `home`: raw, lake and published warehouse of so many events, a whole number of blocks; and with
+    `news`: raw files of the events that come next. `block_events` are those of BLOCK_DAYS days."""
+
+    def make(folder: Path) -> None:
+        block = _Block(block_events)
+        home = Home(folder / "home")
+        copies = events // block_events
+        for copy in range(copies):
+            block.land(home, block.events, block.embeds, block.end, copy, copies)
+        block.land(Home(folder / "news"), block.news, block.news_embeds, block.news_end, 0, copies)
+        flatten_days(home, FlattenOptions())
+        build(home, BUILD_OPTIONS)
+
+    return kept(f"history-{events}-{block_events}", make)
+
+
+def lines(events: int, block_events: int = BLOCK_EVENTS) -> Path:
+    """The same events as `history` has, one JSON object a line in the fuller shape: what other tools read."""
+
+    def make(folder: Path) -> None:
+        block = _Block(block_events)
+        copies = events // block_events
+        with (folder / "lines.ndjson").open("wb") as file:
+            for copy in range(copies):
+                file.writelines(block.lines(copy, copies))
+
+    return kept(f"lines-{events}-{block_events}", make) / "lines.ndjson"
+
+
+def kept(name: str, make: Callable[[Path], None]) -> Path:
+    """The folder `name` below CACHE that `make` fills, on the first call and when the code is another."""
+    folder = CACHE / f"{name}-{_code_digest()}"
+    if not (folder / "complete").exists():
+        for outdated in CACHE.glob(f"{name}-*"):
+            shutil.rmtree(outdated)
+        folder.mkdir(parents=True)
+        started = time.perf_counter()
+        make(folder)
+        (folder / "complete").touch()
+        print(f"made {name} in {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    return folder
+
+
+def linked(source: Path, target: Path) -> Path:
+    """A copy of a home that takes no room and no time: what writes to a home replaces files and changes none."""
+    return Path(shutil.copytree(source, target, copy_function=os.link, dirs_exist_ok=True))
+
+
+def _code_digest() -> str:
+    digest = hashlib.blake2b(digest_size=6)
+    for path in sorted([*ROOT.glob("pipelines/**/*.py"), *ROOT.glob("sql/**/*.sql"), Path(__file__)]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Delivered:
+    event: Event
+    embed: Embed
+    token: str | None
+
+
+class _Block:
+    """The first `count` events of BLOCK_DAYS days of the world, and those that come next, as raw has them."""
+
+    def __init__(self, count: int) -> None:
+        self._options = SimulatorOptions(
+            embeds=count // _FEWEST_EVENTS_PER_EMBED + 100, days=BLOCK_DAYS, days_ahead=BLOCK_DAYS
+        )
+        self._tokens = TokenReader({self._options.client_id: self._options.client_secret}, {}, None)
+        self._world = World(self._options, DEFAULT_NOW)
+        found = sorted(self._all(), key=lambda each: each.event.created_at)
+        news_count = count // NEWS_SHARE
+        late_count = news_count // LATE_SHARE
+        happened, next_ones = found[: count + late_count], found[count + late_count : count + news_count]
+        late = happened[-late_count * LATE_SHARE :: LATE_SHARE]
+        news = [*late, *next_ones]
+        late_ids = {each.event.id for each in late}
+        self._delivered = [each for each in happened if each.event.id not in late_ids]
+        self.end, self.news_end = happened[-1].event.created_at, next_ones[-1].event.created_at
+        self.events, self.news = self._raw(self._delivered, self.end), self._raw(news, self.news_end)
+        self.embeds = self._embeds(range(self._world.started_count(self.end)), self.end)
+        self.news_embeds = self._embeds(sorted({each.embed.index for each in news}), self.news_end)
+        self._embed_stride = self._world.ids[-1] - self._world.ids[0] + 1
+        self._event_stride = max(each.event.id for each in found) - min(each.event.id for each in found) + 1
+
+    def land(self, home: Home, events: pl.DataFrame, embeds: pl.DataFrame, end: float, copy: int, copies: int) -> None:
+        """Write events and embeds as a sweep at `end` does, `copy` blocks back, the oldest of `copies` with the
+        smallest ids. A day has a file for every six hours."""
+        back = timedelta(days=BLOCK_DAYS * copy)
+        at = _utc(end) - back
+        older = copies - 1 - copy
+        landed = events.with_columns(
+            pl.col("event_uuid").str.replace("event-.{8}", f"event-{copy:08x}"),
+            pl.col("event_id") + older * self._event_stride,
+            pl.col("embed_id") + older * self._embed_stride,
+            pl.col("created_at") - copy * BLOCK_DAYS * DAY,
+            pl.col("fetched_at") - back,
+            sweep_id=pl.lit(f"{at:%Y%m%dT%H%M%S}"),
+        )
+        quarter = (pl.col("created_at") // (DAY / 4)).cast(pl.Int64)
+        for (number,), rows in landed.group_by(quarter, maintain_order=True):
+            folder = partition_folder(home.raw_embed_events, f"{_utc(int(number) * DAY / 4):%Y-%m-%d}")
+            folder.mkdir(parents=True, exist_ok=True)
+            rows.select(RAW_EMBED_EVENTS.names).write_parquet(
+                folder / f"{at:%Y%m%dT%H%M%S}-{int(number) % 4}.parquet", compression="zstd", compression_level=1
+            )
+        home.raw_embeds.mkdir(parents=True, exist_ok=True)
+        embeds.with_columns(pl.col("embed_id") + older * self._embed_stride, pl.col("fetched_at") - back).write_parquet(
+            home.raw_embeds / f"{at:%Y%m%dT%H%M%S}.parquet", compression="zstd"
+        )
+        land_sweep(home, SweepReport(f"{at:%Y%m%dT%H%M%S}", "refresh", at, at, is_complete=True).row())
+
+    def lines(self, copy: int, copies: int) -> Iterator[bytes]:
+        """The block's events in the fuller shape, moved as `land` moves them."""
+        older = copies - 1 - copy
+        for each in self._delivered:
+            event = orjson.loads(each.event.json)
+            event["uuid"] = f"event-{copy:08x}{event['uuid'][14:]}"
+            event["id"] += older * self._event_stride
+            event["created_at"] -= copy * BLOCK_DAYS * DAY
+            fuller = {
+                "embed_id": each.embed.id + older * self._embed_stride,
+                "embed_jwt": each.token,
+                "environment_name": self._options.environment,
+                "template_key": each.embed.template.key,
+            }
+            yield orjson.dumps(event | fuller) + b"\n"
+
+    def _all(self) -> Iterator[_Delivered]:
+        for index in range(len(self._world.starts)):
+            embed = self._world.embed(index)
+            events = self._world.events(index)
+            tokens = {
+                number: self._world.token(embed, number).text for number in {each.token_number for each in events}
+            }
+            yield from (_Delivered(event, embed, tokens[event.token_number]) for event in events)
+
+    def _raw(self, delivered: list[_Delivered], end: float) -> pl.DataFrame:
+        """RAW_EMBED_EVENTS; an embed's events stand together, as they are answered."""
+        in_order = sorted(delivered, key=lambda each: each.embed.id)
+        envelopes = ((orjson.loads(each.event.json), self._envelope(each, end)) for each in in_order)
+        return to_raw(envelopes, self._tokens)
+
+    def _envelope(self, delivered: _Delivered, end: float) -> Envelope:
+        token = self._tokens.read(delivered.token)
+        embed = delivered.embed
+        return Envelope(embed.id, embed.template.key, self._options.environment, token, "api", _utc(end), "")
+
+    def _embeds(self, indexes: Any, end: float) -> pl.DataFrame:
+        """RAW_EMBEDS of these embeds, as the list has them at `end`."""
+        rows: list[tuple[Any, ...]] = []
+        for index in indexes:
+            embed = self._world.embed(index)
+            state = self._world.state(embed, end)
+            token = self._tokens.read(self._world.token(embed, state.token_number).text)
+            row_count = state.imported_row_count
+            about = (embed.id, embed.template.key, state.status, row_count, self._options.environment)
+            rows.append((*about, token.claims, token.jwt_status, token.fingerprint, _utc(end), ""))
+        return pl.DataFrame(rows, schema=RAW_EMBEDS.polars_schema, orient="row")
+
+
+def _utc(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC).replace(tzinfo=None)

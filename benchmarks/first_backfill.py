@@ -1,0 +1,115 @@
+"""(2) A first backfill over HTTP from a server that takes its time, beside dlt's rest_api source.
+
+Both ask the same simulator, with the same number of requests under way, for the list and for the events of each embed,
+and write Parquet: ours lands raw, dlt loads its two tables. No client can be faster than concurrency / latency.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contest import OTHERS_PYTHON, Answer, Contest, Contestant, Work, at_least, processes
+
+OURS, DLT = "ours", "dlt, rest_api source"
+CONCURRENCY = 16
+LATENCY_SECONDS = 0.03
+
+# dlt fetches the children of one page one after another, and pages side by side: enough pages for all workers.
+DLT_PAGE = 50
+
+
+def ours(*, scratch: Path, url: str, api_key: str) -> Work:
+    from pydantic import SecretStr
+
+    from pipelines import steps
+    from pipelines.poll.report import SweepRequest
+    from pipelines.settings import Settings
+
+    settings = Settings(
+        _env_file=None,
+        oneschema_api_url=url,
+        oneschema_api_key=SecretStr(api_key),
+        embed_analytics_home=scratch,
+        embed_analytics_concurrency=CONCURRENCY,
+    )
+
+    def sweep() -> dict[str, float]:
+        report = steps.sweep(settings, SweepRequest("backfill"), on_wait=print)
+        assert report.is_complete, report.failures
+        return {"count": report.fetched_count, "events": report.landed_event_count, "requests": report.request_count}
+
+    return sweep
+
+
+def dlt_rest_api(*, scratch: Path, url: str, api_key: str) -> Work:
+    os.environ |= {"EXTRACT__WORKERS": str(CONCURRENCY), "EXTRACT__MAX_PARALLEL_ITEMS": str(CONCURRENCY)}
+
+    import dlt
+    from dlt.sources.rest_api import rest_api_source
+
+    config: Any = {
+        "client": {
+            "base_url": url,
+            "auth": {"type": "api_key", "name": "X-API-KEY", "api_key": api_key, "location": "header"},
+        },
+        "resource_defaults": {"max_table_nesting": 0, "parallelized": True},
+        "resources": [
+            {
+                "name": "embeds",
+                "endpoint": {
+                    "path": "v1/embeds",
+                    "paginator": {
+                        "type": "offset",
+                        "limit": DLT_PAGE,
+                        "limit_param": "count",
+                        "total_path": None,
+                        "stop_after_empty_page": True,
+                    },
+                },
+            },
+            {
+                "name": "events",
+                "endpoint": {"path": "v1/embeds/{resources.embeds.id}/events", "paginator": "single_page"},
+            },
+        ],
+    }
+
+    def load() -> dict[str, float]:
+        destination = dlt.destinations.filesystem(bucket_url=str(scratch / "loaded"))
+        pipeline = dlt.pipeline("backfill", destination=destination, dataset_name="raw", pipelines_dir=str(scratch))
+        pipeline.run(rest_api_source(config), loader_file_format="parquet")
+        rows = pipeline.last_trace.last_normalize_info.row_counts
+        return {"count": rows["embeds"], "events": rows["events"]}
+
+    return load
+
+
+def answer(*, embeds: int = 5_000, rounds: int = 3) -> Answer:
+    from benchmarks.server import simulator
+
+    with simulator(embeds=embeds, latency_seconds=LATENCY_SECONDS, paging="honoured") as account:
+        # Whoever comes first must not wait for the world to be made.
+        account.make_everything()
+        server = {"url": account.url, "api_key": account.api_key}
+        contest = Contest(
+            processes(
+                [
+                    Contestant(OURS, "benchmarks.first_backfill:ours", server),
+                    Contestant(DLT, "benchmarks.first_backfill:dlt_rest_api", server, OTHERS_PYTHON),
+                ]
+            ),
+            rounds,
+        )
+    bound = CONCURRENCY / LATENCY_SECONDS
+    rate = contest.median(OURS, lambda run: run.rate)
+    verdicts = [at_least("first backfill, share of the bound", 100 * rate / bound, 80, " %")]
+    if DLT in contest.runs:
+        verdicts.append(at_least("first backfill, rate over dlt's", contest.ratio(OURS, DLT, lambda run: run.rate), 3))
+    return Answer(
+        [contest.table("embeds", {"events": lambda run: f"{run.told['events']:,.0f}"})],
+        verdicts,
+        [f"{CONCURRENCY} workers, {1000 * LATENCY_SECONDS:g} ms before every answer: at most {bound:.0f} embeds per s"],
+    )
+
+
+SMALL = {"embeds": 100, "rounds": 1}

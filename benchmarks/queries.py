@@ -1,0 +1,115 @@
+"""(6) The README's five queries on a published warehouse, beside the same SQL over the lake's Parquet.
+
+For the second, every model is a view over the lake's files, so the same text runs and nothing is stored.
+"""
+
+import re
+from pathlib import Path
+
+from benchmarks.contest import ROOT, Answer, Contest, Contestant, Verdict, Work
+
+WAREHOUSE, LAKE = "warehouse", "lake"
+LIMIT_SECONDS = 1.0
+
+# The README's example of a session; the benchmark asks for one that there is.
+_EXAMPLE_SESSION = "41559"
+
+
+def readme_queries() -> list[str]:
+    """The SQL of the README, in its order."""
+    return re.findall(r"```sql\n(.+?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+def on_warehouse(*, scratch: Path, home: str, sql: str) -> Work:
+    del scratch
+    from pipelines.home import Home
+    from pipelines.warehouse.query import connect_published
+
+    def work() -> dict[str, float]:
+        with connect_published(Home(Path(home))) as connection:
+            return {"count": len(connection.execute(sql).fetchall())}
+
+    return work
+
+
+def on_lake(*, scratch: Path, home: str, sql: str) -> Work:
+    from datetime import datetime
+
+    import duckdb
+
+    from benchmarks import data
+    from pipelines.home import Home
+    from pipelines.warehouse import ledger, sources
+    from pipelines.warehouse.macros import create_macros
+    from pipelines.warehouse.models import load_models
+    from pipelines.warehouse.query import connect_published
+
+    source = Home(Path(home))
+    with connect_published(source) as connection:
+        (data_through,) = connection.execute("select data_through from meta_build").fetchall()[0]
+    options = data.BUILD_OPTIONS
+
+    def work() -> dict[str, float]:
+        found = ledger.scan(source, None)
+        with duckdb.connect() as connection:
+            connection.execute(f"set temp_directory = '{scratch}'")
+            connection.execute("attach ':memory:' as warehouse")
+            connection.execute("use warehouse")
+            sources.attach(connection)
+            sources.create_lake(connection, source, found, None)
+            sources.create_raw(connection, source, found.files("embeds", "sweeps"), with_held=False)
+            sources.create_catalogues(connection, source, None)
+            sources.create_raw_deliveries(connection, found)
+            facts = sources.BuildFacts("lake", datetime(2026, 1, 1), "benchmark", True, None)
+            sources.create_build(connection, facts, {})
+            parameters = sources.Parameters(data_through, options.idle_after, options.funnel_window)
+            sources.create_parameters(connection, parameters)
+            for model in load_models():
+                connection.execute(f"create view warehouse.main.{model.name} as\n{model.sql}")
+            create_macros(connection)
+            return {"count": len(connection.execute(sql).fetchall())}
+
+    return work
+
+
+def answer(*, blocks: int = 100, block_events: int = 100_000, rounds: int = 3) -> Answer:
+    from benchmarks import data
+    from pipelines.home import Home
+    from pipelines.warehouse.query import connect_published
+
+    events = blocks * block_events
+    home = data.history(events, block_events) / "home"
+    with connect_published(Home(home)) as connection:
+        session = connection.execute("select embed_id from fct_embeds order by event_count desc, 1 limit 1").fetchall()
+    queries = [sql.replace(_EXAMPLE_SESSION, str(session[0][0])) for sql in readme_queries()]
+    contest = Contest(
+        [
+            Contestant(f"{place}, query {number}", f"benchmarks.queries:on_{place}", {"home": home, "sql": sql})
+            for number, sql in enumerate(queries, 1)
+            for place in (WAREHOUSE, LAKE)
+        ],
+        rounds,
+    )
+    slowest = max(contest.median(name, lambda run: run.seconds) for name in contest.runs if name.startswith(WAREHOUSE))
+    times = [
+        contest.ratio(f"{LAKE}, query {number}", f"{WAREHOUSE}, query {number}", lambda run: run.seconds)
+        for number in range(1, len(queries) + 1)
+    ]
+    return Answer(
+        [contest.table("rows")],
+        [
+            Verdict(
+                f"queries on {events:,} events, the slowest of five",
+                f"{slowest:.2f} s",
+                f"under {LIMIT_SECONDS:g} s",
+                slowest < LIMIT_SECONDS,
+            )
+        ],
+        [
+            f"Time over the lake as a multiple of the warehouse's: {', '.join(f'{ratio:.1f}' for ratio in times)}.",
+            *(f"Query {number}: {' '.join(sql.split())}" for number, sql in enumerate(queries, 1)),
+        ],
+    )
+
+
+SMALL = {"blocks": 2, "block_events": 1_000, "rounds": 1}

@@ -1,0 +1,134 @@
+"""(3) An hour of a large account's life: a refresh that asks what may have news, beside asking every embed.
+
+The account has run for a year and every embed was polled by the frontier's rule since it began, up to an hour ago. The
+refresh and the reconcile start from the same state and ask the same server.
+"""
+
+import asyncio
+import hashlib
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contest import Answer, Contest, Contestant, Run, Verdict, Work
+
+REFRESH, EVERYTHING = "refresh", "every embed (reconcile)"
+DAYS = 365
+HOUR = timedelta(hours=1)
+
+
+def sweep(*, scratch: Path, home: str, url: str, api_key: str, kind: Any, now: str) -> Work:
+    import shutil
+
+    from pydantic import SecretStr
+
+    from pipelines import steps
+    from pipelines.poll.report import SweepRequest
+    from pipelines.settings import Settings
+
+    shutil.copytree(home, scratch / "home")
+    settings = Settings(
+        _env_file=None,
+        oneschema_api_url=url,
+        oneschema_api_key=SecretStr(api_key),
+        embed_analytics_home=scratch / "home",
+    )
+
+    def run() -> dict[str, float]:
+        clock = datetime.fromisoformat(now)
+        report = steps.sweep(settings, SweepRequest(kind), on_wait=print, clock=lambda: clock)
+        assert report.is_complete, report.failures
+        return {"count": report.request_count, "asked": report.fetched_count, "landed": report.landed_event_count}
+
+    return run
+
+
+def known(folder: Path, options: dict[str, Any]) -> None:
+    """A home whose state knows every embed of the world, each polled by the rule; nothing of it in raw."""
+    from benchmarks.server import simulator
+    from pipelines.home import Home
+    from pipelines.oneschema.client import Connection, open_client
+    from pipelines.oneschema.pace import Pace
+    from pipelines.oneschema.tokens import TokenReader
+    from pipelines.poll.frontier import FrontierRule
+    from pipelines.poll.listing import list_embeds
+    from pipelines.poll.state import EPOCH, Polled, PollState, micros, open_state
+    from pipelines.simulator.options import DEFAULT_NOW, SimulatorOptions
+    from pipelines.simulator.simulation import Simulation
+
+    home = Home(folder)
+    now = EPOCH + timedelta(seconds=DEFAULT_NOW)
+
+    async def walk_the_list(state: PollState, url: str, api_key: Any) -> None:
+        async with open_client(Connection(url, api_key, 60, Pace())) as client:
+            await list_embeds(
+                client,
+                state,
+                home,
+                TokenReader({}, {}, None),
+                sweep_id="first",
+                environment_name=None,
+                clock=lambda: now,
+                is_full=True,
+            )
+
+    simulation = Simulation(SimulatorOptions.model_validate(options))
+    rule = FrontierRule()
+
+    def polled(embed_id: int) -> Polled:
+        events = simulation.visible_events(embed_id)
+        first, last = (EPOCH + timedelta(seconds=event.created_at) for event in (events[0], events[-1]))
+        # The hourly sweep that first found it idle.
+        asked = min(last + rule.idle_after + HOUR, now)
+        while (due := rule.next_due_at(asked, last)) is not None and asked < due <= now:
+            asked = due
+        body = simulation.events(embed_id) or b""
+        digest = hashlib.blake2b(body, digest_size=16).hexdigest()
+        return Polled(embed_id, micros(asked), micros(due) if due else None, micros(first), micros(last), digest)
+
+    with simulator(**options) as account, open_state(home) as state:
+        asyncio.run(walk_the_list(state, account.url, simulation.options.api_key))
+        state.polled(map(polled, simulation.listed_ids()), "first")
+        state.commit()
+
+
+def answer(*, embeds: int = 200_000, rounds: int = 1) -> Answer:
+    from benchmarks import data
+    from benchmarks.server import simulator
+    from pipelines.poll.state import EPOCH
+    from pipelines.simulator.options import DEFAULT_NOW
+
+    options = {"embeds": embeds, "days": DAYS, "days_ahead": 1, "paging": "honoured", "list_order": "descending"}
+    home = data.kept(f"known-{embeds}", lambda folder: known(folder, options))
+    with simulator(**options) as account:
+        account.advance(HOUR.total_seconds())
+        now = EPOCH + timedelta(seconds=DEFAULT_NOW) + HOUR
+        asked = {"home": home, "url": account.url, "api_key": account.api_key, "now": now.isoformat()}
+        contest = Contest(
+            [
+                Contestant(REFRESH, "benchmarks.steady_hour:sweep", {**asked, "kind": "refresh"}),
+                Contestant(EVERYTHING, "benchmarks.steady_hour:sweep", {**asked, "kind": "reconcile"}),
+            ],
+            rounds,
+        )
+
+    def requests(run: Run) -> float:
+        return run.told["count"]
+
+    share = contest.ratio(REFRESH, EVERYTHING, requests)
+    return Answer(
+        [
+            contest.table(
+                "requests",
+                {
+                    "embeds asked": lambda run: f"{run.told['asked']:,.0f}",
+                    "events landed": lambda run: f"{run.told['landed']:,.0f}",
+                },
+            )
+        ],
+        [Verdict("steady hour, share of the requests", f"{share:.2%}", "under 1 %", share < 0.01)],
+        [f"{embeds:,} embeds known, of {DAYS} days"],
+    )
+
+
+SMALL = {"embeds": 300, "rounds": 1}
