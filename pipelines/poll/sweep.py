@@ -151,15 +151,26 @@ class _Sweep:
         answers: asyncio.Queue[Answer | None] = asyncio.Queue(maxsize=4 * len(clients))
         todo = self._read_ahead(embed_ids)
         landing = asyncio.create_task(self._land(answers, lander, len(embed_ids)))
-        workers = [asyncio.create_task(self._work(client, todo, answers)) for client in clients]
+        workers = {asyncio.create_task(self._work(client, todo, answers)) for client in clients}
         try:
-            await asyncio.gather(*workers)
+            await self._until_asked(workers, landing)
             await answers.put(None)
             await landing
         finally:
-            for task in (*workers, landing):
-                task.cancel()
+            await _end({*workers, landing})
         self._report.coverage = lander.coverage()
+
+    async def _until_asked(self, workers: set[asyncio.Task[None]], landing: asyncio.Task[None]) -> None:
+        """Return when all is asked, or at once when the sweep has to break off; raises what a task failed with."""
+        asking = set(workers)
+        while asking and not self._abort:
+            # The landing ends before its None only by failing, and then nobody would take the answers.
+            done, _ = await asyncio.wait({*asking, landing}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            asking -= done
+        # Those that wait before another attempt would ask in vain.
+        await _end(asking)
 
     def _read_ahead(self, embed_ids: list[int]) -> Iterator[KnownEmbed]:
         for start in range(0, len(embed_ids), READ_AHEAD):
@@ -169,9 +180,9 @@ class _Sweep:
         self, client: OneSchemaClient, todo: Iterator[KnownEmbed], answers: asyncio.Queue[Answer | None]
     ) -> None:
         for embed in todo:
+            await answers.put(await self._ask_one(client, embed))
             if self._abort:
                 return
-            await answers.put(await self._ask_one(client, embed))
 
     async def _ask_one(self, client: OneSchemaClient, embed: KnownEmbed) -> Answer:
         asked_at = self._context.clock()
@@ -202,6 +213,7 @@ class _Sweep:
         loop = asyncio.get_running_loop()
         started = loop.time()
         batch: list[Answer] = []
+        event_count = 0
         flush_at = started + BATCH_SECONDS
         is_open = True
         while is_open:
@@ -211,11 +223,12 @@ class _Sweep:
                     is_open = answer is not None
                     if answer is not None:
                         batch.append(answer)
+                        event_count += answer.event_count
                         self._count(answer)
-            if not is_open or loop.time() >= flush_at or sum(answer.event_count for answer in batch) >= BATCH_EVENTS:
+            if not is_open or loop.time() >= flush_at or event_count >= BATCH_EVENTS:
                 if batch:
                     self._add_up(await asyncio.to_thread(lander.land, batch))
-                batch = []
+                batch, event_count = [], 0
                 flush_at = loop.time() + BATCH_SECONDS
             self._report_progress(total, loop.time() - started)
 
@@ -254,3 +267,9 @@ class _Sweep:
         if self._report.is_complete:
             self._state.open_sweep = None
             self._state.commit()
+
+
+async def _end(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
