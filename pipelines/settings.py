@@ -128,13 +128,17 @@ class Settings(BaseSettings):
         return timedelta(days=self.embed_analytics_funnel_window_days)
 
     def require_api_key(self) -> SecretStr:
-        """The API key. Raises ConfigurationError, naming the setting, when there is none."""
-        if self.oneschema_api_key is None or not self.oneschema_api_key.get_secret_value().strip():
+        """The API key. Raises ConfigurationError, naming the setting, when there is none that can be sent."""
+        key = self.oneschema_api_key.get_secret_value().strip() if self.oneschema_api_key else ""
+        if not key:
             raise ConfigurationError(
                 "ONESCHEMA_API_KEY is missing or empty: set it in the environment or in .env "
                 "(OneSchema Developer Dashboard, API keys)."
             )
-        return self.oneschema_api_key
+        # As a header, anything else fails deep in the client, in an error that quotes the key.
+        if not all("!" <= character <= "~" for character in key):
+            raise ConfigurationError("ONESCHEMA_API_KEY has characters that no key has: copy it again.")
+        return SecretStr(key)
 
 
 _override: ContextVar[Settings | None] = ContextVar("settings", default=None)

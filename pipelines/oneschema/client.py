@@ -4,6 +4,7 @@ httpx slows down when many tasks share one pool (design.md, "Things measured"), 
 connection, and all share the pace, the TLS context and the counters.
 """
 
+import asyncio
 import hashlib
 import ssl
 from collections.abc import AsyncGenerator, Callable
@@ -16,6 +17,7 @@ import tenacity
 from pydantic import SecretStr
 
 from pipelines.errors import (
+    ConfigurationError,
     CredentialRefusedError,
     HostUnreachableError,
     PermanentError,
@@ -48,7 +50,10 @@ class RetryableResponseError(SourceError):
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long one request is tried again: exponential backoff with full jitter between the two waits, in seconds."""
+    """How long one request is tried again: exponential backoff with full jitter between the two waits, in seconds.
+
+    No single attempt takes longer than the budget, not even one whose answer trickles in.
+    """
 
     attempts: int = 8
     budget_seconds: float = 120
@@ -64,7 +69,10 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 
 @dataclass
 class Connection:
-    """What every worker's client has in common. The key is a SecretStr, so no repr shows it."""
+    """What every worker's client has in common. The key is a SecretStr, so no repr shows it.
+
+    Raises ConfigurationError for a URL that cannot be asked.
+    """
 
     api_url: str
     api_key: SecretStr
@@ -73,18 +81,38 @@ class Connection:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     transport: Callable[[], httpx.AsyncBaseTransport] | None = None
     request_count: int = 0
-    retry_count: int = 0
     tls: ssl.SSLContext | bool = field(default=True, repr=False)
 
     def __post_init__(self) -> None:
+        try:
+            url = httpx.URL(self.api_url)
+        except httpx.InvalidURL:
+            url = httpx.URL()
+        # The URL is in messages and in home.json, so it must not be where the key is.
+        if url.scheme not in ("http", "https") or not url.host or url.userinfo:
+            raise ConfigurationError(
+                "ONESCHEMA_API_URL is no URL that can be asked: it needs https://, a host, and no user or password."
+            )
         # Loading the CA bundle takes 20 ms; one context serves all workers, and plain HTTP needs none.
         self.tls = httpx.create_ssl_context() if self.api_url.startswith("https") else False
 
 
 @asynccontextmanager
 async def open_client(connection: Connection) -> AsyncGenerator["OneSchemaClient"]:
-    """A client with one connection of its own."""
-    async with httpx.AsyncClient(
+    """A client with one connection of its own. Raises ConfigurationError for a proxy that cannot be used."""
+    try:
+        http = _http_client(connection)
+    except (httpx.InvalidURL, ValueError, ImportError):
+        # Without the cause: a proxy's URL may hold a password.
+        raise ConfigurationError(
+            "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names a proxy that cannot be used: it needs http:// or https://."
+        ) from None
+    async with http:
+        yield OneSchemaClient(http, connection)
+
+
+def _http_client(connection: Connection) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
         base_url=connection.api_url,
         headers={"X-API-KEY": connection.api_key.get_secret_value(), "User-Agent": "embed-analytics"},
         timeout=httpx.Timeout(
@@ -94,8 +122,7 @@ async def open_client(connection: Connection) -> AsyncGenerator["OneSchemaClient
         verify=connection.tls,
         transport=connection.transport() if connection.transport else None,
         trust_env=True,
-    ) as http:
-        yield OneSchemaClient(http, connection)
+    )
 
 
 @dataclass(frozen=True)
@@ -119,14 +146,16 @@ class OneSchemaClient:
         def organisation(body: bytes) -> str:
             answer = _json(body, "/whoami")
             if not isinstance(answer, dict) or not isinstance(answer.get("org"), str):
-                raise RequestRejectedError(
-                    f"{self._connection.api_url}/whoami did not answer with an organisation: "
-                    "is ONESCHEMA_API_URL the address of the OneSchema API?"
-                )
+                raise RequestRejectedError("GET /whoami did not answer with an organisation")
             return answer["org"]
 
         timeout = min(FIRST_CONTACT_TIMEOUT_SECONDS, self._connection.timeout_seconds)
-        return await self._get("/whoami", organisation, retry=FIRST_CONTACT, timeout=httpx.Timeout(timeout))
+        try:
+            return await self._get("/whoami", organisation, retry=FIRST_CONTACT, timeout=httpx.Timeout(timeout))
+        except (EmbedGoneError, RequestRejectedError) as error:
+            raise RequestRejectedError(
+                f"{error}: is {self._connection.api_url} the address of the OneSchema API (ONESCHEMA_API_URL)?"
+            ) from None
 
     async def embeds(self, offset: int, count: int) -> list[Any]:
         """One page of embed summaries, if the server pages; else all of them. Paging is not documented (api.md)."""
@@ -166,22 +195,29 @@ class OneSchemaClient:
             sleep=self._connection.pace.sleep,
             reraise=True,
         )
-        return await attempts(self._get_once, path, read, params, timeout or self._http.timeout)
+        return await attempts(self._get_once, path, read, params, timeout or self._http.timeout, policy.budget_seconds)
 
     async def _get_once(
-        self, path: str, read: Callable[[bytes], T], params: dict[str, Any] | None, timeout: httpx.Timeout
+        self,
+        path: str,
+        read: Callable[[bytes], T],
+        params: dict[str, Any] | None,
+        timeout: httpx.Timeout,
+        limit_seconds: float,
     ) -> T:
         await self._connection.pace.turn()
         self._connection.request_count += 1
         try:
-            response = await self._http.get(path, params=params, timeout=timeout)
+            # httpx's time-outs are for each read: a body that trickles would never end.
+            async with asyncio.timeout(limit_seconds):
+                response = await self._http.get(path, params=params, timeout=timeout)
+        except TimeoutError:
+            raise RetryableResponseError(f"GET {path} took longer than {limit_seconds:g} s") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise HostUnreachableError(
                 f"{self._connection.api_url} cannot be reached ({type(error).__name__}): "
                 "check ONESCHEMA_API_URL or ONESCHEMA_REGION, and the network."
             ) from None
-        except httpx.UnsupportedProtocol:
-            raise RequestRejectedError("ONESCHEMA_API_URL is no URL that can be asked: it needs https://.") from None
         except (httpx.TransportError, httpx.DecodingError) as error:
             # Only the type: an httpx message may quote what the server sent.
             raise RetryableResponseError(

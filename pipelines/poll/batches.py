@@ -67,9 +67,9 @@ class BatchLander:
         def metadata_of(whole: set[int], is_last: bool) -> dict[str, str]:
             return batch_metadata([o for o in outcomes if is_last or o.embed_id in whole], self._sweep_id)
 
-        landed = self._landing.land(deliveries, self._sweep_id, metadata_of)
         if self._coverage:
-            self._coverage.add(landed.deliveries, answers)
+            self._coverage.add(held.classify(self._state.connection, deliveries), answers)
+        landed = self._landing.land(deliveries, self._sweep_id, metadata_of)
         self._state.polled(outcomes, self._sweep_id)
         self._state.commit()
         return landed
@@ -133,20 +133,25 @@ def _spans(deliveries: pl.DataFrame) -> dict[int, tuple[int, int]]:
 
 
 class _Coverage:
-    """Counts, per raw folder, what the source still has of what is held, before anything of the reconcile lands."""
+    """Counts, per raw folder, what the source still has of what is held, before anything of the reconcile lands.
+
+    Kept by embed, and an embed's first count stands: asked again after a crash, what was new may have landed.
+    """
 
     COUNTS = ("held_at_source_count", "unheld_count", "new_at_source_count")
 
     def __init__(self, state: PollState, sweep_id: str) -> None:
         self._state = state
         saved: dict[str, Any] = json.loads(state.fact("coverage") or "{}")
-        is_resumed = saved.get("sweep_id") == sweep_id
-        self._sweep_id = sweep_id
-        self._held: dict[str, int] = saved["held"] if is_resumed else held.count_by_date(state.connection)
-        self._counts: dict[str, list[int]] = saved["counts"] if is_resumed else {}
-        self._save()
+        if saved.get("sweep_id") != sweep_id:
+            saved = {"sweep_id": sweep_id, "held": held.count_by_date(state.connection)}
+            state.connection.execute("delete from coverage")
+            state.set_fact("coverage", json.dumps(saved))
+            state.commit()
+        self._held: dict[str, int] = saved["held"]
 
     def add(self, deliveries: pl.DataFrame, answers: list[Answer]) -> None:
+        """Count answers and their classified deliveries (see held.classify), durably, before they land."""
         asked = pl.DataFrame(
             [(answer.embed.embed_id, answer.embed.polled_at) for answer in answers],
             schema={"embed_id": pl.Int64, "polled_at": pl.Int64},
@@ -155,30 +160,27 @@ class _Coverage:
         # What had happened when the embed was last asked should have been answered then.
         was_there = (pl.col("created_at") * MICROSECONDS < pl.col("polled_at")).fill_null(value=False)
         counts = (
-            deliveries.unique("event_uuid", keep="first", maintain_order=True)
+            deliveries.unique("uuid_hash", keep="first", maintain_order=True)
             .join(asked, on="embed_id", how="left")
-            .group_by("event_date")
+            .group_by("embed_id", "event_date")
             .agg(
                 pl.col("is_held").sum().alias(self.COUNTS[0]),
                 (~pl.col("is_held") & was_there).sum().alias(self.COUNTS[1]),
                 (~pl.col("is_held") & ~was_there).sum().alias(self.COUNTS[2]),
             )
         )
-        for event_date, *values in counts.iter_rows():
-            total = self._counts.get(event_date, [0, 0, 0])
-            self._counts[event_date] = [a + b for a, b in zip(total, values, strict=True)]
-        self._save()
-
-    def _save(self) -> None:
-        saved = {"sweep_id": self._sweep_id, "held": self._held, "counts": self._counts}
-        self._state.set_fact("coverage", json.dumps(saved))
+        self._state.connection.executemany("insert or ignore into coverage values (?, ?, ?, ?, ?)", counts.iter_rows())
+        self._state.commit()
 
     def rows(self) -> list[dict[str, Any]]:
+        sums = ", ".join(f"sum({name})" for name in self.COUNTS)
+        query = f"select event_date, {sums} from coverage group by event_date"
+        counts = {event_date: values for event_date, *values in self._state.connection.execute(query)}
         return [
             {
                 "event_date": event_date,
-                **dict(zip(self.COUNTS, values := self._counts.get(event_date, [0, 0, 0]), strict=True)),
+                **dict(zip(self.COUNTS, values := counts.get(event_date, [0, 0, 0]), strict=True)),
                 "held_purged_count": self._held.get(event_date, 0) - values[0],
             }
-            for event_date in sorted({*self._counts, *self._held})
+            for event_date in sorted({*counts, *self._held})
         ]

@@ -21,8 +21,8 @@ PAGE_SIZE = 1000
 # 10,000,000 embeds at PAGE_SIZE; a server that never ends its list must not be followed forever, nor cut off silently.
 PAGE_LIMIT = 10_000
 
-# How often a walk starts again because the list moved under it before it goes on regardless.
-RESTART_LIMIT = 3
+# How often a walk steps back because the list moved under it; one in another order at each request would never end.
+RETREAT_LIMIT = 100
 
 
 class PageLimitError(SourceError):
@@ -40,8 +40,8 @@ class ListShape:
 
     @property
     def allows_recent(self) -> bool:
-        """New embeds can be found without walking everything."""
-        return self.is_paged and self.order != "none"
+        """New embeds can be found without walking everything; pages of one embed leave no room for an overlap."""
+        return self.is_paged and self.order != "none" and self.page_length > 1
 
 
 def embed_id_of(summary: Any) -> int:
@@ -59,44 +59,40 @@ async def walk_all(
 ) -> AsyncIterator[list[dict[str, Any]]]:
     """Every embed, each once, page by page; `shape` is filled in on the way.
 
-    Pages overlap by one embed: when the page does not begin with the embed that the last one ended with, embeds were
-    deleted or added meanwhile and some may have slipped between two pages, so the walk starts again (what was seen is
-    not yielded twice). It ends at an empty page or when pages bring nothing new. Raises PageLimitError.
+    Pages overlap by one embed, and each has to begin with an embed that was walked: else embeds before it were deleted
+    meanwhile, and others have slipped past, so the walk steps back by a page. (Embeds added in front only bring known
+    ones again.) It ends at an empty page, or when pages bring nothing new. Raises PageLimitError.
     """
-    yielded: set[int] = set()
     walked: set[int] = set()
-    offset, last, restarts, was_repeated = 0, None, 0, False
+    first_page: set[int] = set()
+    offset, last, retreats, was_repeated = 0, None, 0, False
     ascending = descending = True
     for _ in range(page_limit):
         page = await fetch(offset, page_size)
         ids = [embed_id_of(embed) for embed in page]
-        is_repeated = bool(ids) and walked.issuperset(ids)
-        has_moved = last is not None and ids[:1] != [last]
-        if has_moved and is_repeated and not was_repeated and len(page) <= page_size:
-            # Embeds were added in front, or the server ignores paging: the next page tells which.
-            was_repeated = True
-            offset, last = offset + max(len(ids) - 1, 1), ids[-1]
+        shape.page_length = max(shape.page_length, len(ids))
+        is_whole = offset > 0 and first_page.issubset(ids)
+        has_slipped = last is not None and walked.isdisjoint(ids[:1]) and not is_whole
+        if offset > 0 and has_slipped and retreats < RETREAT_LIMIT:
+            offset, retreats = max(offset - shape.page_length + 1, 0), retreats + 1
             continue
-        if has_moved and not is_repeated and restarts < RESTART_LIMIT:
-            walked.clear()
-            offset, last, restarts = 0, None, restarts + 1
-            ascending = descending = True
-            continue
+        fresh = {id_: embed for id_, embed in zip(ids, page, strict=True) if id_ not in walked}
         run = [*([last] if last is not None else []), *(id_ for id_ in ids if id_ not in walked)]
         ascending = ascending and all(a < b for a, b in itertools.pairwise(run))
         descending = descending and all(a > b for a, b in itertools.pairwise(run))
-        is_end = walked.issuperset(ids)
-        walked.update(ids)
+        walked.update(fresh)
         shape.listed_count = len(walked)
         shape.order = "none" if ascending == descending else "ascending" if ascending else "descending"
-        if fresh := {id_: embed for id_, embed in zip(ids, page, strict=True) if id_ not in yielded}:
-            yielded.update(fresh)
+        if fresh:
             yield list(fresh.values())
-        # More than was asked for: the server ignores paging, and this was everything.
-        if is_end or len(page) > page_size:
+        first_page = set(ids) if offset == 0 else first_page
+        is_repeated = not fresh or is_whole
+        # More than was asked for, or the same list again: the server ignores paging, and this was everything. Once may
+        # also be embeds that were added in front; the next page tells.
+        if not ids or len(page) > page_size or (not fresh and ids == [last]) or (is_repeated and was_repeated):
             return
-        shape.is_paged = shape.is_paged or offset > 0
-        shape.page_length = max(shape.page_length, len(ids))
+        shape.is_paged = shape.is_paged or (offset > 0 and not is_repeated)
+        was_repeated = is_repeated
         # A page of one embed leaves no room for an overlap.
         offset, last = (offset + len(ids) - 1, ids[-1]) if len(ids) > 1 else (offset + 1, None)
     raise _too_long(page_limit, page_size)
@@ -117,6 +113,7 @@ async def walk_recent(
     None, as the last thing, where the list is not as `shape` has it: the caller then walks everything.
     """
     is_ascending = shape.order == "ascending"
+    last: int | None = None
     offset = first_offset = max(shape.listed_count - look_back, 0) if is_ascending else 0
     for _ in range(page_limit):
         page = await fetch(offset, page_size)
@@ -124,10 +121,14 @@ async def walk_recent(
         known = known_among(ids)
         # The first page of an ascending list must stand on known ground, else new embeds may lie before it.
         has_foothold = not is_ascending or offset > first_offset or offset == 0 or ids[:1] == sorted(known)[:1] != []
-        if ids != sorted(set(ids), reverse=not is_ascending) or not has_foothold:
+        # A later page goes on from the last embed of the one before: else embeds were deleted, and others slipped past,
+        # or the server does not page any more. Embeds added in front of a descending list bring known ones again.
+        goes_on = last is None or (ids[:1] == [last] if is_ascending else last in ids and ids[1:][-1:] != [last])
+        if ids != sorted(set(ids), reverse=not is_ascending) or not has_foothold or not goes_on:
             yield None
             return
         yield page
+        last = ids[-1] if ids else None
         offset += max(len(ids) - 1, 1)
         if len(ids) < 2 or (not is_ascending and known and offset >= look_back):
             return

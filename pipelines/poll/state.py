@@ -33,6 +33,12 @@ create table if not exists embeds (
     body_digest blob, polled_in_sweep text
 );
 create index if not exists embeds_due on embeds (due_at) where due_at is not null;
+create table if not exists open_sweeps (sweep_id text primary key, sweep text not null) without rowid;
+-- Of the reconcile under way: what the source had of each embed and raw folder, beside what was held then.
+create table if not exists coverage (
+    embed_id integer, event_date text, held_at_source_count integer, unheld_count integer, new_at_source_count integer,
+    primary key (embed_id, event_date)
+) without rowid;
 """
 
 # Key in a raw file's Parquet metadata: the embeds whose answers are in raw whole once this file is.
@@ -86,7 +92,7 @@ class Polled:
 
 @dataclass(frozen=True)
 class OpenSweep:
-    """The sweep that is under way, or that a crash left unfinished."""
+    """A sweep that is under way, or that a crash left unfinished."""
 
     sweep_id: str
     kind: str
@@ -127,14 +133,19 @@ class PollState:
         else:
             self.connection.execute("insert or replace into facts values (?, ?)", (name, value))
 
-    @property
-    def open_sweep(self) -> OpenSweep | None:
-        text = self.fact("open_sweep")
-        return OpenSweep(**json.loads(text)) if text else None
+    # Sweeps that have begun and not ended
 
-    @open_sweep.setter
-    def open_sweep(self, sweep: OpenSweep | None) -> None:
-        self.set_fact("open_sweep", json.dumps(asdict(sweep)) if sweep else None)
+    def open_sweeps(self) -> list[OpenSweep]:
+        """The oldest first."""
+        rows = self.connection.execute("select sweep from open_sweeps order by sweep_id")
+        return [OpenSweep(**json.loads(text)) for (text,) in rows]
+
+    def begin_sweep(self, sweep: OpenSweep) -> None:
+        text = json.dumps(asdict(sweep))
+        self.connection.execute("insert or replace into open_sweeps values (?, ?)", (sweep.sweep_id, text))
+
+    def end_sweep(self, sweep_id: str) -> None:
+        self.connection.execute("delete from open_sweeps where sweep_id = ?", (sweep_id,))
 
     # Embeds
 
@@ -195,9 +206,12 @@ class PollState:
         ).fetchone()
         return row[0] if row else None
 
-    def due(self, now: datetime, sweep_id: str) -> list[int]:
-        """Embeds that a refresh asks: failed ones first, then the oldest, whose events the vendor deletes first."""
-        return self._ids("due_at <= ? and not is_gone and polled_in_sweep is not ?", micros(now), sweep_id)
+    def due(self, now: datetime, answered_since: datetime | None) -> list[int]:
+        """Embeds that a refresh asks: failed ones first, then the oldest, whose events the vendor deletes first.
+
+        Without those that answered since a time: the start of the sweep that is taken up again.
+        """
+        return self._ids("due_at <= :now", now, answered_since)
 
     def unasked_since(self, since: datetime) -> tuple[int, datetime | None]:
         """(how many embeds, not settled and not gone, were not answered since then; the first one's last answer)."""
@@ -208,18 +222,26 @@ class PollState:
         ).fetchone()
         return count, moment(first) if count else None
 
-    def begun_by(self, last_date: date | None, sweep_id: str) -> list[int]:
-        """Embeds not known to begin after `last_date` (None: all of them): what a backfill or a reconcile asks."""
-        end = micros(datetime.combine(last_date, datetime.min.time()) + timedelta(days=1)) if last_date else None
-        return self._ids(
-            "(?1 is null or first_event_at is null or first_event_at < ?1)"
-            " and not is_gone and polled_in_sweep is not ?2",
-            end,
-            sweep_id,
-        )
+    def begun_by(self, last_date: date, now: datetime, answered_since: datetime | None) -> list[int]:
+        """Embeds not known to begin after `last_date`, likewise: what a backfill asks."""
+        end = micros(datetime.combine(last_date, datetime.min.time()) + timedelta(days=1))
+        return self._ids("(first_event_at is null or first_event_at < :end)", now, answered_since, end=end)
 
-    def _ids(self, condition: str, *values: object) -> list[int]:
-        query = f"select embed_id from embeds where {condition} order by failure_count > 0 desc, embed_id"
+    def not_polled_in(self, sweep_id: str) -> list[int]:
+        """Every embed that this sweep itself has not asked: what a reconcile asks, which compares what it is told."""
+        return self._ids("polled_in_sweep is not :sweep_id", None, None, sweep_id=sweep_id)
+
+    def _ids(
+        self, condition: str, now: datetime | None, answered_since: datetime | None, **values: object
+    ) -> list[int]:
+        # Up to now: a clock that was ahead for a while must not keep an embed from being asked.
+        query = f"""
+            select embed_id from embeds
+            where {condition} and not is_gone
+                and (:since is null or polled_at is null or polled_at not between :since and :now)
+            order by failure_count > 0 desc, embed_id
+        """
+        values |= {"now": micros(now) if now else None, "since": micros(answered_since) if answered_since else None}
         return [embed_id for (embed_id,) in self.connection.execute(query, values)]
 
     def polled(self, outcomes: Iterable[Polled], sweep_id: str) -> None:
@@ -249,11 +271,11 @@ class PollState:
 
     def recover(self) -> None:
         """Take in what landed in raw just before a crash kept it from being remembered here."""
-        sweep = self.open_sweep
+        sweep_ids = {sweep.sweep_id for sweep in self.open_sweeps()}
         for path in held.absorb_unknown_files(self.connection, self._home):
             batch = pl.read_parquet_metadata(path).get(BATCH_METADATA)
-            if batch and sweep and (manifest := json.loads(batch))["sweep_id"] == sweep.sweep_id:
-                self.polled((Polled(**outcome) for outcome in manifest["polled"]), sweep.sweep_id)
+            if batch and (manifest := json.loads(batch))["sweep_id"] in sweep_ids:
+                self.polled((Polled(**outcome) for outcome in manifest["polled"]), manifest["sweep_id"])
         self.commit()
 
 

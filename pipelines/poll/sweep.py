@@ -79,7 +79,7 @@ class _Sweep:
                 client = await stack.enter_async_context(open_client(context.connection))
                 context.check_organisation(await client.whoami())
                 # From here on the home is this API's, and the sweep leaves a record.
-                self._state.open_sweep = self._opened()
+                self._state.begin_sweep(self._opened())
                 self._state.commit()
                 self._has_begun = True
                 await self._list(client)
@@ -99,18 +99,18 @@ class _Sweep:
         return report
 
     def _begin(self) -> SweepReport:
-        now = self._context.clock()
-        kind, left = self._request.kind, self._state.open_sweep
-        if left is not None:
+        now, kind = self._context.clock(), self._request.kind
+        report = SweepReport(f"{now:%Y%m%dT%H%M%S%f}-{kind}-{token_hex(2)}", kind, now)
+        for left in self._state.open_sweeps():
             left_at = datetime.fromisoformat(left.started_at)
-            asked = (left.kind, left.from_date, left.to_date)
-            if asked == (kind, *self._range()) and timedelta(0) <= now - left_at <= RESUME_WITHIN[kind]:
-                return SweepReport(left.sweep_id, kind, left_at, is_resumed=True)
-            # Crashed, and not to be taken up: it still gets its record.
-            land_sweep(self._context.home, SweepReport(left.sweep_id, left.kind, left_at).row())
-            self._state.open_sweep = None
-            self._state.commit()
-        return SweepReport(f"{now:%Y%m%dT%H%M%S%f}-{kind}-{token_hex(2)}", kind, now)
+            if not timedelta(0) <= now - left_at <= RESUME_WITHIN[left.kind]:
+                # Crashed, and not to be taken up: it still gets its record.
+                land_sweep(self._context.home, SweepReport(left.sweep_id, left.kind, left_at).row())
+                self._state.end_sweep(left.sweep_id)
+                self._state.commit()
+            elif (left.kind, left.from_date, left.to_date) == (kind, *self._range()):
+                report = SweepReport(left.sweep_id, kind, left_at, is_resumed=True)
+        return report
 
     def _opened(self) -> OpenSweep:
         return OpenSweep(self._report.sweep_id, self._report.kind, self._report.started_at.isoformat(), *self._range())
@@ -133,9 +133,13 @@ class _Sweep:
 
     def _to_ask(self) -> list[int]:
         # Embeds that the list has just made due are due by the clock's present reading, not by the sweep's start.
+        now = self._context.clock()
+        answered_since = self._report.started_at if self._report.is_resumed else None
         if self._request.kind == "refresh":
-            return self._state.due(self._context.clock(), self._report.sweep_id)
-        return self._state.begun_by(self._request.to_date, self._report.sweep_id)
+            return self._state.due(now, answered_since)
+        if self._request.to_date is not None:
+            return self._state.begun_by(self._request.to_date, now, answered_since)
+        return self._state.not_polled_in(self._report.sweep_id)
 
     async def _ask(self, clients: list[OneSchemaClient], embed_ids: list[int]) -> None:
         lander = BatchLander(
@@ -151,15 +155,26 @@ class _Sweep:
         answers: asyncio.Queue[Answer | None] = asyncio.Queue(maxsize=4 * len(clients))
         todo = self._read_ahead(embed_ids)
         landing = asyncio.create_task(self._land(answers, lander, len(embed_ids)))
-        workers = [asyncio.create_task(self._work(client, todo, answers)) for client in clients]
+        workers = {asyncio.create_task(self._work(client, todo, answers)) for client in clients}
         try:
-            await asyncio.gather(*workers)
+            await self._until_asked(workers, landing)
             await answers.put(None)
             await landing
         finally:
-            for task in (*workers, landing):
-                task.cancel()
+            await _end({*workers, landing})
         self._report.coverage = lander.coverage()
+
+    async def _until_asked(self, workers: set[asyncio.Task[None]], landing: asyncio.Task[None]) -> None:
+        """Return when all is asked, or at once when the sweep has to break off; raises what a task failed with."""
+        asking = set(workers)
+        while asking and not self._abort:
+            # The landing ends before its None only by failing, and then nobody would take the answers.
+            done, _ = await asyncio.wait({*asking, landing}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            asking -= done
+        # Those that wait before another attempt would ask in vain.
+        await _end(asking)
 
     def _read_ahead(self, embed_ids: list[int]) -> Iterator[KnownEmbed]:
         for start in range(0, len(embed_ids), READ_AHEAD):
@@ -169,9 +184,9 @@ class _Sweep:
         self, client: OneSchemaClient, todo: Iterator[KnownEmbed], answers: asyncio.Queue[Answer | None]
     ) -> None:
         for embed in todo:
+            await answers.put(await self._ask_one(client, embed))
             if self._abort:
                 return
-            await answers.put(await self._ask_one(client, embed))
 
     async def _ask_one(self, client: OneSchemaClient, embed: KnownEmbed) -> Answer:
         asked_at = self._context.clock()
@@ -254,5 +269,11 @@ class _Sweep:
         land_sweep(self._context.home, self._report.row())
         # A sweep that broke off stays open, and the next one of its kind takes it up.
         if self._report.is_complete:
-            self._state.open_sweep = None
+            self._state.end_sweep(self._report.sweep_id)
             self._state.commit()
+
+
+async def _end(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

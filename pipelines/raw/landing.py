@@ -1,7 +1,7 @@
 """Landing: writing what was delivered into raw, news alone, and the record of it after the files."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -19,13 +19,9 @@ MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True)
 class LandedBatch:
-    """What became of one batch of deliveries.
-
-    `deliveries`: a row each of embed_id, event_uuid, event_date (its raw folder), created_at, is_news, is_held.
-    """
+    """What became of one batch of deliveries: a row each of event_date (its raw folder) and is_news."""
 
     deliveries: pl.DataFrame
-    files: list[tuple[Path, pl.DataFrame, str]] = field(default_factory=list)
 
     @property
     def delivered_count(self) -> int:
@@ -60,12 +56,9 @@ class EventLanding:
         and from whether it is the batch's last: who finds the file knows that much landed.
         """
         classified = held.classify(self._connection, deliveries)
-        files = self._write(classified.filter("is_news"), sweep_id, metadata_of)
-        for path, rows, event_date in files:
+        for path, rows, event_date in self._write(classified.filter("is_news"), sweep_id, metadata_of):
             held.remember(self._connection, self._home, path, rows, event_date)
-        return LandedBatch(
-            classified.select("embed_id", "event_uuid", "event_date", "created_at", "is_news", "is_held"), files
-        )
+        return LandedBatch(classified.select("event_date", "is_news"))
 
     def _write(
         self, news: pl.DataFrame, sweep_id: str, metadata_of: Callable[[set[int], bool], dict[str, str]]

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -85,6 +86,84 @@ def test_embeds_deleted_or_added_on_the_way_hide_no_other(pages: FakeList, data:
     pages.cap = max(pages.cap, 2)
     pages.on_page = change
     assert stays <= set(walked(pages, ListShape(), page_size=7))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("cap", [3, 10])
+def test_embeds_deleted_at_the_head_before_every_request_hide_no_other(order: str, cap: int) -> None:
+    pages = FakeList(list(range(200)), order, "capped", cap)
+    seen: list[int] = []
+
+    def delete_first(request: int) -> None:
+        # Two at once: the overlap makes up for one.
+        for first in [embed_id for embed_id in seen if embed_id in pages.ids][: 2 * (request % 2)]:
+            pages.ids.remove(first)
+
+    async def run() -> None:
+        async for page in walk_all(pages, ListShape(), page_size=10):
+            seen.extend(embed["id"] for embed in page)
+
+    pages.on_page = delete_first
+    asyncio.run(run())
+    assert len(pages.ids) < 180
+    assert sorted(seen) == list(range(200))
+
+
+def test_a_list_in_another_order_at_each_request_ends() -> None:
+    random = Random(1)
+
+    async def shuffled(offset: int, count: int) -> list[dict[str, Any]]:
+        return [{"id": embed_id} for embed_id in random.sample(range(300), 300)[offset : offset + count]]
+
+    async def run() -> int:
+        return sum([len(page) async for page in walk_all(shuffled, ListShape(), page_size=10)])
+
+    assert 0 < asyncio.run(run()) <= 300
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_server_that_ignores_paging_is_known_as_one_though_embeds_are_added(order: str) -> None:
+    pages = FakeList([1, 2, 3], order, "ignored", 1, lambda _: pages.ids.append(len(pages.ids) + 1))
+    shape = ListShape()
+    walked(pages, shape, page_limit=200)
+    assert not shape.allows_recent
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending"])
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@given(st.data())
+def test_the_recent_walk_misses_no_new_embed_that_deletions_let_slip_past(order: str, data: st.DataObject) -> None:
+    pages = FakeList(list(range(40)), order, "honoured", 6)
+    shape = ListShape()
+    walked(pages, shape, page_size=6)
+    pages.ids, pages.requests = list(range(70)), 0
+    moment = data.draw(st.integers(1, 6))
+    deleted = set(data.draw(st.lists(st.sampled_from(pages.ids), max_size=8)))
+
+    def delete(request: int) -> None:
+        if request == moment:
+            pages.ids = [embed_id for embed_id in pages.ids if embed_id not in deleted]
+
+    pages.on_page = delete
+    found = recent(pages, shape, set(range(40)), 12, 6)
+    assert found is None or set(range(40, 70)) - deleted <= set(found)
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending"])
+def test_a_server_that_stops_paging_is_said_to_have_stopped(order: str) -> None:
+    pages = FakeList(list(range(30)), order, "honoured", 6)
+    shape = ListShape()
+    walked(pages, shape, page_size=6)
+    pages.paging, pages.requests = "ignored", 0
+    assert recent(pages, shape, set(range(30)), 100, 6) is None
+    assert pages.requests <= 3
+
+
+def test_pages_of_one_embed_leave_no_short_way() -> None:
+    pages = FakeList(list(range(30)), "ascending", "capped", 1)
+    shape = ListShape()
+    assert sorted(walked(pages, shape)) == pages.ids
+    assert not shape.allows_recent
 
 
 @pytest.mark.parametrize("order", ["ascending", "descending"])

@@ -5,10 +5,13 @@ import random
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from pipelines.errors import CredentialRefusedError
+from pipelines.poll.report import SweepRequest
 from pipelines.poll.state import open_state
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator
@@ -94,6 +97,33 @@ def test_killed_between_two_files_of_a_batch_and_before_it_is_remembered(home: P
         assert child.wait() == -signal.SIGKILL
         assert raw_events(home)["folder"].n_unique() > 0
         finish_and_compare(simulator, home)
+
+
+def test_a_killed_backfill_goes_on_though_a_refresh_came_between(home: Path) -> None:
+    """What the refresh has asked since needs no asking either; a reconcile asks it, since it compares."""
+    with running_simulator(SimulatorOptions(embeds=80, days=4)) as simulator:
+        settings = settings_for(simulator, home, embed_analytics_concurrency=1)
+        requests = simulator.simulation.requests
+        last = datetime.fromtimestamp(simulator.simulation.clock.now(), UTC).date()
+        for request in (SweepRequest("backfill", last - timedelta(days=4), last), SweepRequest("reconcile")):
+            # Refused half-way, which ends a sweep as a kill does: what was answered has landed.
+            ids = simulator.simulation.world.ids
+            simulator.throw(broken_embeds={ids[40]: "403"})
+            with pytest.raises(CredentialRefusedError):
+                sweep(settings, request=request)
+            simulator.throw(broken_embeds={})
+            refreshed = sweep(settings)
+            assert not refreshed.is_resumed
+            requests.reset()
+            report = sweep(settings, request=request)
+            assert report.is_resumed
+            assert report.is_complete
+            assert not set(ids[:40]) & set(requests.events_by_embed) or request.kind == "reconcile"
+            assert_raw_is_the_truth(home, simulator)
+        # The reconcile's coverage is whole, each embed counted once, whatever was asked twice.
+        coverage = report.coverage or []
+        assert sum(day["held_at_source_count"] for day in coverage) == len(raw_events(home))
+        assert {day["held_purged_count"] + day["unheld_count"] for day in coverage} == {0}
 
 
 def test_the_state_can_be_lost(home: Path) -> None:
