@@ -261,7 +261,7 @@ class PollState:
             """,
             (
                 {
-                    **asdict(outcome),
+                    **vars(outcome),
                     "body_digest": bytes.fromhex(outcome.body_digest) if outcome.body_digest else None,
                     "sweep_id": sweep_id,
                 }
@@ -281,7 +281,7 @@ class PollState:
 
 def batch_metadata(outcomes: list[Polled], sweep_id: str) -> dict[str, str]:
     """Parquet metadata for a raw file; see BATCH_METADATA."""
-    return {BATCH_METADATA: json.dumps({"sweep_id": sweep_id, "polled": [asdict(outcome) for outcome in outcomes]})}
+    return {BATCH_METADATA: json.dumps({"sweep_id": sweep_id, "polled": [vars(outcome) for outcome in outcomes]})}
 
 
 @contextmanager

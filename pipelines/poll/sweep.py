@@ -29,9 +29,10 @@ RESUME_WITHIN = {
     "reconcile": timedelta(hours=24),
 }
 
-# How much may wait in memory before it lands, whichever is reached first.
-BATCH_EVENTS = 50_000
-BATCH_SECONDS = 10.0
+# How much is gathered before it lands, whichever is reached first. In memory are the batch that lands, the one that
+# waits for it and the one that is gathered.
+BATCH_EVENTS = 25_000
+BATCH_SECONDS = 5.0
 
 # Embeds whose state is read ahead of the workers.
 READ_AHEAD = 500
@@ -153,28 +154,21 @@ class _Sweep:
         )
         # Bounded, so that workers wait for the disk rather than fill the memory.
         answers: asyncio.Queue[Answer | None] = asyncio.Queue(maxsize=4 * len(clients))
+        batches: asyncio.Queue[list[Answer] | None] = asyncio.Queue(maxsize=1)
         todo = self._read_ahead(embed_ids)
-        landing = asyncio.create_task(self._land(answers, lander, len(embed_ids)))
+        # The next batch is gathered while one lands.
+        gathering = asyncio.create_task(self._gather(answers, batches, len(embed_ids)))
+        landing = asyncio.create_task(self._land(batches, lander))
         workers = {asyncio.create_task(self._work(client, todo, answers)) for client in clients}
+        tasks = {*workers, gathering, landing}
         try:
-            await self._until_asked(workers, landing)
-            await answers.put(None)
+            await _until_done(workers, {gathering, landing}, lambda: self._abort is not None)
+            tasks.add(closing := asyncio.create_task(answers.put(None)))
+            await _until_done({closing, gathering}, {landing})
             await landing
         finally:
-            await _end({*workers, landing})
+            await _end(tasks)
         self._report.coverage = lander.coverage()
-
-    async def _until_asked(self, workers: set[asyncio.Task[None]], landing: asyncio.Task[None]) -> None:
-        """Return when all is asked, or at once when the sweep has to break off; raises what a task failed with."""
-        asking = set(workers)
-        while asking and not self._abort:
-            # The landing ends before its None only by failing, and then nobody would take the answers.
-            done, _ = await asyncio.wait({*asking, landing}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-            asking -= done
-        # Those that wait before another attempt would ask in vain.
-        await _end(asking)
 
     def _read_ahead(self, embed_ids: list[int]) -> Iterator[KnownEmbed]:
         for start in range(0, len(embed_ids), READ_AHEAD):
@@ -213,7 +207,9 @@ class _Sweep:
         self._failures_in_a_row = 0
         return answer
 
-    async def _land(self, answers: asyncio.Queue[Answer | None], lander: BatchLander, total: int) -> None:
+    async def _gather(
+        self, answers: asyncio.Queue[Answer | None], batches: asyncio.Queue[list[Answer] | None], total: int
+    ) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
         batch: list[Answer] = []
@@ -231,10 +227,15 @@ class _Sweep:
                         self._count(answer)
             if not is_open or loop.time() >= flush_at or event_count >= BATCH_EVENTS:
                 if batch:
-                    self._add_up(await asyncio.to_thread(lander.land, batch))
+                    await batches.put(batch)
                 batch, event_count = [], 0
                 flush_at = loop.time() + BATCH_SECONDS
             self._report_progress(total, loop.time() - started)
+        await batches.put(None)
+
+    async def _land(self, batches: asyncio.Queue[list[Answer] | None], lander: BatchLander) -> None:
+        while (batch := await batches.get()) is not None:
+            self._add_up(await asyncio.to_thread(lander.land, batch))
 
     def _add_up(self, landed: LandedBatch) -> None:
         self._report.delivered_event_count += landed.delivered_count
@@ -271,6 +272,23 @@ class _Sweep:
         if self._report.is_complete:
             self._state.end_sweep(self._report.sweep_id)
             self._state.commit()
+
+
+async def _until_done(
+    tasks: set[asyncio.Task[None]],
+    served_by: set[asyncio.Task[None]],
+    is_off: Callable[[], bool] = lambda: False,
+) -> None:
+    """Return when the tasks are done, or at once when the sweep has to break off; raises what any task failed with."""
+    left = set(tasks)
+    while left and not is_off():
+        # Those that serve them end first only by failing, and then nobody would take what the tasks have.
+        done, _ = await asyncio.wait({*left, *served_by}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        left -= done
+    # Those that wait before another attempt would ask in vain.
+    await _end(left)
 
 
 async def _end(tasks: set[asyncio.Task[None]]) -> None:
