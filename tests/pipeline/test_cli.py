@@ -151,6 +151,11 @@ def test_no_warehouse_yet(tmp_path: Path) -> None:
     fails(run(tmp_path, "query", "select 1"), "warehouse", "embed-analytics refresh")
 
 
+@pytest.mark.parametrize("option", ["--days", "--days-ahead"])
+def test_a_world_without_end(tmp_path: Path, option: str) -> None:
+    fails(run(tmp_path, "simulate", option, "inf"), option, "finite")
+
+
 def test_unknown_faults_are_named(tmp_path: Path) -> None:
     fails(run(tmp_path, "simulate", "--faults", "gremlins=0.1"), "gremlins", "429")
 
