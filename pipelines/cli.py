@@ -43,19 +43,13 @@ def refresh(
     full_refresh: Annotated[bool, typer.Option(help="Build every table from nothing.")] = False,
 ) -> None:
     """Poll what is due, flatten what is new, build, check and publish."""
-    from pipelines.jobs import partition_range, run_config
-
-    today = _today()
-    _run("refresh", run_config("refresh", full_refresh=full_refresh), partition_range(today, today))
+    _run("refresh", _today(), _today(), full_refresh=full_refresh)
 
 
 @app.command()
 def reconcile() -> None:
     """Ask every embed there is, count what the source still has, check everything and publish."""
-    from pipelines.jobs import partition_range, run_config
-
-    today = _today()
-    _run("reconcile", run_config("reconcile"), partition_range(today, today))
+    _run("reconcile", _today(), _today())
 
 
 @app.command()
@@ -64,17 +58,14 @@ def backfill(
     to_date: Annotated[str, typer.Option("--to", metavar="YYYY-MM-DD", help="Last event date, included.")],
 ) -> None:
     """Ask every embed that may have events in a range of dates, in one run, and publish."""
-    first, last = _backfill_range(from_date, to_date)
-    from pipelines.jobs import partition_range, run_config
-
-    _run("backfill", run_config("backfill"), partition_range(first, last))
+    _run("backfill", *_backfill_range(from_date, to_date))
 
 
 @app.command()
 def query(
     sql: Annotated[str, typer.Argument(help="The SQL; `-` reads it from standard input.")],
     output: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
-    limit: Annotated[int, typer.Option(help="Rows that a table shows at most; csv and json give all.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="Rows that a table shows at most; csv and json give all.")] = 100,
 ) -> None:
     """Read-only SQL on the published warehouse."""
     from pipelines.query import run_query
@@ -166,18 +157,19 @@ def demo(
     run_demo(home, embeds, days)
 
 
-def _run(job: str, config: dict[str, object], tags: dict[str, str]) -> None:
+def _run(job: str, first: date, last: date, *, full_refresh: bool = False) -> None:
     from pipelines.settings import load_settings
 
     settings = load_settings()
     # Before Dagster is imported: what is missing is said at once.
     settings.require_api_key()
 
+    from pipelines.jobs import partition_range, run_config
     from pipelines.progress import terminal_progress
     from pipelines.runs import run_job
 
     with terminal_progress():
-        summary = run_job(settings.home, job, config, tags)
+        summary = run_job(settings.home, job, run_config(job, full_refresh=full_refresh), partition_range(first, last))
     for line in summary_lines(summary):
         typer.echo(line)
     typer.echo(f"published: {settings.home.warehouse}")

@@ -1,5 +1,6 @@
 """`make demo`: a simulated account, backfilled through HTTP and Dagster, and what the warehouse says of it."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,7 @@ from fct_embed_validation_errors group by all order by "cells left" desc, embeds
 """
 
 OPERATIONS = """
-select operation, sum(operation_count)::bigint as operations,
+select coalesce(operation, '(not said)') as operation, sum(operation_count)::bigint as operations,
     coalesce(sum(operation_count) filter (trigger_type = 'user'), 0)::bigint as "by hand",
     coalesce(sum(operation_count) filter (trigger_type = 'automation'), 0)::bigint as "by automation"
 from fct_sheet_operations_daily group by all order by operations desc
@@ -55,9 +56,12 @@ QUERIES = [
 
 def run_demo(root: Path, embeds: int, days: int) -> None:
     """Build the demo's home at `root` anew and show it. The settings of the environment are left out."""
-    console = Console()
+    # Long lines are the terminal's to wrap: a URL, a path or a command is copied whole.
+    console = Console(soft_wrap=True)
     started = time.monotonic()
     _make_anew(root)
+    # The simulator is on this machine: a proxy that leads out of it does not find it.
+    os.environ.update(dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1"))
     today = datetime.now(UTC).date()
     with _simulator(embeds, days) as (url, api_key):
         console.print(f"[bold]1.[/] An account of {embeds} embed sessions over {days} days is simulated at {url}.")
@@ -85,34 +89,29 @@ def run_demo(root: Path, embeds: int, days: int) -> None:
     for line in summary_lines(summary):
         console.print(f"   {line}", highlight=False)
     console.print(f"[bold]3.[/] Published after {time.monotonic() - started:.0f} s. What it says:\n")
-    show_answers(settings.home)
+    _show_answers(console, settings.home)
     _say_how_to_go_on(console, root)
 
 
-def show_answers(home: Home) -> None:
-    """Print the funnel, the worst columns and the operations of the published warehouse."""
-    connection = connect_published(home)
-    try:
+def _show_answers(console: Console, home: Home) -> None:
+    with connect_published(home) as connection:
         for title, sql in (
             ("The funnel: where customers drop out", FUNNEL),
             ("The worst columns: which errors are left when customers stop", WORST_COLUMNS),
             ("The operations: what customers do by hand to repair their data", OPERATIONS),
         ):
             print_table(connection.execute(sql), title=title)
-            Console().print()
-    finally:
-        connection.close()
+            console.print()
 
 
 def _say_how_to_go_on(console: Console, root: Path) -> None:
     command = f"EMBED_ANALYTICS_HOME={root} .venv/bin/embed-analytics"
     console.print(f"The warehouse is {Home(root.absolute()).warehouse}; any DuckDB client opens it. Worth trying:\n")
     for sql in QUERIES:
-        console.print(f'  {command} query "{sql}"', highlight=False, soft_wrap=True)
+        console.print(f'  {command} query "{sql}"', highlight=False)
     console.print(
         "\nNext: put ONESCHEMA_API_KEY=... into .env and run [bold].venv/bin/embed-analytics refresh[/], "
-        "or open Dagster with [bold]make dev[/].",
-        soft_wrap=True,
+        "or open Dagster with [bold]make dev[/]."
     )
 
 

@@ -32,13 +32,18 @@ def writer_lock(home: Home, on_wait: Callable[[str], None]) -> Generator[None]:
             on_wait(f"{_describe(holder)} is writing to {home.root}: waiting until it is done.")
             lock.acquire()
     except OSError as error:
-        raise ConfigurationError(f"EMBED_ANALYTICS_HOME {home.root} cannot be written to: {error.strerror}") from error
+        raise unwritable(home, error) from error
     try:
         # Only for the message above; the lock itself is what counts.
         holder.write_text(json.dumps({"pid": os.getpid(), "command": Path(sys.argv[0]).name}), encoding="utf-8")
         yield
     finally:
         lock.release()
+
+
+def unwritable(home: Home, error: OSError) -> ConfigurationError:
+    """What to raise when the system does not let us write to a home."""
+    return ConfigurationError(f"EMBED_ANALYTICS_HOME {home.root} cannot be written to: {error.strerror}.")
 
 
 def _describe(holder: Path) -> str:

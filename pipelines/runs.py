@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from pipelines.errors import EmbedAnalyticsError, PermanentError
 from pipelines.home import Home
+from pipelines.ownership import unwritable
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -31,9 +32,15 @@ class RunFailedError(PermanentError):
 
 
 def prepare_instance(home: Home) -> Path:
-    """The Dagster instance's folder of a home, with the project's dagster.yaml in it."""
-    home.dagster.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(DAGSTER_YAML, home.dagster / "dagster.yaml")
+    """The Dagster instance's folder of a home, with the project's dagster.yaml in it.
+
+    Raises ConfigurationError when the home cannot be written to.
+    """
+    try:
+        home.dagster.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(DAGSTER_YAML, home.dagster / "dagster.yaml")
+    except OSError as error:
+        raise unwritable(home, error) from error
     return home.dagster
 
 

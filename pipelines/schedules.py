@@ -4,10 +4,9 @@ from datetime import date
 
 import dagster as dg
 
+from pipelines.errors import ConfigurationError
 from pipelines.jobs import partition_range, prune_run_history, reconcile, refresh, run_config
 from pipelines.settings import load_settings
-
-_settings = load_settings()
 
 _WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
 
@@ -22,9 +21,21 @@ def _is_waiting(context: dg.ScheduleEvaluationContext, job: str) -> bool:
     return bool(context.instance.get_run_ids(dg.RunsFilter(job_name=job, statuses=_WAITING), limit=1))
 
 
+def _cron(setting: str) -> str:
+    """The cron expression of a setting. Raises ConfigurationError where Dagster has no use for it."""
+    text: str = getattr(load_settings(), setting)
+    try:
+        dg.ScheduleDefinition(name="probe", job_name="probe", cron_schedule=text)
+    except dg.DagsterInvalidDefinitionError:
+        raise ConfigurationError(
+            f"A setting cannot be used: {setting.upper()}: {text!r} is no cron expression of five fields."
+        ) from None
+    return text
+
+
 @dg.schedule(
     job=refresh,
-    cron_schedule=_settings.embed_analytics_refresh_cron,
+    cron_schedule=_cron("embed_analytics_refresh_cron"),
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Poll, flatten and publish. The tick after a missed one asks all that is due by then.",
@@ -37,7 +48,7 @@ def refresh_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | d
 
 @dg.schedule(
     job=reconcile,
-    cron_schedule=_settings.embed_analytics_reconcile_cron,
+    cron_schedule=_cron("embed_analytics_reconcile_cron"),
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Ask every embed, and count what the source still has of what is held.",
@@ -50,7 +61,7 @@ def reconcile_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest |
 
 @dg.schedule(
     job=prune_run_history,
-    cron_schedule=_settings.embed_analytics_prune_cron,
+    cron_schedule=_cron("embed_analytics_prune_cron"),
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Delete run history that no present state stems from and that is older than the setting says.",

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import orjson
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from pipelines.errors import ConfigurationError
 from pipelines.home import Home
@@ -163,6 +163,10 @@ def load_settings() -> Settings:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"A setting cannot be used: {problems}") from None
+    except SettingsError as error:
+        # Its text names the field, its cause would show the value.
+        name = next(name for name in Settings.model_fields if f'"{name}"' in str(error)).upper()
+        raise ConfigurationError(f"A setting cannot be used: {name}: no JSON; write it as the README shows.") from None
 
 
 def settings_table() -> str:

@@ -53,8 +53,8 @@ class SimulatorOptions(Switches):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     embeds: Annotated[int, Field(ge=0)] = 300
-    days: Annotated[float, Field(gt=0)] = 30.0
-    days_ahead: Annotated[float, Field(ge=0)] = 0.0
+    days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
+    days_ahead: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     seed: int = 1
     now: float | None = Field(default=DEFAULT_NOW, description="epoch seconds at the start; None: the machine's time")
     clock_runs: bool = Field(default=False, description="the clock runs; else only the admin moves it")

@@ -19,10 +19,11 @@ from pipelines.settings import Settings
 from pipelines.warehouse import ledger, refresh, sources, state
 from pipelines.warehouse.checks import CheckResult, load_checks, run_checks
 from pipelines.warehouse.ledger import LAKE_KINDS, Ledger
+from pipelines.warehouse.literals import quoted
 from pipelines.warehouse.macros import create_macros
 from pipelines.warehouse.models import downstream_of, load_models
 from pipelines.warehouse.publish import Publication
-from pipelines.warehouse.sources import BuildFacts, Parameters, quoted
+from pipelines.warehouse.sources import BuildFacts, Parameters
 from pipelines.warehouse.state import PublishedState
 from pipelines.warehouse.tables import comment, count_rows, create_whole, replace_whole
 

@@ -4,7 +4,7 @@ import duckdb
 
 from pipelines.errors import WarehouseMissingError
 from pipelines.home import Home
-from pipelines.warehouse.sources import quoted
+from pipelines.warehouse.literals import quoted
 
 
 def connect_published(home: Home) -> duckdb.DuckDBPyConnection:

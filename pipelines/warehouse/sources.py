@@ -7,7 +7,6 @@ refresh the views show only what changed; the models cannot tell.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -18,6 +17,7 @@ from pipelines.raw.schema import RAW_EMBEDS, RAW_SWEEPS
 from pipelines.schema import Table
 from pipelines.vocabulary import EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES
 from pipelines.warehouse.ledger import Kind, Ledger, SourceFile
+from pipelines.warehouse.literals import quoted
 
 # The claim that is always a column, whether or not any token carried it.
 USER_ID_COLUMN = "claim_user_id"
@@ -214,8 +214,3 @@ def create_raw_deliveries(connection: duckdb.DuckDBPyConnection, ledger: Ledger)
 def duckdb_type(dtype: pl.DataType) -> str:
     """The warehouse's type for a Polars type of the layers' schemas."""
     return _DUCKDB_TYPES[type(dtype)]
-
-
-def quoted(text: str | Path) -> str:
-    """A SQL string literal."""
-    return "'" + str(text).replace("'", "''") + "'"

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import duckdb
 
+from pipelines.warehouse.literals import quoted
 from pipelines.warehouse.models import Model
-from pipelines.warehouse.sources import quoted
 
 UNITS = ("lake_partition", "embed_id", "event_date", "entry_date")
 
