@@ -183,7 +183,7 @@ class PollState:
         """Take new and changed embeds in; each is due at once, unless the list says of it what it said before."""
         names = [field.name for field in fields(Listed)]
         updates = ", ".join(f"{name} = excluded.{name}" for name in [*names[1:], "is_gone"])
-        is_same = "embeds.summary_digest is excluded.summary_digest and not embeds.is_gone"
+        is_same = "embeds.summary_digest is excluded.summary_digest"
         updates += f", due_at = iif({is_same}, embeds.due_at, excluded.due_at)"
         self.connection.executemany(
             f"insert into embeds ({', '.join(names)}, first_seen_at, due_at, is_gone)"
