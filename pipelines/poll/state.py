@@ -272,10 +272,16 @@ class PollState:
     def recover(self) -> None:
         """Take in what landed in raw just before a crash kept it from being remembered here."""
         sweep_ids = {sweep.sweep_id for sweep in self.open_sweeps()}
-        for path in held.absorb_unknown_files(self.connection, self._home):
+        files, has_lost_events = held.absorb_unknown_files(self.connection, self._home)
+        for path in files:
             batch = pl.read_parquet_metadata(path).get(BATCH_METADATA)
             if batch and (manifest := json.loads(batch))["sweep_id"] in sweep_ids:
                 self.polled((Polled(**outcome) for outcome in manifest["polled"]), manifest["sweep_id"])
+        if has_lost_events:
+            # What was answered is not held any more: every embed is asked as if it were new.
+            self.connection.execute(
+                "update embeds set due_at = first_seen_at, polled_at = null, polled_in_sweep = null, body_digest = null"
+            )
         self.commit()
 
 

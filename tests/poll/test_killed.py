@@ -2,17 +2,19 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipelines.errors import CredentialRefusedError
 from pipelines.poll.report import SweepRequest
-from pipelines.poll.state import open_state
+from pipelines.poll.state import PollState, open_state, utc_now
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator
 from tests.poll.sweeping import assert_raw_is_the_truth, raw_events, raw_sweeps, settings_for, sweep
@@ -138,3 +140,45 @@ def test_the_state_can_be_lost(home: Path) -> None:
         assert_raw_is_the_truth(home, simulator)
         with open_state(settings.home) as state:
             assert state.embed_count() == 40
+
+
+def test_raw_files_that_are_gone_land_again_and_moved_ones_cost_nothing(home: Path) -> None:
+    with running_simulator(SimulatorOptions(embeds=40, days=6)) as simulator:
+        settings = settings_for(simulator, home)
+        sweep(settings)
+        # The same rows in other files, as compacting does.
+        for path in home.glob("raw/embed_events/*/*.parquet"):
+            path.rename(path.with_name("compacted.parquet"))
+        with open_state(settings.home) as state:
+            due = state.due_count(utc_now())
+        assert due < 40
+        assert sweep(settings).due_count <= due
+        # A backup from before the last days.
+        for folder in sorted(home.glob("raw/embed_events/*"))[-4:]:
+            shutil.rmtree(folder)
+        sweep(settings)
+        assert_raw_is_the_truth(home, simulator)
+
+
+def test_a_new_folder_is_durable_before_its_events_are_remembered(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The power can take a folder's name while it leaves the state that remembers the events in it."""
+    durable: set[int] = set()
+    fsync = os.fsync
+
+    def noting(descriptor: int) -> None:
+        durable.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    polled = PollState.polled
+
+    def checked(self: PollState, outcomes: Any, sweep_id: str) -> None:
+        folders = list(home.glob("raw/embed_events/*"))
+        assert folders
+        above = {path for folder in folders for path in (folder, folder.parent, folder.parent.parent)}
+        assert {path.stat().st_ino for path in above} <= durable
+        polled(self, outcomes, sweep_id)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(PollState, "polled", checked)
+    with running_simulator(SimulatorOptions(embeds=10, days=2)) as simulator:
+        sweep(settings_for(simulator, home))
