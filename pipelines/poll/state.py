@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
+from pipelines.errors import ConfigurationError
 from pipelines.home import Home
 from pipelines.raw import held
 
@@ -292,11 +293,23 @@ def batch_metadata(outcomes: list[Polled], sweep_id: str) -> dict[str, str]:
 
 @contextmanager
 def open_state(home: Home) -> Generator[PollState]:
-    """The state of `home`, caught up with raw. The caller holds the home's writer lock."""
+    """The state of `home`, caught up with raw. The caller holds the home's writer lock.
+
+    Raises ConfigurationError when its file is damaged.
+    """
     home.state.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(home.state / "poll.sqlite", check_same_thread=False)
+    path = home.state / "poll.sqlite"
+    connection = sqlite3.connect(path, check_same_thread=False)
     try:
-        connection.execute("pragma journal_mode = wal")
+        try:
+            connection.execute("pragma journal_mode = wal")
+        except sqlite3.OperationalError:
+            # Locked or not to be opened: nothing that deleting it would mend.
+            raise
+        except sqlite3.DatabaseError as error:
+            raise ConfigurationError(
+                f"{path} cannot be read ({error}): delete poll.sqlite*, the next run makes it again from raw."
+            ) from error
         connection.execute("pragma synchronous = full")
         connection.executescript(SCHEMA + held.SCHEMA)
         state = PollState(home, connection)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.errors import CredentialRefusedError
+from pipelines.errors import ConfigurationError, CredentialRefusedError
 from pipelines.poll.report import SweepRequest
 from pipelines.poll.state import PollState, open_state, utc_now
 from pipelines.simulator.options import SimulatorOptions
@@ -195,6 +195,14 @@ def test_the_state_can_be_lost(home: Path) -> None:
         assert_raw_is_the_truth(home, simulator)
         with open_state(settings.home) as state:
             assert state.embed_count() == 40
+
+
+def test_a_damaged_state_is_said_to_be_so(home: Path) -> None:
+    with running_simulator(SimulatorOptions(embeds=5)) as simulator:
+        (home / "state").mkdir(parents=True)
+        (home / "state" / "poll.sqlite").write_bytes(b"no database at all" * 100)
+        with pytest.raises(ConfigurationError, match=r"poll\.sqlite cannot be read .*delete"):
+            sweep(settings_for(simulator, home))
 
 
 def test_raw_files_that_are_gone_land_again_and_moved_ones_cost_nothing(home: Path) -> None:
