@@ -73,7 +73,10 @@ def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> 
         context.log_event(dg.AssetMaterialization(EMBED_EVENTS, partition=key, metadata=metadata[key]))
     for key, folder in ((EMBEDS, settings.home.raw_embeds), (SWEEPS, settings.home.raw_sweeps)):
         context.log_event(dg.AssetMaterialization(key, metadata={"dagster/row_count": file_row_count(folder)}))
-    shown = [f"embed {failure.embed_id}: {failure.error}" for failure in report.failures[:SHOWN_FAILURES]]
+    shown = [
+        failure.error if failure.embed_id is None else f"embed {failure.embed_id}: {failure.error}"
+        for failure in report.failures[:SHOWN_FAILURES]
+    ]
     return dg.MaterializeResult(
         metadata={
             "sweep_id": report.sweep_id,

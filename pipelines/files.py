@@ -19,7 +19,7 @@ def write_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] |
 
 def write_temporary_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] | None = None) -> Path:
     """Write `frame` beside `path` under a temporary name, on disk when this returns; the caller renames it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
     frame.write_parquet(temporary, compression="zstd", compression_level=1, metadata=dict(metadata or {}))
     _fsync(temporary)
@@ -28,12 +28,20 @@ def write_temporary_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[s
 
 def write_text(text: str, path: Path) -> None:
     """Write a small text file likewise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
     temporary.write_text(text, encoding="utf-8")
     _fsync(temporary)
     temporary.replace(path)
     fsync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, durable: a new one can go with the power, and the files in it likewise."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        fsync_folder(folder.parent)
 
 
 def fsync_folder(folder: Path) -> None:

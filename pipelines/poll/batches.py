@@ -93,14 +93,13 @@ class BatchLander:
 
     def _outcome(self, answer: Answer, span: tuple[int, int] | None) -> Polled:
         embed, asked_at = answer.embed, micros(answer.asked_at)
-        if answer.is_gone:
-            return Polled(embed.embed_id, asked_at, None, is_gone=True)
-        if answer.error is not None:
+        if answer.is_gone or answer.error is not None:
             failures = embed.failure_count + 1
             if isinstance(answer.error, TransientError):
                 return Polled(embed.embed_id, None, asked_at, failure_count=failures)
             retry_at = micros(self._rule.next_try_at(answer.asked_at, failures))
-            return Polled(embed.embed_id, None, retry_at, failure_count=failures)
+            polled_at = asked_at if answer.is_gone else None
+            return Polled(embed.embed_id, polled_at, retry_at, failure_count=failures, is_gone=answer.is_gone)
         first, last = span or (None, None)
         due_at = self._rule.next_due_at(answer.asked_at, moment(self._active_at(embed, last, asked_at)))
         return Polled(

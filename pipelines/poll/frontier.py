@@ -20,7 +20,7 @@ class FrontierRule:
       at least 1 / retention_share times before the vendor deletes it.
     - idle > settle_after: settled, and asked again only by reconcile, a backfill, or a change in the list.
     - A failed poll leaves the embed due, a refused one (400, 409, 422) too, but after 1 h * 2^(failures - 1), at most
-      `longest_interval`; 404 marks it gone, until the list has it again.
+      `longest_interval`. 404 marks it gone; while the list has it all the same, it is asked like a refused one.
 
     Bounds. Polls of one embed: (idle_after / sweep interval) while open, then one for each factor (1 + growth) of its
     idle time: log(settle_after / idle_after) / log(1 + growth), 11 by default, as long as `longest_interval` does not

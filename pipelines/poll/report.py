@@ -41,9 +41,9 @@ class SweepProgress:
 
 @dataclass
 class Failure:
-    """Why an embed was not answered; the text holds no credential."""
+    """Why an embed was not answered; the text holds no credential. No embed_id: embeds of the list without one."""
 
-    embed_id: int
+    embed_id: int | None
     error: str
     is_transient: bool
 

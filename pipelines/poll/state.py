@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
+from pipelines.errors import ConfigurationError
 from pipelines.home import Home
 from pipelines.raw import held
 
@@ -183,7 +184,7 @@ class PollState:
         """Take new and changed embeds in; each is due at once, unless the list says of it what it said before."""
         names = [field.name for field in fields(Listed)]
         updates = ", ".join(f"{name} = excluded.{name}" for name in [*names[1:], "is_gone"])
-        is_same = "embeds.summary_digest is excluded.summary_digest and not embeds.is_gone"
+        is_same = "embeds.summary_digest is excluded.summary_digest"
         updates += f", due_at = iif({is_same}, embeds.due_at, excluded.due_at)"
         self.connection.executemany(
             f"insert into embeds ({', '.join(names)}, first_seen_at, due_at, is_gone)"
@@ -272,10 +273,16 @@ class PollState:
     def recover(self) -> None:
         """Take in what landed in raw just before a crash kept it from being remembered here."""
         sweep_ids = {sweep.sweep_id for sweep in self.open_sweeps()}
-        for path in held.absorb_unknown_files(self.connection, self._home):
+        files, has_lost_events = held.absorb_unknown_files(self.connection, self._home)
+        for path in files:
             batch = pl.read_parquet_metadata(path).get(BATCH_METADATA)
             if batch and (manifest := json.loads(batch))["sweep_id"] in sweep_ids:
                 self.polled((Polled(**outcome) for outcome in manifest["polled"]), manifest["sweep_id"])
+        if has_lost_events:
+            # What was answered is not held any more: every embed is asked as if it were new.
+            self.connection.execute(
+                "update embeds set due_at = first_seen_at, polled_at = null, polled_in_sweep = null, body_digest = null"
+            )
         self.commit()
 
 
@@ -286,11 +293,23 @@ def batch_metadata(outcomes: list[Polled], sweep_id: str) -> dict[str, str]:
 
 @contextmanager
 def open_state(home: Home) -> Generator[PollState]:
-    """The state of `home`, caught up with raw. The caller holds the home's writer lock."""
+    """The state of `home`, caught up with raw. The caller holds the home's writer lock.
+
+    Raises ConfigurationError when its file is damaged.
+    """
     home.state.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(home.state / "poll.sqlite", check_same_thread=False)
+    path = home.state / "poll.sqlite"
+    connection = sqlite3.connect(path, check_same_thread=False)
     try:
-        connection.execute("pragma journal_mode = wal")
+        try:
+            connection.execute("pragma journal_mode = wal")
+        except sqlite3.OperationalError:
+            # Locked or not to be opened: nothing that deleting it would mend.
+            raise
+        except sqlite3.DatabaseError as error:
+            raise ConfigurationError(
+                f"{path} cannot be read ({error}): delete poll.sqlite*, the next run makes it again from raw."
+            ) from error
         connection.execute("pragma synchronous = full")
         connection.executescript(SCHEMA + held.SCHEMA)
         state = PollState(home, connection)

@@ -131,6 +131,9 @@ class _Sweep:
             clock=self._context.clock,
             is_full=self._request.kind != "refresh",
         )
+        if count := self._report.listing.unreadable_count:
+            problem = f"{count} embeds of GET /v1/embeds have no id that can be read: they cannot be asked"
+            self._report.failures.append(Failure(None, problem, is_transient=False))
 
     def _to_ask(self) -> list[int]:
         # Embeds that the list has just made due are due by the clock's present reading, not by the sweep's start.

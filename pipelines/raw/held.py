@@ -34,14 +34,26 @@ def raw_event_files(home: Home) -> list[Path]:
     )
 
 
-def absorb_unknown_files(connection: sqlite3.Connection, home: Home) -> list[Path]:
-    """Read the raw files that the index does not know; returns them. The caller commits."""
+def absorb_unknown_files(connection: sqlite3.Connection, home: Home) -> tuple[list[Path], bool]:
+    """Read the raw files that the index does not know; (these files, whether raw has lost events). The caller commits.
+
+    Where a file that the index lists has gone, as after raw was restored from a backup, it is made anew: what it says
+    to be held would never land again.
+    """
     known = {path for (path,) in connection.execute("select path from held_files")}
-    unknown = [path for path in raw_event_files(home) if _name(home, path) not in known]
+    present = {_name(home, path): path for path in raw_event_files(home)}
+    held_count = 0
+    if known - present.keys():
+        held_count = _count(connection)
+        connection.execute("delete from held_files")
+        connection.execute("delete from held_events")
+        known = set()
+    unknown = [path for name, path in present.items() if name not in known]
     for path in unknown:
         frame = pl.read_parquet(path, columns=["event_uuid", "digest"])
         remember(connection, home, path, _keyed(frame), path.parent.name.removeprefix("event_date="))
-    return unknown
+    # The same rows in other files are no loss.
+    return unknown, held_count > 0 and _count(connection) < held_count
 
 
 def remember(connection: sqlite3.Connection, home: Home, path: Path, news: pl.DataFrame, event_date: str) -> None:
@@ -94,6 +106,10 @@ def count_by_date(connection: sqlite3.Connection) -> dict[str, int]:
     """How many uuids raw holds, by folder."""
     query = "select event_date, count(distinct uuid_hash) from held_events group by event_date"
     return dict(connection.execute(query).fetchall())
+
+
+def _count(connection: sqlite3.Connection) -> int:
+    return connection.execute("select count(*) from held_events").fetchone()[0]
 
 
 def _keyed(frame: pl.DataFrame) -> pl.DataFrame:

@@ -16,6 +16,9 @@ from pipelines.schema import Table
 
 MICROSECONDS = 1_000_000
 
+# Of a file's random name: a day-long sweep lands thousands of batches, and two of one name would be one.
+NAME_BYTES = 8
+
 
 @dataclass(frozen=True)
 class LandedBatch:
@@ -64,7 +67,7 @@ class EventLanding:
         self, news: pl.DataFrame, sweep_id: str, metadata_of: Callable[[set[int], bool], dict[str, str]]
     ) -> list[tuple[Path, pl.DataFrame, str]]:
         # A name that no other batch has, a resumed sweep's included: raw files are never overwritten.
-        name = f"{sweep_id}-{token_hex(4)}.parquet"
+        name = f"{sweep_id}-{token_hex(NAME_BYTES)}.parquet"
         days = [
             (partition_folder(self._home.raw_embed_events, str(key[0])) / name, rows, str(key[0]))
             for key, rows in news.partition_by("event_date", as_dict=True, maintain_order=True).items()
@@ -88,7 +91,7 @@ def land_rows(table: Table, folder: Path, rows: Iterable[dict[str, Any]], name: 
     """Add a file of rows to raw/embeds or raw/sweeps; nothing is written for no rows."""
     frame = pl.DataFrame(list(rows), schema=table.polars_schema, orient="row")
     if frame.height:
-        write_parquet(frame, folder / f"{name}-{token_hex(4)}.parquet")
+        write_parquet(frame, folder / f"{name}-{token_hex(NAME_BYTES)}.parquet")
 
 
 def land_embeds(home: Home, rows: Iterable[dict[str, Any]], sweep_id: str) -> None:

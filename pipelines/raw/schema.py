@@ -75,7 +75,7 @@ RAW_SWEEPS = Table(
         Column("delivered_event_count", pl.Int64(), "events in the answers"),
         Column("landed_event_count", pl.Int64(), "events that were news"),
         Column("request_count", pl.Int64(), "HTTP requests sent, retries included"),
-        Column("failures", pl.String(), "JSON array of {embed_id, error, is_transient}"),
+        Column("failures", pl.String(), "JSON array of {embed_id (null: listed without an id), error, is_transient}"),
         Column("unasked_embed_count", pl.Int64(), "embeds not answered for half the retention period; NULL: unknown"),
         Column("first_loss_at", TIMESTAMP, "when the first of those could lose an event to retention (UTC)"),
         Column(

@@ -1,9 +1,11 @@
 """Whatever the API does on the way, a sweep ends with raw equal to the truth, each event landed once."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from pipelines.poll.state import EPOCH
 from pipelines.simulator.faults import FAULTS
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator
@@ -58,6 +60,36 @@ def test_embeds_that_fail_leave_the_others_alone_and_are_asked_first_next_time(h
         # A reconcile asks every embed that is listed, the gone one too.
         sweep(settings, "reconcile")
         assert_raw_is_the_truth(home, simulator)
+
+
+def test_an_embed_that_is_listed_and_answers_404_is_asked_ever_more_rarely(home: Path) -> None:
+    with running_simulator(SimulatorOptions(embeds=10, days=2)) as simulator:
+        clock, ids = simulator.simulation.clock, simulator.simulation.world.ids
+        settings = settings_for(simulator, home)
+        simulator.throw(broken_embeds={ids[4]: "404"})
+        requests = simulator.simulation.requests
+        for _ in range(48):
+            report = sweep(settings, clock=lambda: EPOCH + timedelta(seconds=clock.now()))
+            assert not report.failures
+            simulator.advance(3600)
+        assert 4 <= requests.events_by_embed[ids[4]] <= 8
+        # What it had is there as soon as it answers again.
+        simulator.throw(broken_embeds={})
+        simulator.advance(2 * 86_400)
+        sweep(settings, clock=lambda: EPOCH + timedelta(seconds=clock.now()))
+        assert_raw_is_the_truth(home, simulator)
+
+
+@pytest.mark.parametrize("embed", [{"id": "x"}, {"id": None, "status": "imported"}, {}, [1], "embed", {"id": 2**64}])
+def test_embeds_of_the_list_without_an_id_are_said_to_be_there(home: Path, embed: object) -> None:
+    with running_simulator(SimulatorOptions(embeds=10, days=2)) as simulator:
+        simulator.simulation.plant(10**9, embed=embed)
+        report = sweep(settings_for(simulator, home))
+        assert report.is_complete
+        (failure,) = report.failures
+        assert failure.embed_id is None
+        assert failure.error.startswith("1 embeds of GET /v1/embeds have no id")
+        assert raw_sweeps(home)["failed_count"].to_list() == [1]
 
 
 def test_items_that_are_no_events_are_landed_and_stop_nothing(home: Path) -> None:

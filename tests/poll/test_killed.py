@@ -1,25 +1,30 @@
 """A real process is killed at random points of a sweep; the next one ends with the truth, and asks for the rest."""
 
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipelines.errors import CredentialRefusedError
+from pipelines.errors import ConfigurationError, CredentialRefusedError
 from pipelines.poll.report import SweepRequest
-from pipelines.poll.state import open_state
+from pipelines.poll.state import PollState, open_state, utc_now
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator
 from tests.poll.sweeping import assert_raw_is_the_truth, raw_events, raw_sweeps, settings_for, sweep
 
 # Small batches, so that a kill meets every stage: asking, writing, renaming, remembering.
 CHILD = """
-import os, signal
+import json, os, signal, sys, threading
+from collections import Counter
+from pathlib import Path
 from pipelines.poll import sweep
 from pipelines.raw import landing
 from pipelines.poll.report import SweepRequest
@@ -36,7 +41,28 @@ def renamed(folder):
         os.kill(os.getpid(), signal.SIGKILL)
 
 landing.fsync_folder = renamed
+
+# Every call in these files is a place to die, counted by place: a place is met in its phase, whatever else is called.
+FILES = ("poll/batches.py", "poll/discovery.py", "poll/listing.py", "poll/report.py", "poll/state.py", "poll/sweep.py",
+         "raw/held.py", "raw/landing.py", "pipelines/files.py", "pipelines/ownership.py", "pipelines/steps.py")
+places, (place_to_die, at) = Counter(), json.loads(os.environ.get("KILLED_AT_PLACE", '["", 0]'))
+
+def called(frame, event, argument):
+    code = frame.f_code
+    if not code.co_filename.endswith(FILES):
+        return
+    place = f"{Path(code.co_filename).name} {code.co_name} {event} {getattr(argument, '__name__', '')}"
+    places[place] += 1
+    if place == place_to_die and places[place] == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if "PLACES" in os.environ or place_to_die:
+    threading.setprofile(called)
+    sys.setprofile(called)
 run(load_settings(), SweepRequest(), on_wait=print)
+sys.setprofile(None)
+if "PLACES" in os.environ:
+    Path(os.environ["PLACES"]).write_text(json.dumps(places))
 """
 
 
@@ -99,6 +125,37 @@ def test_killed_between_two_files_of_a_batch_and_before_it_is_remembered(home: P
         finish_and_compare(simulator, home)
 
 
+# Paged, so that the list takes several requests, too.
+PAGED = SimulatorOptions(embeds=60, days=6, paging="capped", page_cap=20)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+    """How often each place of the code is met in a whole sweep."""
+    folder = tmp_path_factory.mktemp("places")
+    with running_simulator(PAGED) as simulator:
+        assert start_sweep(simulator, folder / "home", PLACES=str(folder / "places.json")).wait() == 0
+    found: dict[str, int] = json.loads((folder / "places.json").read_text())
+    for phase in ("walk_all", "list_embeds", "land_embeds", "begin_sweep", "_write", "remember", "polled", "_record"):
+        assert any(f" {phase} " in place for place in found), f"no place in {phase}"
+    return found
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_killed_at_random_places_of_every_phase(home: Path, places: dict[str, int], seed: int) -> None:
+    """Each place is as likely as any other: listing, beginning, landing, remembering, recording, not asking alone."""
+    chance = random.Random(seed)
+    with running_simulator(PAGED) as simulator:
+        for _ in range(3):
+            place = chance.choice(sorted(places))
+            at = chance.randint(1, places[place])
+            # A place is met less often in a sweep that is taken up again: then nothing is killed.
+            status = start_sweep(simulator, home, KILLED_AT_PLACE=json.dumps([place, at])).wait()
+            assert status in (0, -signal.SIGKILL), place
+        finish_and_compare(simulator, home)
+        assert raw_sweeps(home)["is_complete"].to_list()[-1]
+
+
 def test_a_killed_backfill_goes_on_though_a_refresh_came_between(home: Path) -> None:
     """What the refresh has asked since needs no asking either; a reconcile asks it, since it compares."""
     with running_simulator(SimulatorOptions(embeds=80, days=4)) as simulator:
@@ -138,3 +195,53 @@ def test_the_state_can_be_lost(home: Path) -> None:
         assert_raw_is_the_truth(home, simulator)
         with open_state(settings.home) as state:
             assert state.embed_count() == 40
+
+
+def test_a_damaged_state_is_said_to_be_so(home: Path) -> None:
+    with running_simulator(SimulatorOptions(embeds=5)) as simulator:
+        (home / "state").mkdir(parents=True)
+        (home / "state" / "poll.sqlite").write_bytes(b"no database at all" * 100)
+        with pytest.raises(ConfigurationError, match=r"poll\.sqlite cannot be read .*delete"):
+            sweep(settings_for(simulator, home))
+
+
+def test_raw_files_that_are_gone_land_again_and_moved_ones_cost_nothing(home: Path) -> None:
+    with running_simulator(SimulatorOptions(embeds=40, days=6)) as simulator:
+        settings = settings_for(simulator, home)
+        sweep(settings)
+        # The same rows in other files, as compacting does.
+        for path in home.glob("raw/embed_events/*/*.parquet"):
+            path.rename(path.with_name("compacted.parquet"))
+        with open_state(settings.home) as state:
+            due = state.due_count(utc_now())
+        assert due < 40
+        assert sweep(settings).due_count <= due
+        # A backup from before the last days.
+        for folder in sorted(home.glob("raw/embed_events/*"))[-4:]:
+            shutil.rmtree(folder)
+        sweep(settings)
+        assert_raw_is_the_truth(home, simulator)
+
+
+def test_a_new_folder_is_durable_before_its_events_are_remembered(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The power can take a folder's name while it leaves the state that remembers the events in it."""
+    durable: set[int] = set()
+    fsync = os.fsync
+
+    def noting(descriptor: int) -> None:
+        durable.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    polled = PollState.polled
+
+    def checked(self: PollState, outcomes: Any, sweep_id: str) -> None:
+        folders = list(home.glob("raw/embed_events/*"))
+        assert folders
+        above = {path for folder in folders for path in (folder, folder.parent, folder.parent.parent)}
+        assert {path.stat().st_ino for path in above} <= durable
+        polled(self, outcomes, sweep_id)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(PollState, "polled", checked)
+    with running_simulator(SimulatorOptions(embeds=10, days=2)) as simulator:
+        sweep(settings_for(simulator, home))
