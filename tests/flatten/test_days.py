@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -107,6 +109,20 @@ def test_both_channels_become_one_row(home: Home) -> None:
     assert row["landed_at"] == datetime(2025, 12, 1, 0)
     assert (report.merged_count, report.conflict_count) == (1, 1)
     assert read_table(home.lake_validation_errors).height == 2
+
+
+def test_the_lake_reads_as_the_readme_says(home: Home) -> None:
+    """The date is the event's, not its folder's, and a folder called `unknown` makes no text of it."""
+    land_in(home, "a", delivery(event("one")), delivery(event("two", "soon")))
+    land_in(home, "b", delivery({**event("two", "soon"), "created_at": "later"}))
+    raw, _ = land([delivery(event("two", 1706212805.5), hour=2)], token_reader(SECRETS))
+    write_raw(home, raw.with_columns(event_date=pl.lit("unknown")), "c")
+    flatten_days(home, FlattenOptions())
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (source,) = re.findall(r"`(read_parquet\('lake/[^`]*)`", readme)
+    source = source.replace("'lake/", f"'{home.root}/lake/")
+    rows = duckdb.sql(f"select event_uuid, event_date from {source} order by event_uuid").fetchall()
+    assert rows == [("one", date(2024, 1, 24)), ("two", date(2024, 1, 25))]
 
 
 def test_only_dirty_days_are_redone(home: Home) -> None:
