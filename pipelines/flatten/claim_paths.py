@@ -31,6 +31,9 @@ _MOST_VALUES = 64
 _FEWEST_OF_A_SHAPE = 64
 _LOOKED_AT = 8
 
+# Payloads that are parsed one by one lie in Python's lists until so many are done.
+_SINGLE_TOGETHER = 20_000
+
 _JSON_TYPES = {'"': "string", "t": "boolean", "f": "boolean", "n": "null", "[": "array"}
 SCALAR_TYPES = frozenset({"string", "number", "boolean"})
 
@@ -65,15 +68,22 @@ class Claims:
     seen: SeenByFolder
     runs: pl.Series
     """For each event the number of its run: neighbours of one folder with the same payload are one."""
-    _groups: list[pl.DataFrame]
-    """`run`, and a String column per path: the text of its scalar, NULL for anything else. Each run in one of them."""
+    _shaped: list[pl.DataFrame]
+    """`run`, and a String column per path: the text of its scalar, NULL for anything else. Each run in one at most."""
+    _single: list[pl.DataFrame]
+    """Of the runs without a shape, a row per scalar: `run`, `path`, `text`. Not a column per path: keys may be ids."""
 
     def texts(self, paths: Iterable[str]) -> pl.DataFrame:
         """The scalars of these paths, a String column each, by run."""
         columns = {_column(path): path for path in paths}
         count = int(self.runs[-1]) + 1 if self.runs.len() else 0
         parts = [pl.DataFrame(schema={"run": pl.UInt32(), **dict.fromkeys(columns, pl.String())})]
-        parts += [group.select("run", *(name for name in columns if name in group.columns)) for group in self._groups]
+        parts += [group.select("run", *(name for name in columns if name in group.columns)) for group in self._shaped]
+        wanted = pl.Series(list(columns), dtype=pl.String())
+        parts += [
+            group.filter(pl.col("path").is_in(wanted.implode())).pivot("path", index="run", values="text")
+            for group in self._single
+        ]
         found = pl.concat(parts, how="diagonal")
         if found.height < count:
             by_run = pl.select(run=pl.int_range(count, dtype=pl.UInt32()))
@@ -98,23 +108,25 @@ def read_claims(events: pl.DataFrame) -> Claims:
         .with_columns(keys=claims.str.count_matches('":', literal=True))
         .collect()
     )
-    groups: list[pl.DataFrame] = []
+    shaped: list[pl.DataFrame] = []
+    single: list[pl.DataFrame] = []
     for _, bucket in payloads.group_by("keys", maintain_order=True):
-        groups += _read_bucket(bucket.drop("keys"), seen)
-    return Claims({folder: dict(paths) for folder, paths in seen.items()}, runs, groups)
+        rest = _read_shapes(bucket.drop("keys"), shaped, seen)
+        single += [_read_one_by_one(part, seen) for part in rest.iter_slices(_SINGLE_TOGETHER)]
+    return Claims({folder: dict(paths) for folder, paths in seen.items()}, runs, shaped, single)
 
 
-def _read_bucket(bucket: pl.DataFrame, seen: SeenByFolder) -> Iterator[pl.DataFrame]:
+def _read_shapes(bucket: pl.DataFrame, shaped: list[pl.DataFrame], seen: SeenByFolder) -> pl.DataFrame:
+    """Appends the payloads that have a shape to `shaped`; returns the others."""
     while bucket.height >= _FEWEST_OF_A_SHAPE:
         shape = _commonest_shape(bucket["claims"].gather_every(max(1, bucket.height // _LOOKED_AT)))
         if shape is None:
             break
         taken = bucket.with_columns(found=pl.col("claims").str.extract_groups(shape.expression))
         fits = pl.col("found").struct.field("1").is_not_null()
-        yield _read_shape(taken.filter(fits), shape, seen)
+        shaped.append(_read_shape(taken.filter(fits), shape, seen))
         bucket = taken.filter(~fits).drop("found")
-    if bucket.height:
-        yield _read_one_by_one(bucket, seen)
+    return bucket
 
 
 @dataclass(frozen=True)
@@ -194,22 +206,21 @@ def _unescape(texts: pl.Series) -> pl.Series:
 
 
 def _read_one_by_one(group: pl.DataFrame, seen: SeenByFolder) -> pl.DataFrame:
-    texts: dict[str, dict[int, str]] = defaultdict(dict)
-    rows = group.select("folder", "claims", "event_count", "first", "last").iter_rows()
-    for position, (folder, claims, event_count, first, last) in enumerate(rows):
+    runs: list[int] = []
+    paths: list[str] = []
+    texts: list[str] = []
+    rows = group.select("run", "folder", "claims", "event_count", "first", "last").iter_rows()
+    for run, folder, claims, event_count, first, last in rows:
         for path, value in walk(loads_carefully(claims, keep_numbers=True)):
             kind = _json_type(value)
             seen[folder][path].add((kind,), event_count, first, last)
             if kind in SCALAR_TYPES:
-                texts[path][position] = ("true" if value else "false") if kind == "boolean" else str(value)
+                runs.append(run)
+                paths.append(_column(path))
+                texts.append(("true" if value else "false") if kind == "boolean" else str(value))
     return pl.DataFrame(
-        [
-            group["run"],
-            *(
-                pl.Series(_column(path), [found.get(position) for position in range(group.height)], pl.String())
-                for path, found in texts.items()
-            ),
-        ]
+        {"run": runs, "path": paths, "text": texts},
+        schema={"run": pl.UInt32(), "path": pl.String(), "text": pl.String()},
     )
 
 

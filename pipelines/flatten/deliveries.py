@@ -45,13 +45,14 @@ def read_deliveries(raw: pl.DataFrame) -> Deliveries:
     ).fill_null(value=False)
     issues: list[Issue] = []
     slow = rows.filter(is_slow)
-    if slow.height:
-        read = [_read_one(row, issues) for row in slow.iter_rows(named=True)]
-        rows = pl.concat([rows.filter(~is_slow), pl.DataFrame(read, schema=rows.schema)])
-    rows = rows.with_columns(pl.col("occurred_at").cast(TIMESTAMP))
+    read = pl.DataFrame([_read_one(row, issues) for row in slow.iter_rows(named=True)], schema=rows.schema)
     is_complete = pl.all_horizontal(pl.col(REQUIRED).is_not_null())
-    rejected = rows.filter(~is_complete)
-    return Deliveries(rows.filter(is_complete) if rejected.height else rows, rejected, issues)
+    is_plain = is_complete & ~is_slow
+    # A copy of all rows is what a bad one costs the others: no copy without any, and one where there are some.
+    others = pl.concat([rows.filter(~is_slow & ~is_complete), read])
+    accepted = pl.concat([rows.filter(is_plain), read.filter(is_complete)]) if others.height else rows
+    occurred_at = pl.col("occurred_at").cast(TIMESTAMP)
+    return Deliveries(accepted.with_columns(occurred_at), others.filter(~is_complete).with_columns(occurred_at), issues)
 
 
 def _read_one(row: dict[str, Any], issues: list[Issue]) -> dict[str, Any]:

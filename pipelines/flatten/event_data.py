@@ -43,14 +43,17 @@ def read_data(accepted: pl.DataFrame, issues: list[Issue]) -> pl.DataFrame:
     )
     has_any = data.str.contains_any([f'"{key}":' for key in (*_TEXT_KEYS, _COUNTS_KEY)])
     is_other = (has_any & pl.all_horizontal(pl.col(_READ).is_null())).fill_null(value=False)
-    others = with_alone.filter(is_other)
+    others = with_alone.select("delivery", "data", position=pl.int_range(pl.len()), is_other=is_other).filter(
+        "is_other"
+    )
     if not others.height:
         return with_alone
-    return pl.concat([with_alone.filter(~is_other), _read_others(others.drop(_READ), issues)])
+    found = _read_others(others.drop("is_other"), issues)
+    return with_alone.with_columns(with_alone[name].scatter(found["position"], found[name]) for name in _READ)
 
 
 def _read_others(rows: pl.DataFrame, issues: list[Issue]) -> pl.DataFrame:
-    """`read_data` for a `data` that holds more than one of the keys alone."""
+    """`position` and what is read, in any order, of rows whose `data` holds more than one of the keys alone."""
     data = pl.col("data")
     read = rows.with_columns(
         *(data.str.extract(rf'[{{,]"{key}":"([^"\\]*)"').alias(key) for key in _TEXT_KEYS),
@@ -67,7 +70,7 @@ def _read_others(rows: pl.DataFrame, issues: list[Issue]) -> pl.DataFrame:
     slow = read.filter(~is_plain)
     found = [_read_one(delivery, text, issues) for delivery, text in slow.select("delivery", "data").iter_rows()]
     decoded = pl.DataFrame(found, schema=dict.fromkeys(_READ, pl.String()), orient="row")
-    return pl.concat([read.filter(is_plain), slow.drop(_READ).hstack(decoded)])
+    return pl.concat([read.filter(is_plain).select("position", *_READ), slow.select("position").hstack(decoded)])
 
 
 def _read_one(delivery: int, text: str, issues: list[Issue]) -> tuple[str | None, str | None, str | None]:

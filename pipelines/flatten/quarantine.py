@@ -23,12 +23,15 @@ _PLAIN_COLUMNS = {
     "environment_name": "environment_name",
 }
 
+# What the quarantine says of a delivery besides the issue.
+ORIGIN = ["delivery", "folder", "event_uuid", "embed_id", "fetched_at", "digest"]
+
 
 def quarantine(
     raw: pl.DataFrame, accepted: pl.DataFrame, rejected: pl.DataFrame, issues: Sequence[Issue]
 ) -> pl.DataFrame:
     """QUARANTINE, but with `folder` in place of event_date: a row per rejected delivery, and one per issue of an
-    accepted one."""
+    accepted one, of which ORIGIN is enough."""
     whole = _rejected_events(raw, rejected, issues)
     fields = pl.DataFrame(issues, schema=_ISSUES, orient="row").join(accepted, on="delivery", how="inner")
     names = ["folder", *QUARANTINE.names[1:]]

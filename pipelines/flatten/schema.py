@@ -1,7 +1,8 @@
 """The lake: typed, flat, one row per event uuid. Files are one per day and table, sorted by embed_id, occurred_at.
 
 `embed_events` has claim columns (`claim_<path>`, VARCHAR unless declared) behind these; they grow with the claims seen,
-so readers glob with `union_by_name`. `claim_user_id` is always there.
+so readers glob with `union_by_name`, and without `hive_partitioning`: an event whose date was corrected stays in the
+folder that held it first, and one folder is called `unknown`. The warehouse always has `claim_user_id`.
 """
 
 import polars as pl

@@ -5,10 +5,11 @@ repetition of a removed value, becomes `REMOVED`. So an event without its creden
 it was fetched with, which is what its digest needs.
 """
 
+import json
 import re
 from typing import Any
 
-from pipelines.oneschema.jwt_segments import json_object
+from pipelines.oneschema.jwt_segments import segment_bytes
 from pipelines.vocabulary import CREDENTIAL_FIELDS
 
 REMOVED = "<credential removed>"
@@ -16,10 +17,18 @@ REMOVED = "<credential removed>"
 # A removed value shorter than this is not looked for elsewhere: it would hit ordinary words.
 _SHORTEST_SECRET = 8
 
-# base64url of `{"`, or of `{` and white space, and three segments. The header is decoded before anything is removed.
-_JWT_PATTERN = r"(e[yw][A-Za-z0-9_+/-]{2,}={0,2})\.[A-Za-z0-9_+/-]*={0,2}\.[A-Za-z0-9_+/-]+={0,2}"
-_JWT = re.compile(_JWT_PATTERN)
-_JWT_IN_BYTES = re.compile(_JWT_PATTERN.encode())
+_BASE64 = r"A-Za-z0-9_+/\-"
+# A text that could hold a JWT, and how the JSON of a header begins.
+_DOTTED = re.compile(rf"[{_BASE64}=.]+")
+_OBJECT_START = re.compile(r"\{[\s\"]")
+_JSON = json.JSONDecoder(strict=False)
+
+# A cheap look for a JWT: base64url of an object's start, and three segments. Each run of letters is tried from its
+# start alone and given up for good: tried from each of its letters, a long run would take the square of its length.
+_TWO_DOTS = re.compile(rf"\.[{_BASE64}=]*\.[{_BASE64}]".encode())
+_JWT_SHAPE = re.compile(
+    rf"(?<![{_BASE64}])(?>[{_BASE64}]*?e[yw])[{_BASE64}]{{2,}}+=*+\.[{_BASE64}=]*+\.[{_BASE64}]".encode()
+)
 _QUOTED_FIELDS = tuple(f'"{field}"'.encode() for field in sorted(CREDENTIAL_FIELDS))
 
 
@@ -29,7 +38,7 @@ def may_hold_credentials(json_text: bytes) -> bool:
     for field in _QUOTED_FIELDS:
         if field in lower:
             return True
-    return (b"ey" in json_text or b"ew" in json_text) and _JWT_IN_BYTES.search(json_text) is not None
+    return _TWO_DOTS.search(json_text) is not None and _JWT_SHAPE.search(json_text) is not None
 
 
 def split_credentials(event: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
@@ -90,8 +99,42 @@ def _scrub_text(text: str, secrets: list[str]) -> str:
     for secret in secrets:
         if secret in text:
             text = text.replace(secret, REMOVED)
-    return _JWT.sub(_remove_jwt, text)
+    return _DOTTED.sub(_without_jwts, text) if text.count(".") >= 2 else text
 
 
-def _remove_jwt(found: re.Match[str]) -> str:
-    return found.group() if json_object(found.group(1)) is None else REMOVED
+def _without_jwts(dotted: re.Match[str]) -> str:
+    """A dotted text with REMOVED for each header, payload and signature in it, whatever stands before the header."""
+    segments = dotted.group().split(".")
+    kept: list[str] = []
+    position = 0
+    while position < len(segments):
+        is_followed = "".join(segments[position + 2 : position + 3])[:1] not in ("", "=")
+        start = _header_start(segments[position]) if is_followed else None
+        kept.append(segments[position] if start is None else segments[position][:start] + REMOVED)
+        position += 1 if start is None else 3
+    return ".".join(kept)
+
+
+def _header_start(segment: str) -> int | None:
+    """Where the JWT header begins that ends where the segment does; letters before it may be of base64url, too."""
+    first = segment.rstrip("=").rfind("=") + 1
+    starts: list[int] = []
+    # Four letters are three bytes, so one decoding serves each fourth letter that a header may begin at.
+    for start in range(first, first + 4):
+        content = segment_bytes(segment[start:]) or b""
+        if content.rstrip().endswith(b"}"):
+            # As many characters as bytes: only brackets and quotes matter.
+            text = content.decode("latin-1")
+            found = (match.start() for match in _OBJECT_START.finditer(text))
+            starts += [start + at // 3 * 4 for at in found if at % 3 == 0 and _is_object(text, at)]
+    return min(starts, default=None)
+
+
+def _is_object(text: str, start: int) -> bool:
+    try:
+        _, end = _JSON.raw_decode(text, start)
+    except ValueError:
+        return False
+    except RecursionError:
+        return True
+    return not text[end:].strip()

@@ -134,6 +134,8 @@ def _data(rng: Random, oddness: float) -> Any:
     data: dict[str, Any] = {}
     counts = {
         rng.choice(_WORDS): {rng.choice(_CODES): _count(rng, oddness) for _ in range(rng.randrange(4))}
+        if rng.random() >= oddness / 2
+        else _count(rng, 1.0)
         for _ in range(rng.randrange(4))
     }
     shape = rng.randrange(6)

@@ -1,7 +1,7 @@
 """The fast path as the tests drive it: deliveries landed in a home of their own and flattened there."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from pipelines.home import Home, partition_folder
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.raw.deliveries import Envelope, to_raw
 from pipelines.raw.schema import RAW_EMBED_EVENTS
-from tests.flatten.reference import Delivery
+from tests.flatten.reference import HASH_KEY, Delivery
 
 
-def token_reader(secrets: dict[str, str]) -> TokenReader:
-    return TokenReader({client: SecretStr(secret) for client, secret in secrets.items()}, {}, None)
+def token_reader(secrets: dict[str, str], policy: Mapping[str, str] | None = None) -> TokenReader:
+    client_secrets = {client: SecretStr(secret) for client, secret in secrets.items()}
+    return TokenReader(client_secrets, policy or {}, SecretStr(HASH_KEY))
 
 
 def land(deliveries: Sequence[Delivery], tokens: TokenReader) -> tuple[pl.DataFrame, list[Delivery]]:

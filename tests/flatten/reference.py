@@ -29,6 +29,7 @@ KNOWN_FIELDS = {
 }
 CREDENTIALS = {"token", "user_jwt", "embed_jwt"}
 UNREADABLE = object()
+HASH_KEY = "key of hashed claims"
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,39 @@ def without_credentials(value: Any) -> Any:
     return [without_credentials(element) for element in value] if isinstance(value, list) else value
 
 
-def read_delivery(delivery: Delivery, secrets: Mapping[str, str], lake: Lake) -> dict[str, Any] | None:
+def apply_policy(value: Any, policy: Mapping[str, str], key: str, paths: tuple[str, ...] = ()) -> Any:
+    """What the claim policy leaves of a claim; UNREADABLE for nothing. `paths` are its own path and those above."""
+    action = action_of(paths, policy)
+    if isinstance(value, dict):
+        inner = {name: (*paths, f"{paths[-1]}.{name}" if paths else name) for name in value}
+        left = {name: apply_policy(element, policy, key, inner[name]) for name, element in value.items()}
+        kept = {name: element for name, element in left.items() if element is not UNREADABLE}
+        return UNREADABLE if action == "drop" and paths and not kept else kept
+    if isinstance(value, list):
+        elements = [apply_policy(element, policy, key, paths) for element in value]
+        kept = [element for element in elements if element is not UNREADABLE]
+        return UNREADABLE if action == "drop" and not kept else kept
+    if action == "drop":
+        return UNREADABLE
+    if action == "keep" or value is None:
+        return value
+    text = value if isinstance(value, str) else str(value).lower()
+    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def action_of(paths: tuple[str, ...], policy: Mapping[str, str]) -> str:
+    """Of the patterns that fit, the one with most letters that are no wildcard, then the stricter one."""
+    fitting = [
+        (len(pattern.replace("*", "")), ("keep", "hash", "drop").index(action))
+        for pattern, action in policy.items()
+        if any(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), path, re.DOTALL) for path in paths)
+    ]
+    return ("keep", "hash", "drop")[max(fitting)[1]] if fitting else "keep"
+
+
+def read_delivery(
+    delivery: Delivery, secrets: Mapping[str, str], policy: Mapping[str, str], lake: Lake
+) -> dict[str, Any] | None:
     """The row of one delivery, None when it is rejected. Bad fields are noted."""
     event = delivery.event
     if not isinstance(event, dict):
@@ -211,7 +244,7 @@ def read_delivery(delivery: Delivery, secrets: Mapping[str, str], lake: Lake) ->
         "has_snapshot": take("has_snapshot", read_boolean),
         "data": take("data", read_object),
         "extra": extra or None,
-        "claims": without_credentials(claims),
+        "claims": None if claims is None else apply_policy(without_credentials(claims), policy, HASH_KEY),
         "jwt_status": status,
     }
     if any(row[name] is None for name in ("event_uuid", "embed_id", "event_type", "occurred_at")):
@@ -345,11 +378,13 @@ def claim_text(value: Any) -> str | None:
     return str(value) if isinstance(value, str) else None
 
 
-def flatten(deliveries: Sequence[Delivery], *, limit: int, secrets: Mapping[str, str]) -> Lake:
+def flatten(
+    deliveries: Sequence[Delivery], *, limit: int, secrets: Mapping[str, str], policy: Mapping[str, str]
+) -> Lake:
     lake = Lake()
     by_uuid: dict[str, list[tuple[dict[str, Any], Delivery]]] = {}
     for delivery in deliveries:
-        row = read_delivery(delivery, secrets, lake)
+        row = read_delivery(delivery, secrets, policy, lake)
         if row is not None:
             by_uuid.setdefault(row["event_uuid"], []).append((row, delivery))
     events = [merge(found, lake) for found in by_uuid.values()]

@@ -26,6 +26,14 @@ from tests.flatten.payloads import DELIVERIES, SECRETS
 SMALL_BATCHES = st.lists(DELIVERIES, min_size=1, max_size=5)
 SEEDS = st.integers(0, 2**32)
 LIMITS = st.sampled_from([64, 3])
+POLICIES = st.sampled_from(
+    [
+        *[{}] * 3,
+        {"user_id": "hash", "org": "drop"},
+        {"*": "drop", "iss": "keep", "org.*": "hash", "org.id": "keep"},
+        {"*a*": "hash", "a": "drop", "a.b": "keep", "n": "hash", "*.Plan Name": "drop"},
+    ]
+)
 
 
 def plain(value: Any) -> Any:
@@ -42,27 +50,30 @@ def plain_claims(value: Any) -> Any:
 
 
 @settings(max_examples=120)
-@given(deliveries=SMALL_BATCHES, limit=LIMITS)
-def test_agrees_with_the_reference_on_anything(deliveries: list[reference.Delivery], limit: int) -> None:
-    agree(deliveries, limit)
+@given(deliveries=SMALL_BATCHES, limit=LIMITS, policy=POLICIES)
+def test_agrees_with_the_reference_on_anything(
+    deliveries: list[reference.Delivery], limit: int, policy: dict[str, str]
+) -> None:
+    agree(deliveries, limit, policy)
 
 
 @pytest.mark.parametrize("fewest_of_a_shape", [2, 64])
 @settings(max_examples=150)
-@given(seed=SEEDS, limit=LIMITS)
-def test_agrees_with_the_reference(fewest_of_a_shape: int, seed: int, limit: int) -> None:
+@given(seed=SEEDS, limit=LIMITS, policy=POLICIES)
+def test_agrees_with_the_reference(fewest_of_a_shape: int, seed: int, limit: int, policy: dict[str, str]) -> None:
     """With claims taken out by shape as soon as two payloads are alike, and parsed one by one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(claim_paths, "_FEWEST_OF_A_SHAPE", fewest_of_a_shape)
-        agree(batch(seed), limit)
+        agree(batch(seed), limit, policy)
 
 
 def test_batches_have_something_of_everything() -> None:
     """What is compared is worth comparing: generated deliveries may not degenerate unnoticed."""
     total: Counter[str] = Counter()
-    for seed in range(150):
+    bad: Counter[str] = Counter()
+    for seed in range(250):
         _, landed = land(batch(seed), token_reader(SECRETS))
-        lake = reference.flatten(landed, limit=64, secrets=SECRETS)
+        lake = reference.flatten(landed, limit=64, secrets=SECRETS, policy={})
         total["deliveries"] += len(landed)
         total["rows"] += len(lake.events)
         total["merged"] += lake.merged_count
@@ -70,16 +81,23 @@ def test_batches_have_something_of_everything() -> None:
         total["errors"] += len(lake.errors)
         total["zero errors"] += sum(count == 0 for *_, count in lake.errors)
         total["bad fields"] += len(lake.bad_fields)
+        # Each field that a row can do without, and each place in the counts: the object, a column, a code.
+        bad.update(
+            f"counts, level {min(name.count('.'), 3)}" if name.startswith("data.validation_error_counts") else name
+            for _, name, _ in lake.bad_fields
+        )
         total["conflicts"] += lake.conflict_count
         total["claim paths"] += len(lake.claim_types)
         total.update(event["jwt_status"] for event in lake.events.values())
         total.update(event["source"] for event in lake.events.values())
     assert min(total.values()) > 30, total
+    assert len(bad) == 11, bad
+    assert min(bad.values()) >= 5, bad
 
 
-def agree(deliveries: list[reference.Delivery], limit: int) -> None:
-    raw, landed = land(deliveries, token_reader(SECRETS))
-    expected = reference.flatten(landed, limit=limit, secrets=SECRETS)
+def agree(deliveries: list[reference.Delivery], limit: int, policy: dict[str, str]) -> None:
+    raw, landed = land(deliveries, token_reader(SECRETS, policy))
+    expected = reference.flatten(landed, limit=limit, secrets=SECRETS, policy=policy)
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder))
         write_raw(home, raw, "all")

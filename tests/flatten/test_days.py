@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+import re
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 
 from pipelines.errors import ConfigurationError
-from pipelines.flatten import days, reading
+from pipelines.flatten import days, deliveries, event_data, reading
 from pipelines.flatten.days import FLATTEN_VERSION, FlattenOptions, claims_catalogue, day_reports, flatten_days
 from pipelines.flatten.schema import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS
 from pipelines.home import Home, partition_folder
@@ -109,6 +111,20 @@ def test_both_channels_become_one_row(home: Home) -> None:
     assert read_table(home.lake_validation_errors).height == 2
 
 
+def test_the_lake_reads_as_the_readme_says(home: Home) -> None:
+    """The date is the event's, not its folder's, and a folder called `unknown` makes no text of it."""
+    land_in(home, "a", delivery(event("one")), delivery(event("two", "soon")))
+    land_in(home, "b", delivery({**event("two", "soon"), "created_at": "later"}))
+    raw, _ = land([delivery(event("two", 1706212805.5), hour=2)], token_reader(SECRETS))
+    write_raw(home, raw.with_columns(event_date=pl.lit("unknown")), "c")
+    flatten_days(home, FlattenOptions())
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (source,) = re.findall(r"`(read_parquet\('lake/[^`]*)`", readme)
+    source = source.replace("'lake/", f"'{home.root}/lake/")
+    rows = duckdb.sql(f"select event_uuid, event_date from {source} order by event_uuid").fetchall()
+    assert rows == [("one", date(2024, 1, 24)), ("two", date(2024, 1, 25))]
+
+
 def test_only_dirty_days_are_redone(home: Home) -> None:
     land_in(home, "a", delivery(event("one")), delivery(event("two", 1706212805.5)))
     assert flatten_days(home, FlattenOptions()).dates == ["2024-01-24", "2024-01-25"]
@@ -174,6 +190,21 @@ def test_a_corrected_reading_empties_the_quarantine(home: Home, monkeypatch: pyt
     monkeypatch.setattr("pipelines.flatten.deliveries.FIELDS", corrected)
     assert flatten_days(home, FlattenOptions(), redo=["2024-01-24", "unknown"]).event_count == 2
     assert not list(home.quarantine.rglob("*.parquet"))
+
+
+def test_bad_values_are_read_one_by_one_and_the_others_never(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one bad row costs a batch does not grow with the batch."""
+    slow: list[str] = []
+    for module in (deliveries, event_data):
+        slowly = module.loads
+        monkeypatch.setattr(module, "loads", lambda text, read=slowly: (slow.append(text.decode()), read(text))[1])
+    counts = {"validation_error_counts": {"a": {"X": 1}}}
+    plain = [{}, counts, {"operation": "x"}, {"import_type": "x", "row_count": 1}, {**counts, "operation": "x"}]
+    good = [delivery(event(f"good-{i}", data=plain[i % 5], id=i, trigger_type="new", new_field=i)) for i in range(500)]
+    bad = [delivery(event("odd", id="x1")), delivery(event("data", data={"operation": 1}))]
+    land_in(home, "a", *good, *bad)
+    assert flatten_days(home, FlattenOptions()).field_quarantined_count == 2
+    assert slow == ['{"id":"x1"}', '{"operation":1}']
 
 
 def test_claim_columns_are_one_choice_for_all_days(home: Home) -> None:

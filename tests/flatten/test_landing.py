@@ -84,6 +84,8 @@ def test_the_event_wins_over_its_embed() -> None:
         {"data": {"deep": [{"user_jwt": "x" * 40, "kept": 1}]}},
         {"data": {"text": f"Authorization: Bearer {JWT}"}},
         {"data": {JWT: 1}},
+        {"data": {"path": f"keystore.{JWT}", "words": f"eyes.wide.{JWT}", "joined": f"eyXX{JWT}.{JWT}"}},
+        {"data": {"url": f"https://x.example/?token={JWT}&then=.."}},
         {"data": {"User_JWT": {"nested": "secret text"}}},
         {"note": 'a "quoted" secret', "token": 'a "quoted" secret'},
         {"token": {"value": "secret text"}, "again": "secret text"},
@@ -102,6 +104,14 @@ def test_credentials_leave_no_trace_and_do_not_change_the_digest(hidden: dict[st
     written = json.dumps(rows[0], default=str)
     for secret in (*JWT.split("."), "5fd6a161", "x" * 40, "quoted", "secret text"):
         assert secret not in written
+
+
+@pytest.mark.parametrize(
+    "text", ["ey" * 500_000, "eyJ" * 300_000 + ".a.b", ("eyJ" * 1_300 + ".x.") * 250, "ey." * 100_000]
+)
+def test_a_long_text_is_searched_in_a_time_that_grows_with_its_length(text: str) -> None:
+    """Were it with the square, this would take hours."""
+    assert json.loads(landed({**EVENT, "token": "12345678", "note": text})["extra"]) == {"note": text}
 
 
 def test_a_template_column_may_be_called_token() -> None:

@@ -40,7 +40,8 @@ def test_deliveries_become_a_warehouse_and_more_of_them_a_newer_one(tmp_path: An
         "data": {"validation_error_counts": {"item": {"MISSING": 3}}},
     }
     unreadable = {"event_type": None, "created_at": "never"}
-    land(home, 0, [first, first | {"has_snapshot": True}, unreadable, mapped | {"uuid": 7, "id": "x", "embed_id": []}])
+    disagreeing = first | {"has_snapshot": True, "id": 3}
+    land(home, 0, [first, disagreeing, unreadable, mapped | {"uuid": 7, "id": "x", "embed_id": []}])
     flatten_days(home, FlattenOptions())
     report = build(home, OPTIONS)
     assert {check.name for check in report.failed_checks} == {"data_fresh", "quarantine_empty"}
@@ -53,9 +54,10 @@ def test_deliveries_become_a_warehouse_and_more_of_them_a_newer_one(tmp_path: An
             "select user_id, claim_org__plan_name, event_count, last_error_count, seconds_to_mapping from fct_embeds"
         ).fetchall()
         coverage = connection.execute(
-            "select sum(delivery_count), sum(event_count), sum(merged_count), sum(quarantined_count) from meta_coverage"
+            "select sum(delivery_count), sum(event_count), sum(merged_count), sum(quarantined_count), "
+            "sum(conflict_count) from meta_coverage"
         ).fetchone()
         by_plan = connection.execute("select distinct breakdown from funnel(by := 'org.Plan Name')").fetchall()
     assert session == [("u1", "pro", 2, 3, 60.0)]
-    assert coverage == (5, 2, 1, 2)
+    assert coverage == (5, 2, 1, 2, 1)
     assert by_plan == [("pro",)]

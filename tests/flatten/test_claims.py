@@ -1,0 +1,41 @@
+"""Claims taken apart: what comes of keys that are identifiers, and of many shapes."""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from pipelines.flatten.claim_columns import ClaimColumn, choose_columns
+from pipelines.flatten.claim_paths import read_claims
+
+
+def events(payloads: list[dict[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "folder": pl.Series([0] * len(payloads), dtype=pl.UInt32),
+            "claims": [json.dumps(payload) for payload in payloads],
+            "occurred_at": [datetime(2024, 1, 24) + timedelta(seconds=number) for number in range(len(payloads))],
+        }
+    )
+
+
+def test_keys_that_are_trace_ids_take_the_room_of_what_they_hold() -> None:
+    """Not a column for each, which would be the square of their number."""
+    count = 3_000
+    claims = read_claims(events([{"user_id": f"u{i}", "trace": {f"t-{i}": i, "at": [i]}} for i in range(count)]))
+    seen = claims.seen[0]
+    assert len(seen) == count + 3
+    assert (seen["user_id"].event_count, seen["trace.t-7"].event_count, seen["trace.at"].types) == (count, 1, {"array"})
+    held = [frame for frames in vars(claims).values() if isinstance(frames, list) for frame in frames]
+    assert sum(frame.height * frame.width for frame in held) < 10 * count
+
+    chosen = choose_columns(seen, 3, {"trace.t-0": "BIGINT"})
+    assert chosen == {
+        "trace.t-0": ClaimColumn("claim_trace__t_0", "BIGINT"),
+        "trace.t-1": ClaimColumn("claim_trace__t_1", "VARCHAR"),
+        "user_id": ClaimColumn("claim_user_id", "VARCHAR"),
+    }
+    texts = claims.texts(chosen)
+    assert texts["user_id"].to_list() == [f"u{i}" for i in range(count)]
+    assert texts["trace.t-1"].to_list() == [None, "1", *[None] * (count - 2)]
