@@ -130,6 +130,57 @@ def test_an_open_reader_keeps_its_snapshot_and_a_new_one_sees_the_new_build(lake
                 after.execute("delete from stg_embed_events")
 
 
+WRITING_CLIENT = """
+import os, sys
+import duckdb
+connection = duckdb.connect(sys.argv[1])
+connection.execute("delete from fct_embeds")
+print("open", flush=True)
+sys.stdin.read()
+os._exit(1)
+"""
+
+
+def test_a_client_that_writes_neither_stops_a_build_nor_changes_the_next_file(lake: Lake) -> None:
+    rows: list[dict[str, Any]] = []
+    grow(lake, rows, 0)
+    build(lake.home, OPTIONS)
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITING_CLIENT, str(lake.home.warehouse)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == "open\n"
+        for number in range(1, 4):
+            grow(lake, rows, number)
+        report = build(lake.home, OPTIONS)
+    assert "cannot be read" in (report.full_reason or "")
+    reader_process.read(str(lake.home.warehouse))
+    assert no_leftovers(lake.home)
+
+
+def test_the_log_of_a_client_that_died_is_not_replayed_on_the_next_file(lake: Lake) -> None:
+    rows: list[dict[str, Any]] = []
+    grow(lake, rows, 0)
+    build(lake.home, OPTIONS)
+    subprocess.run([sys.executable, "-c", WRITING_CLIENT, str(lake.home.warehouse)], input="", text=True, check=False)
+    assert not no_leftovers(lake.home)
+    grow(lake, rows, 1)
+    build(lake.home, OPTIONS)
+    reader_process.read(str(lake.home.warehouse))
+    assert no_leftovers(lake.home)
+
+
+@pytest.mark.parametrize("full_refresh", [False, True])
+def test_a_published_file_that_is_broken_is_built_anew(lake: Lake, *, full_refresh: bool) -> None:
+    lake.write([event("a", 1, "embed_closed", at(0))])
+    lake.home.warehouse.write_bytes(b"no database" * 999)
+    assert build(lake.home, OPTIONS, full_refresh=full_refresh).is_full
+    reader_process.read(str(lake.home.warehouse))
+
+
 def test_the_last_published_files_are_kept(lake: Lake) -> None:
     rows: list[dict[str, Any]] = []
     built: list[str] = []
