@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -48,6 +49,19 @@ def no_leftovers(home: Home) -> bool:
     return not [path for path in home.root.iterdir() if "building" in path.name or path.suffix == ".wal"]
 
 
+def wait_for_a_read(reader: subprocess.Popen[str], until: Path) -> None:
+    """Until the reader begins one more, so that a slow machine gives as many as a fast one."""
+    progress = reader_process.progress_file(until, reader.pid)
+
+    def begun() -> int:
+        return progress.stat().st_size if progress.exists() else 0
+
+    before = begun()
+    while begun() == before:
+        assert reader.poll() is None
+        time.sleep(0.001)
+
+
 def test_readers_in_other_processes_never_fail_and_never_see_half_a_build(lake: Lake, tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = []
     grow(lake, rows, 0)
@@ -66,6 +80,8 @@ def test_readers_in_other_processes_never_fail_and_never_see_half_a_build(lake: 
         for number in range(1, BUILDS + 1):
             grow(lake, rows, number)
             build(lake.home, OPTIONS, full_refresh=number % 10 == 0)
+            for reader in readers:
+                wait_for_a_read(reader, until)
     finally:
         until.touch()
         reports = [json.loads(reader.communicate(timeout=60)[0]) for reader in readers]
@@ -94,8 +110,10 @@ def test_a_killed_build_never_harms_the_published_file(lake: Lake, tmp_path: Pat
         ) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "scan\n"
-            # A random moment of the two builds that follow, which take about a second.
-            timer = threading.Timer(random.random() * 1.2, process.kill)
+            # Shortly after a random phase of the first two builds began, whatever time they take.
+            for _ in range(random.randrange(14)):
+                process.stdout.readline()
+            timer = threading.Timer(random.random() * 0.1, process.kill)
             timer.start()
             process.stdout.read()
             timer.join()
