@@ -278,6 +278,14 @@ def test_warnings_do_not_block(lake: Lake) -> None:
     assert lake.home.warehouse.exists()
 
 
+def test_of_sweeps_of_one_moment_the_later_name_is_the_latest(lake: Lake) -> None:
+    lake.sweep(at(0), failed_count=1)
+    lake.sweep(at(0))
+    assert failing(lake) == set()
+    lake.sweep(at(0), failed_count=1)
+    assert failing(lake) == {("sweep_succeeded", "warn")}
+
+
 def test_a_delivery_that_is_lost_blocks(lake: Lake) -> None:
     rows = [event("a", 1, "embed_closed", at(0)), event("b", 1, "embed_closed", at(1))]
     lake.write(rows)
