@@ -25,7 +25,7 @@ from pipelines.warehouse.models import downstream_of, load_models
 from pipelines.warehouse.publish import Publication
 from pipelines.warehouse.sources import BuildFacts, Parameters
 from pipelines.warehouse.state import PublishedState
-from pipelines.warehouse.tables import comment, count_rows, create_whole, replace_whole
+from pipelines.warehouse.tables import comment, count_rows, create_whole, drop, replace_whole
 
 # Older clients open this storage version (design.md, invariant 4).
 STORAGE_VERSION = "v1.0.0"
@@ -117,14 +117,23 @@ def build(
     home.root.mkdir(parents=True, exist_ok=True)
     publication.clean()
     with phases("scan"):
-        published = state.read_published(home)
+        published, unreadable = _read_published(home)
         found = ledger.scan(home, published.ledger if published else None)
         versions = state.versions_of(load_models(), Parameters(None, options.idle_after, options.funnel_window))
-        full_reason = "asked for" if full_refresh else _reason_for_full(published, found, versions)
+        full_reason = "asked for" if full_refresh else unreadable or _reason_for_full(published, found, versions)
     job = _Build(home, options, publication, None if full_reason else published, found, versions, phases)
     with publication.kept_if_it_fails():
         report = job.run(built_at, published, full_reason, is_narrowed=not (full_reason or check_everything))
     return report
+
+
+def _read_published(home: Home) -> tuple[PublishedState | None, str | None]:
+    """The state of the published warehouse, and why it cannot be read: it is broken, or a client has it open for
+    writing, which locks it. The next one is built without it then."""
+    try:
+        return state.read_published(home), None
+    except duckdb.Error as error:
+        return None, f"the published file cannot be read: {error}"
 
 
 def _reason_for_full(published: PublishedState | None, found: Ledger, versions: Mapping[str, str]) -> str | None:
@@ -272,7 +281,7 @@ class _Build:
             refresh.note_passed_time(connection, continued.data_through, parameters)
         refresh.refresh_models(connection, self.middle, self.stale)
         for name in continued.model_versions.keys() - self.versions.keys():
-            connection.execute(f"drop table if exists warehouse.main.{name}")
+            drop(connection, name)
 
     def _finish(self, connection: duckdb.DuckDBPyConnection, facts: BuildFacts, *, is_afresh: bool) -> dict[str, int]:
         """The build's own tables, the macros, the comments; then everything to disk."""

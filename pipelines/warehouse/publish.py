@@ -60,6 +60,8 @@ class Publication:
             kept.parent.mkdir(exist_ok=True)
             if not kept.exists():
                 _keep(self.home.warehouse, kept)
+        # A client that opened the file for writing may have left a log, which DuckDB would replay on the new file.
+        self.home.warehouse.with_name(f"{self.home.warehouse.name}.wal").unlink(missing_ok=True)
         self.building.replace(self.home.warehouse)
         _sync(self.home.root)
         # Names begin with the time of the build.

@@ -50,13 +50,13 @@ class PublishedState:
 
 
 def versions_of(models: Iterable[Model], parameters: Parameters) -> dict[str, str]:
-    """Per model a text that changes with its SQL and with the settings and vocabulary that it uses."""
+    """Per model a text that changes with its SQL, its refresh, and the settings and vocabulary that it uses."""
     settings = {"idle_after": parameters.idle_after, "funnel_window": parameters.funnel_window}
     versions: dict[str, str] = {}
     for model in models:
         used = [f"{name}={settings[name].total_seconds()}" for name in model.parameters if name in settings]
         words = [_VOCABULARY_VERSION] if _VOCABULARY.intersection(model.sources) else []
-        versions[model.name] = " ".join([model.code_version, *used, *words])
+        versions[model.name] = " ".join([model.code_version, model.refresh, *used, *words])
     return versions
 
 

@@ -18,7 +18,21 @@ UNITS = ("lake_partition", "embed_id", "event_date", "entry_date")
 def create_whole(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     """Make the model's table, or view, from all of its inputs."""
     kind = "view" if model.refresh == "view" else "table"
-    connection.execute(f"create or replace {kind} warehouse.main.{model.name} as\n{model.sql}")
+    drop(connection, model.name)
+    connection.execute(f"create {kind} warehouse.main.{model.name} as\n{model.sql}")
+
+
+def drop(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Drop a model's table or view if there is one; DuckDB refuses to drop, or replace, the one as the other."""
+    kinds = connection.execute(
+        "select 'table' from duckdb_tables() where database_name = 'warehouse' and schema_name = 'main' "
+        "and table_name = $1 union all "
+        "select 'view' from duckdb_views() where database_name = 'warehouse' and schema_name = 'main' "
+        "and view_name = $1",
+        [name],
+    ).fetchall()
+    for (kind,) in kinds:
+        connection.execute(f"drop {kind} warehouse.main.{name}")
 
 
 def replace_whole(connection: duckdb.DuckDBPyConnection, model: Model) -> None:

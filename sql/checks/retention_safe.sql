@@ -3,4 +3,5 @@
 -- severity: warn
 select sweep_id, started_at, unasked_embed_count, first_loss_at
 from meta_sweeps
-where sweep_id = (select max_by(sweep_id, coalesce(finished_at, started_at)) from meta_sweeps) and unasked_embed_count > 0
+where sweep_id = (select max_by(sweep_id, (coalesce(finished_at, started_at), sweep_id)) from meta_sweeps)
+    and unasked_embed_count > 0

@@ -3,4 +3,5 @@
 -- severity: warn
 select sweep_id, kind, started_at, is_complete, failed_count
 from meta_sweeps
-where sweep_id = (select max_by(sweep_id, coalesce(finished_at, started_at)) from meta_sweeps) and (not is_complete or failed_count > 0)
+where sweep_id = (select max_by(sweep_id, (coalesce(finished_at, started_at), sweep_id)) from meta_sweeps)
+    and (not is_complete or failed_count > 0)

@@ -34,14 +34,22 @@ span as (
     select (coalesce(window_seconds, (select funnel_window_seconds from meta_build)) * 1000000)::bigint as span_us
 ),
 
+-- A claim path as a JSON pointer: dots part its levels, and a dot or backslash within a key has a backslash before it.
+claim as (
+    select
+        '/' || replace(replace(
+            replace(replace(replace(replace(replace("by", '\\', chr(1)), '\.', chr(2)), '~', '~0'), '/', '~1'), '.', '/'),
+            chr(2), '.'
+        ), chr(1), '\') as pointer
+),
+
 embeds as (
     select
         embed_id, user_id,
         case
             when "by" is null then null
             /* breakdown_columns */
-            when "by" in (select path from meta_claims)
-                then claims ->> ('$."' || replace("by", '.', '"."') || '"')
+            when "by" in (select path from meta_claims) then claims ->> (select pointer from claim)
             else error('funnel: by is neither a column of fct_embeds nor a claim path in meta_claims: ' || "by")
         end as breakdown
     from fct_embeds
@@ -49,12 +57,12 @@ embeds as (
         and (to_date is null or entry_date <= to_date::date)
         and case
             when mode in ('ordered', 'strict', 'any') then true
-            else error('funnel: mode is ordered, strict or any, not ' || mode)
+            else error('funnel: mode is ordered, strict or any, not ' || coalesce(mode, 'NULL'))
         end
         and case
             when unit = 'embed' then true
             when unit = 'user' then user_id is not null
-            else error('funnel: unit is embed or user, not ' || unit)
+            else error('funnel: unit is embed or user, not ' || coalesce(unit, 'NULL'))
         end
 ),
 
@@ -86,16 +94,36 @@ hits as (
 ),
 
 -- ordered and strict: from each event to the one that fills the next step, then along these links from every start.
--- The nearest later event is the best one: it leaves the most events and the most time for what follows.
-links as (
+-- The nearest later event is the best one: it leaves the most events and the most time for what follows. Going
+-- backwards, it is the last one that was met; an event is met after the links from it are known, so it never follows
+-- itself. (An as-of join would say this shortly, but DuckDB 2.0 refuses one beside a recursion.)
+ends as (
     select
-        here.unit_id, here.step_number, here.event_number,
-        there.event_number as next_event_number, there.time_us as next_time_us
-    from (select *, step_number + 1 as next_step_number from hits where mode = 'ordered') as here
-    asof join hits as there
-        on there.unit_id = here.unit_id
-        and there.step_number = here.next_step_number
-        and there.event_number > here.event_number
+        unit_id, step_number, true as is_from, event_number,
+        null::bigint as next_event_number, null::bigint as next_time_us
+    from hits
+    where mode = 'ordered' and step_number < len(steps)
+    union all
+    select unit_id, step_number - 1, false, event_number, event_number, time_us
+    from hits
+    where mode = 'ordered' and step_number > 1
+),
+
+met as (
+    select
+        unit_id, step_number, is_from, event_number,
+        min(next_event_number) over backwards as next_event_number,
+        min(next_time_us) over backwards as next_time_us
+    from ends
+    window backwards as (
+        partition by unit_id, step_number order by event_number desc, is_from desc rows unbounded preceding
+    )
+),
+
+links as (
+    select unit_id, step_number, event_number, next_event_number, next_time_us
+    from met
+    where is_from and next_event_number is not null
     union all
     select here.unit_id, here.step_number, here.event_number, there.event_number, there.time_us
     from (

@@ -34,6 +34,11 @@ def read(path: str) -> str:
     return build_id
 
 
+def progress_file(until: str | Path, pid: int) -> Path:
+    """The file that is as long as the number of reads that the process has begun."""
+    return Path(f"{until}.{pid}")
+
+
 def main(path: str, until: str) -> None:
     """Read until the file `until` exists, giving way to the builder without ever pausing."""
     os.nice(10)
@@ -42,6 +47,9 @@ def main(path: str, until: str) -> None:
     reads = 0
     while not Path(until).exists():
         reads += 1
+        # A byte for each read that began: the builder's side waits for them.
+        with progress_file(until, os.getpid()).open("ab") as progress:
+            progress.write(b".")
         try:
             builds.add(read(path))
         except (duckdb.Error, AssertionError, OSError) as error:

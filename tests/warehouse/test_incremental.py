@@ -165,6 +165,36 @@ def test_a_changed_model_is_rebuilt_with_what_hangs_on_it(
     assert differences(lake.home, rebuilt(lake, OPTIONS, tmp_path / "full", monkeypatch)) == {}
 
 
+def test_a_model_that_turns_from_table_to_view_and_goes_is_followed(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.write([event("a", 1, "embed_initialized", at(0))])
+    models = load_models()
+    (claims,) = [model for model in models if model.name == "meta_claims"]
+    kinds: list[str] = []
+    for number, refresh in enumerate(("whole", "view", "whole", "view", None)):
+        one = replace(claims, name="extra", refresh=refresh, sql="select 1 as path", columns={"path": "one"})
+        having = [model for model in models if model not in kept_last(models)]
+        now = [*having, *([] if refresh is None else [one]), *kept_last(models)]
+        for module in (models_module, build_module):
+            monkeypatch.setattr(module, "load_models", lambda now=now: now)
+        assert build(lake.home, OPTIONS).is_full == (number == 0)
+        with connect_published(lake.home) as connection:
+            kinds += [
+                kind
+                for (kind,) in connection.execute(
+                    "select table_type from information_schema.tables where table_name = 'extra'"
+                ).fetchall()
+            ]
+    assert kinds == ["BASE TABLE", "VIEW", "BASE TABLE", "VIEW"]
+    assert differences(lake.home, rebuilt(lake, OPTIONS, tmp_path / "full", monkeypatch)) == {}
+
+
+def kept_last(models: list[Model]) -> list[Model]:
+    """The models that tell of the build itself."""
+    return [model for model in models if "table_rows" in model.sources]
+
+
 def test_a_comment_alone_rebuilds_nothing() -> None:
     assert version_of("select 1 as a -- one\n") == version_of("select 1 as a   -- another word\n")
     assert version_of("select 1 as a") != version_of("select 2 as a")

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -48,6 +49,19 @@ def no_leftovers(home: Home) -> bool:
     return not [path for path in home.root.iterdir() if "building" in path.name or path.suffix == ".wal"]
 
 
+def wait_for_a_read(reader: subprocess.Popen[str], until: Path) -> None:
+    """Until the reader begins one more, so that a slow machine gives as many as a fast one."""
+    progress = reader_process.progress_file(until, reader.pid)
+
+    def begun() -> int:
+        return progress.stat().st_size if progress.exists() else 0
+
+    before = begun()
+    while begun() == before:
+        assert reader.poll() is None
+        time.sleep(0.001)
+
+
 def test_readers_in_other_processes_never_fail_and_never_see_half_a_build(lake: Lake, tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = []
     grow(lake, rows, 0)
@@ -66,6 +80,8 @@ def test_readers_in_other_processes_never_fail_and_never_see_half_a_build(lake: 
         for number in range(1, BUILDS + 1):
             grow(lake, rows, number)
             build(lake.home, OPTIONS, full_refresh=number % 10 == 0)
+            for reader in readers:
+                wait_for_a_read(reader, until)
     finally:
         until.touch()
         reports = [json.loads(reader.communicate(timeout=60)[0]) for reader in readers]
@@ -94,8 +110,10 @@ def test_a_killed_build_never_harms_the_published_file(lake: Lake, tmp_path: Pat
         ) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "scan\n"
-            # A random moment of the two builds that follow, which take about a second.
-            timer = threading.Timer(random.random() * 1.2, process.kill)
+            # Shortly after a random phase of the first two builds began, whatever time they take.
+            for _ in range(random.randrange(14)):
+                process.stdout.readline()
+            timer = threading.Timer(random.random() * 0.1, process.kill)
             timer.start()
             process.stdout.read()
             timer.join()
@@ -128,6 +146,57 @@ def test_an_open_reader_keeps_its_snapshot_and_a_new_one_sees_the_new_build(lake
             assert after.execute(count).fetchone() == (2,)
             with pytest.raises(duckdb.Error, match="read-only"):
                 after.execute("delete from stg_embed_events")
+
+
+WRITING_CLIENT = """
+import os, sys
+import duckdb
+connection = duckdb.connect(sys.argv[1])
+connection.execute("delete from fct_embeds")
+print("open", flush=True)
+sys.stdin.read()
+os._exit(1)
+"""
+
+
+def test_a_client_that_writes_neither_stops_a_build_nor_changes_the_next_file(lake: Lake) -> None:
+    rows: list[dict[str, Any]] = []
+    grow(lake, rows, 0)
+    build(lake.home, OPTIONS)
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITING_CLIENT, str(lake.home.warehouse)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == "open\n"
+        for number in range(1, 4):
+            grow(lake, rows, number)
+        report = build(lake.home, OPTIONS)
+    assert "cannot be read" in (report.full_reason or "")
+    reader_process.read(str(lake.home.warehouse))
+    assert no_leftovers(lake.home)
+
+
+def test_the_log_of_a_client_that_died_is_not_replayed_on_the_next_file(lake: Lake) -> None:
+    rows: list[dict[str, Any]] = []
+    grow(lake, rows, 0)
+    build(lake.home, OPTIONS)
+    subprocess.run([sys.executable, "-c", WRITING_CLIENT, str(lake.home.warehouse)], input="", text=True, check=False)
+    assert not no_leftovers(lake.home)
+    grow(lake, rows, 1)
+    build(lake.home, OPTIONS)
+    reader_process.read(str(lake.home.warehouse))
+    assert no_leftovers(lake.home)
+
+
+@pytest.mark.parametrize("full_refresh", [False, True])
+def test_a_published_file_that_is_broken_is_built_anew(lake: Lake, *, full_refresh: bool) -> None:
+    lake.write([event("a", 1, "embed_closed", at(0))])
+    lake.home.warehouse.write_bytes(b"no database" * 999)
+    assert build(lake.home, OPTIONS, full_refresh=full_refresh).is_full
+    reader_process.read(str(lake.home.warehouse))
 
 
 def test_the_last_published_files_are_kept(lake: Lake) -> None:
@@ -207,6 +276,14 @@ def test_warnings_do_not_block(lake: Lake) -> None:
     expected = {"event_types_known", "quarantine_empty", "coverage_complete", "sweep_succeeded"}
     assert failing(lake) == {(name, "warn") for name in expected}
     assert lake.home.warehouse.exists()
+
+
+def test_of_sweeps_of_one_moment_the_later_name_is_the_latest(lake: Lake) -> None:
+    lake.sweep(at(0), failed_count=1)
+    lake.sweep(at(0))
+    assert failing(lake) == set()
+    lake.sweep(at(0), failed_count=1)
+    assert failing(lake) == {("sweep_succeeded", "warn")}
 
 
 def test_a_delivery_that_is_lost_blocks(lake: Lake) -> None:
