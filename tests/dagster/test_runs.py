@@ -13,6 +13,8 @@ import dagster as dg
 import polars as pl
 import pytest
 import yaml
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 
 from assets.failures import clear_failures
 from assets.warehouse import model_key
@@ -26,7 +28,7 @@ from pipelines.settings import Settings, use_settings
 from pipelines.simulator.server import RunningSimulator
 from pipelines.warehouse.checks import load_checks
 from pipelines.warehouse.models import load_models
-from tests.dagster.conftest import LAST_DAY, backfill
+from tests.dagster.conftest import LAST_DAY, backfill, materialize
 
 REPOSITORY = Path(__file__).parents[2]
 PARTITIONED = (
@@ -97,15 +99,31 @@ def test_materialising_one_model_publishes_all_of_them_without_a_request(
     asked = simulator.simulation.requests.as_json()["total"]
     before = _metadata(instance, model_key("stg_embeds"))["build_id"]
 
-    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-        asset_selection=[model_key("fct_embeds")], instance=instance
-    )
+    assert materialize(instance, model_key("fct_embeds")).success
 
-    assert result.success
     builds = {_metadata(instance, model_key(model.name))["build_id"] for model in load_models()}
     assert len(builds) == 1
     assert before not in builds
     assert simulator.simulation.requests.as_json()["total"] == asked
+
+
+def test_materialising_one_model_leaves_none_stale_and_every_later_change_seen(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    backfill(home, 5)
+
+    assert materialize(instance, model_key("fct_embeds")).success
+
+    graph = defs.get_repository_def().asset_graph
+    status = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    for model in load_models():
+        key = model_key(model.name)
+        assert status.get_status(key) == StaleStatus.FRESH
+        event = instance.get_latest_materialization_event(key)
+        assert event is not None
+        assert event.asset_materialization is not None
+        # What a later change of the SQL is compared with.
+        assert event.asset_materialization.tags["dagster/code_version"] == graph.get(key).code_version
 
 
 def test_a_failed_blocking_check_leaves_the_published_file_and_asks_nothing_again(
@@ -115,10 +133,8 @@ def test_a_failed_blocking_check_leaves_the_published_file_and_asks_nothing_agai
     published, asked = _digest(home.warehouse), simulator.simulation.requests.as_json()["total"]
     lose_an_event(home)
 
-    # One table that the check is not of: all are built and checked, whichever was asked for.
-    asked_for = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-        asset_selection=[model_key("fct_embeds")], instance=instance, raise_on_error=False
-    )
+    # A table that the check is not of: all are built and checked, whichever was asked for.
+    asked_for = materialize(instance, model_key("fct_embeds"))
     assert not asked_for.success
     assert ("stg_lake_days_reconcile", False) in [
         (check.check_name, check.passed) for check in asked_for.get_asset_check_evaluations()
