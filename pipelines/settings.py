@@ -4,6 +4,7 @@ Settings come from the environment and from a `.env` in the working directory; a
 never fails for what only a run needs: `require_api_key` is asked when a request is about to be made.
 """
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,7 +14,7 @@ from typing import Annotated, Literal
 
 import orjson
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 from pipelines.errors import ConfigurationError
 from pipelines.home import Home
@@ -159,6 +160,16 @@ def load_settings() -> Settings:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"A setting cannot be used: {problems}") from None
+
+
+def dotenv_variables() -> dict[str, str]:
+    """Environment variables of the settings that `.env` decides: the environment says nothing of them."""
+    held = DotEnvSettingsSource(Settings).env_vars
+    return {
+        variable: value
+        for name in Settings.model_fields
+        if (value := held.get(name)) and not os.environ.get(variable := name.upper())
+    }
 
 
 def settings_table() -> str:
