@@ -14,6 +14,7 @@ from assets.partitions import DAILY, ONE_RUN, partitions_beside
 from pipelines import steps
 from pipelines.flatten import days, schema
 from pipelines.home import Home
+from pipelines.progress import line_sink
 from pipelines.schema import Table
 from pipelines.settings import load_settings
 
@@ -75,7 +76,7 @@ def lake(context: dg.AssetExecutionContext, config: FlattenConfig) -> Iterator[d
     settings = load_settings()
     redo = list(context.partition_keys) if config.redo_partitions else []
     with clear_failures(context):
-        report = steps.flatten(settings, on_wait=context.log.info, redo=redo)
+        report = steps.flatten(settings, on_wait=line_sink(context.log.info), redo=redo)
     redone = {day["event_date"]: day for day in report.days.to_dicts()}
     for asset_key in ROW_COUNTS:
         metadata = _metadata_by_day(settings.home, asset_key, redone, list(context.partition_keys))

@@ -10,6 +10,7 @@ from assets import lake, raw
 from assets.failures import clear_failures
 from assets.metadata import model_definition, model_lineage, model_schema
 from pipelines import steps
+from pipelines.progress import line_sink
 from pipelines.settings import load_settings
 from pipelines.warehouse.build import BuildCheckFailedError, BuildReport
 from pipelines.warehouse.checks import CheckResult, load_checks
@@ -94,7 +95,7 @@ def warehouse(
         try:
             report = steps.publish(
                 settings,
-                on_wait=context.log.info,
+                on_wait=line_sink(context.log.info),
                 full_refresh=config.full_refresh,
                 check_everything=config.check_everything,
             )

@@ -4,6 +4,8 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +25,7 @@ from pipelines.errors import ConfigurationError, HostUnreachableError
 from pipelines.home import Home, partition_folder
 from pipelines.instance.terminal_runs import TERMINAL_TAG
 from pipelines.jobs import partition_range, run_config
+from pipelines.ownership import writer_lock
 from pipelines.runs import RunFailedError, run_job
 from pipelines.settings import Settings, use_settings
 from pipelines.simulator.server import RunningSimulator
@@ -170,6 +173,37 @@ def test_only_what_may_pass_is_tried_again_and_never_in_a_terminal() -> None:
     assert allows_retries(HostUnreachableError("no answer"), {})
     assert not allows_retries(HostUnreachableError("no answer"), {TERMINAL_TAG: "yes"})
     assert not allows_retries(ConfigurationError("no key"), {})
+
+
+def test_a_terminal_is_told_that_its_run_waits_for_another_writer(
+    home: Home, simulator: RunningSimulator, tmp_path: Path
+) -> None:
+    environment = {
+        **os.environ,
+        "ONESCHEMA_API_URL": simulator.url,
+        "ONESCHEMA_API_KEY": simulator.api_key,
+        "EMBED_ANALYTICS_HOME": str(home.root),
+    }
+    with ExitStack() as another_writer:
+        another_writer.enter_context(writer_lock(home, print))
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "pipelines", "refresh"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+        )
+        assert waiting.stderr is not None
+        with waiting.stderr:
+            # Only for a process that waits without a word, which would not end by itself.
+            killer = threading.Timer(300, waiting.kill)
+            killer.start()
+            assert any("is writing to" in line for line in waiting.stderr)
+            killer.cancel()
+            another_writer.close()
+            waiting.stderr.read()
+    assert waiting.wait() == 0
 
 
 def test_each_code_location_loads_in_a_fresh_interpreter_without_settings(tmp_path: Path) -> None:
