@@ -164,7 +164,7 @@ def test_a_missing_key_is_named_with_the_next_step(settings: Settings) -> None:
 
 
 def test_only_what_may_pass_is_tried_again_and_never_in_a_terminal() -> None:
-    def allows_retries(error: Exception, tags: dict[str, str]) -> bool:
+    def allows_retries(error: BaseException, tags: dict[str, str]) -> bool:
         context = cast(dg.AssetExecutionContext, SimpleNamespace(run=SimpleNamespace(tags=tags)))
         with pytest.raises(dg.Failure) as failure, clear_failures(context):
             raise error
@@ -173,6 +173,8 @@ def test_only_what_may_pass_is_tried_again_and_never_in_a_terminal() -> None:
     assert allows_retries(HostUnreachableError("no answer"), {})
     assert not allows_retries(HostUnreachableError("no answer"), {TERMINAL_TAG: "yes"})
     assert not allows_retries(ConfigurationError("no key"), {})
+    # Control-C, and Terminate in the UI.
+    assert not allows_retries(dg.DagsterExecutionInterruptedError(), {})
 
 
 def test_a_terminal_is_told_that_its_run_waits_for_another_writer(
