@@ -36,6 +36,13 @@ def clear_failures(context: dg.AssetExecutionContext) -> Generator[None]:
     """Show an error that was raised on purpose as the failure's text; only transient ones are tried again."""
     try:
         yield
+    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as interrupt:
+        # Dagster would take it for a fault that may pass, and begin the step again.
+        raise dg.Failure(
+            "The run was stopped. Nothing is lost: the next run goes on from what had landed.",
+            metadata={"error": "Interrupted"},
+            allow_retries=False,
+        ) from interrupt
     except EmbedAnalyticsError as error:
         name = type(error).__name__
         step = next((step for kind, step in NEXT_STEPS.items() if isinstance(error, kind)), None)

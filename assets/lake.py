@@ -14,6 +14,7 @@ from assets.partitions import DAILY, ONE_RUN, partitions_beside
 from pipelines import steps
 from pipelines.flatten import days, schema
 from pipelines.home import Home
+from pipelines.progress import line_sink
 from pipelines.schema import Table
 from pipelines.settings import load_settings
 
@@ -69,31 +70,25 @@ def _spec(key: dg.AssetKey, table: Table) -> dg.AssetSpec:
     specs=[_spec(EMBED_EVENTS, schema.LAKE_EMBED_EVENTS), _spec(VALIDATION_ERRORS, schema.LAKE_VALIDATION_ERRORS)],
     partitions_def=DAILY,
     backfill_policy=ONE_RUN,
-    can_subset=True,
 )
 def lake(context: dg.AssetExecutionContext, config: FlattenConfig) -> Iterator[dg.MaterializeResult]:
-    """Flattens both tables, whichever was asked for: a day's files belong together."""
+    """Flattens both tables: a day's files belong together, so no run takes one of them alone."""
     settings = load_settings()
     redo = list(context.partition_keys) if config.redo_partitions else []
     with clear_failures(context):
-        report = steps.flatten(settings, on_wait=context.log.info, redo=redo)
+        report = steps.flatten(settings, on_wait=line_sink(context.log.info), redo=redo)
     redone = {day["event_date"]: day for day in report.days.to_dicts()}
     for asset_key in ROW_COUNTS:
         metadata = _metadata_by_day(settings.home, asset_key, redone, list(context.partition_keys))
-        beside = partitions_beside(context, set(redone))
-        is_selected = asset_key in context.selected_asset_keys
-        for key in beside if is_selected else [*beside, *context.partition_keys]:
+        for key in partitions_beside(context, set(redone)):
             context.log_event(dg.AssetMaterialization(asset_key, partition=key, metadata=metadata[key]))
-        if is_selected:
-            # Once per run: each partition's event stays in the event log.
-            last = context.partition_keys[-1]
-            metadata[last] |= _table_metadata(settings.home, asset_key, last)
-            for key in context.partition_keys:
-                context.add_asset_metadata(metadata[key], asset_key=asset_key, partition_key=key)
-            rows = sum(day[ROW_COUNTS[asset_key]] for day in redone.values())
-            yield dg.MaterializeResult(
-                asset_key=asset_key, metadata={"flattened_days": len(redone), "rows_written": rows}
-            )
+        # Once per run: each partition's event stays in the event log.
+        last = context.partition_keys[-1]
+        metadata[last] |= _table_metadata(settings.home, asset_key, last)
+        for key in context.partition_keys:
+            context.add_asset_metadata(metadata[key], asset_key=asset_key, partition_key=key)
+        rows = sum(day[ROW_COUNTS[asset_key]] for day in redone.values())
+        yield dg.MaterializeResult(asset_key=asset_key, metadata={"flattened_days": len(redone), "rows_written": rows})
 
 
 def _metadata_by_day(

@@ -10,7 +10,7 @@ from assets.failures import RETRY, clear_failures
 from assets.metadata import file_table
 from assets.partitions import DAILY, ONE_RUN, partitions_beside
 from pipelines import steps
-from pipelines.progress import progress_sink
+from pipelines.progress import line_sink, progress_sink
 from pipelines.raw import schema
 from pipelines.schema import Table
 from pipelines.settings import load_settings
@@ -58,7 +58,7 @@ def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> 
         report = steps.sweep(
             settings,
             request if config.kind == "backfill" else SweepRequest(config.kind),
-            on_wait=context.log.info,
+            on_wait=line_sink(context.log.info),
             on_progress=progress_sink(context.log.info),
         )
     beside = partitions_beside(context, set(report.landed_by_date))

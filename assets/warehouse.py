@@ -10,6 +10,7 @@ from assets import lake, raw
 from assets.failures import clear_failures
 from assets.metadata import model_definition, model_lineage, model_schema
 from pipelines import steps
+from pipelines.progress import line_sink
 from pipelines.settings import load_settings
 from pipelines.warehouse.build import BuildCheckFailedError, BuildReport
 from pipelines.warehouse.checks import CheckResult, load_checks
@@ -68,7 +69,6 @@ def _specs() -> Iterator[dg.AssetSpec]:
             metadata=model_definition(model),
             code_version=versions[model.name],
             freshness_policy=FRESHNESS,
-            skippable=True,
         )
 
 
@@ -85,30 +85,29 @@ def _specs() -> Iterator[dg.AssetSpec]:
         )
         for check in load_checks()
     ],
-    can_subset=True,
 )
 def warehouse(
     context: dg.AssetExecutionContext, config: BuildConfig
-) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult | dg.AssetCheckEvaluation]:
-    """Builds and publishes every table, whichever was asked for: the published file is one."""
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Builds, checks and publishes every table: the published file is one, so no run takes some of them alone."""
     settings = load_settings()
     with clear_failures(context):
         try:
             report = steps.publish(
                 settings,
-                on_wait=context.log.info,
+                on_wait=line_sink(context.log.info),
                 full_refresh=config.full_refresh,
                 check_everything=config.check_everything,
             )
         except BuildCheckFailedError as error:
             # The run is red and names them; nothing was published.
-            yield from _check_results(context, error.report.checks)
+            yield from _check_results(error.report.checks)
             raise
-    yield from _materializations(context, report)
-    yield from _check_results(context, report.checks)
+    yield from _materializations(report)
+    yield from _check_results(report.checks)
 
 
-def _materializations(context: dg.AssetExecutionContext, report: BuildReport) -> Iterator[dg.MaterializeResult]:
+def _materializations(report: BuildReport) -> Iterator[dg.MaterializeResult]:
     from pipelines.presentation import published_tables
 
     published = published_tables(load_settings().home)
@@ -125,31 +124,18 @@ def _materializations(context: dg.AssetExecutionContext, report: BuildReport) ->
             "build": "full" if report.is_full else "incremental",
             **({"chart": dg.MetadataValue.md(table.chart)} if table.chart else {}),
         }
-        key = model_key(model.name)
-        if key in context.selected_asset_keys:
-            yield dg.MaterializeResult(asset_key=key, metadata=metadata)
-        else:
-            context.log_event(dg.AssetMaterialization(key, metadata=metadata))
+        yield dg.MaterializeResult(asset_key=model_key(model.name), metadata=metadata)
 
 
-def _check_results(
-    context: dg.AssetExecutionContext, checks: list[CheckResult]
-) -> Iterator[dg.AssetCheckResult | dg.AssetCheckEvaluation]:
-    selected = context.selected_asset_check_keys
+def _check_results(checks: list[CheckResult]) -> Iterator[dg.AssetCheckResult]:
     for check in checks:
-        key = model_key(check.table)
-        facts: dict[str, Any] = {
-            "asset_key": key,
-            "check_name": check.name,
-            "passed": check.passed,
-            "severity": SEVERITIES[check.severity],
-            "metadata": {
+        yield dg.AssetCheckResult(
+            asset_key=model_key(check.table),
+            check_name=check.name,
+            passed=check.passed,
+            severity=SEVERITIES[check.severity],
+            metadata={
                 "failing_rows": check.failing_count,
                 "sample": dg.MetadataValue.json([{k: str(v) for k, v in row.items()} for row in check.sample]),
             },
-        }
-        if dg.AssetCheckKey(key, check.name) in selected:
-            yield dg.AssetCheckResult(**facts)
-        else:
-            # Of a table that was not asked for, and built and checked with the rest.
-            yield dg.AssetCheckEvaluation(**facts, blocking=check.severity == "error")
+        )

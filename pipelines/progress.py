@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 LOG_INTERVAL_SECONDS = 10.0
 
 _terminal: ContextVar[ProgressSink | None] = ContextVar("progress_sink", default=None)
+_terminal_lines: ContextVar[Callable[[str], None] | None] = ContextVar("terminal_lines", default=None)
 
 
 @contextmanager
 def terminal_progress() -> Generator[None]:
-    """Show sweeps that run in this thread as a bar on standard error."""
+    """Show sweeps that run in this thread as a bar on standard error, and what is said meanwhile above it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -36,11 +37,28 @@ def terminal_progress() -> Generator[None]:
         def show(progress: SweepProgress) -> None:
             bar.update(task, completed=progress.done, total=progress.total, rate=progress.rate)
 
-        token = _terminal.set(show)
+        def say(line: str) -> None:
+            bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        token, lines_token = _terminal.set(show), _terminal_lines.set(say)
         try:
             yield
         finally:
             _terminal.reset(token)
+            _terminal_lines.reset(lines_token)
+
+
+def line_sink(log: Callable[[str], None]) -> Callable[[str], None]:
+    """Lines through `log`, and to the terminal where there is one: it does not show a run's log."""
+    terminal = _terminal_lines.get()
+    if terminal is None:
+        return log
+
+    def both(line: str) -> None:
+        log(line)
+        terminal(line)
+
+    return both
 
 
 def progress_sink(log: Callable[[str], None]) -> ProgressSink:

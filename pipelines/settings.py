@@ -4,6 +4,7 @@ Settings come from the environment and from a `.env` in the working directory; a
 never fails for what only a run needs: `require_api_key` is asked when a request is about to be made.
 """
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,7 +14,7 @@ from typing import Annotated, Literal
 
 import orjson
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict, SettingsError
 
 from pipelines.errors import ConfigurationError
 from pipelines.home import Home
@@ -167,6 +168,16 @@ def load_settings() -> Settings:
         # Its text names the field, its cause would show the value.
         name = next(name for name in Settings.model_fields if f'"{name}"' in str(error)).upper()
         raise ConfigurationError(f"A setting cannot be used: {name}: no JSON; write it as the README shows.") from None
+
+
+def dotenv_variables() -> dict[str, str]:
+    """Environment variables of the settings that `.env` decides: the environment says nothing of them."""
+    held = DotEnvSettingsSource(Settings).env_vars
+    return {
+        variable: value
+        for name in Settings.model_fields
+        if (value := held.get(name)) and not os.environ.get(variable := name.upper())
+    }
 
 
 def settings_table() -> str:

@@ -16,8 +16,6 @@ from typing import Any
 import httpx
 from playwright.sync_api import Page
 
-REPOSITORY = Path(__file__).parents[2]
-
 START_SECONDS = 120
 
 # Asks twice a second until HOLDS, a JavaScript function of the answer's data, is true, or time is over.
@@ -56,12 +54,12 @@ class DevServer:
 
 
 @contextmanager
-def dev_server(environment: dict[str, str], log: Path) -> Iterator[DevServer]:
-    """`python -m pipelines dev` on a free port, ready to serve; the whole of it is stopped in the end."""
+def dev_server(environment: dict[str, str], folder: Path, log: Path) -> Iterator[DevServer]:
+    """`embed-analytics dev` in a folder, on a free port, ready to serve; the whole of it is stopped in the end."""
     port = _free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "pipelines", "dev", "--port", str(port)],
-        cwd=REPOSITORY,
+        cwd=folder,
         env={**_clean_environment(), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

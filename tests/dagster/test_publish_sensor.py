@@ -8,7 +8,7 @@ from pipelines.home import Home
 from pipelines.jobs import RANGE_END, RANGE_START, partition_range, run_config
 from pipelines.runs import run_job
 from pipelines.sensors import publish_after_backfill
-from tests.dagster.conftest import LAST_DAY
+from tests.dagster.conftest import LAST_DAY, materialize
 
 RAW = dg.AssetKey(["raw", "embed_events"])
 LAKE = [dg.AssetKey(["lake", "embed_events"]), dg.AssetKey(["lake", "validation_errors"])]
@@ -44,10 +44,8 @@ def ticks(instance: dg.DagsterInstance) -> Ticks:
 
 
 def _materialize(instance: dg.DagsterInstance, *keys: dg.AssetKey) -> str:
-    """What the UI's Materialize does for the partition of the last day."""
-    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-        asset_selection=list(keys), instance=instance, tags=TODAY
-    )
+    """Materialises the partition of the last day as the UI does."""
+    result = materialize(instance, *keys, tags=TODAY)
     assert result.success
     return result.run_id
 

@@ -4,6 +4,8 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,8 @@ import dagster as dg
 import polars as pl
 import pytest
 import yaml
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 
 from assets.failures import clear_failures
 from assets.warehouse import model_key
@@ -21,12 +25,13 @@ from pipelines.errors import ConfigurationError, HostUnreachableError
 from pipelines.home import Home, partition_folder
 from pipelines.instance.terminal_runs import TERMINAL_TAG
 from pipelines.jobs import partition_range, run_config
+from pipelines.ownership import writer_lock
 from pipelines.runs import RunFailedError, run_job
 from pipelines.settings import Settings, use_settings
 from pipelines.simulator.server import RunningSimulator
 from pipelines.warehouse.checks import load_checks
 from pipelines.warehouse.models import load_models
-from tests.dagster.conftest import LAST_DAY, backfill
+from tests.dagster.conftest import LAST_DAY, backfill, materialize
 
 REPOSITORY = Path(__file__).parents[2]
 PARTITIONED = (
@@ -97,15 +102,31 @@ def test_materialising_one_model_publishes_all_of_them_without_a_request(
     asked = simulator.simulation.requests.as_json()["total"]
     before = _metadata(instance, model_key("stg_embeds"))["build_id"]
 
-    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-        asset_selection=[model_key("fct_embeds")], instance=instance
-    )
+    assert materialize(instance, model_key("fct_embeds")).success
 
-    assert result.success
     builds = {_metadata(instance, model_key(model.name))["build_id"] for model in load_models()}
     assert len(builds) == 1
     assert before not in builds
     assert simulator.simulation.requests.as_json()["total"] == asked
+
+
+def test_materialising_one_model_leaves_none_stale_and_every_later_change_seen(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    backfill(home, 5)
+
+    assert materialize(instance, model_key("fct_embeds")).success
+
+    graph = defs.get_repository_def().asset_graph
+    status = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    for model in load_models():
+        key = model_key(model.name)
+        assert status.get_status(key) == StaleStatus.FRESH
+        event = instance.get_latest_materialization_event(key)
+        assert event is not None
+        assert event.asset_materialization is not None
+        # What a later change of the SQL is compared with.
+        assert event.asset_materialization.tags["dagster/code_version"] == graph.get(key).code_version
 
 
 def test_a_failed_blocking_check_leaves_the_published_file_and_asks_nothing_again(
@@ -115,10 +136,8 @@ def test_a_failed_blocking_check_leaves_the_published_file_and_asks_nothing_agai
     published, asked = _digest(home.warehouse), simulator.simulation.requests.as_json()["total"]
     lose_an_event(home)
 
-    # One table that the check is not of: all are built and checked, whichever was asked for.
-    asked_for = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-        asset_selection=[model_key("fct_embeds")], instance=instance, raise_on_error=False
-    )
+    # A table that the check is not of: all are built and checked, whichever was asked for.
+    asked_for = materialize(instance, model_key("fct_embeds"))
     assert not asked_for.success
     assert ("stg_lake_days_reconcile", False) in [
         (check.check_name, check.passed) for check in asked_for.get_asset_check_evaluations()
@@ -145,7 +164,7 @@ def test_a_missing_key_is_named_with_the_next_step(settings: Settings) -> None:
 
 
 def test_only_what_may_pass_is_tried_again_and_never_in_a_terminal() -> None:
-    def allows_retries(error: Exception, tags: dict[str, str]) -> bool:
+    def allows_retries(error: BaseException, tags: dict[str, str]) -> bool:
         context = cast(dg.AssetExecutionContext, SimpleNamespace(run=SimpleNamespace(tags=tags)))
         with pytest.raises(dg.Failure) as failure, clear_failures(context):
             raise error
@@ -154,6 +173,39 @@ def test_only_what_may_pass_is_tried_again_and_never_in_a_terminal() -> None:
     assert allows_retries(HostUnreachableError("no answer"), {})
     assert not allows_retries(HostUnreachableError("no answer"), {TERMINAL_TAG: "yes"})
     assert not allows_retries(ConfigurationError("no key"), {})
+    # Control-C, and Terminate in the UI.
+    assert not allows_retries(dg.DagsterExecutionInterruptedError(), {})
+
+
+def test_a_terminal_is_told_that_its_run_waits_for_another_writer(
+    home: Home, simulator: RunningSimulator, tmp_path: Path
+) -> None:
+    environment = {
+        **os.environ,
+        "ONESCHEMA_API_URL": simulator.url,
+        "ONESCHEMA_API_KEY": simulator.api_key,
+        "EMBED_ANALYTICS_HOME": str(home.root),
+    }
+    with ExitStack() as another_writer:
+        another_writer.enter_context(writer_lock(home, print))
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "pipelines", "refresh"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+        )
+        assert waiting.stderr is not None
+        with waiting.stderr:
+            # Only for a process that waits without a word, which would not end by itself.
+            killer = threading.Timer(300, waiting.kill)
+            killer.start()
+            assert any("is writing to" in line for line in waiting.stderr)
+            killer.cancel()
+            another_writer.close()
+            waiting.stderr.read()
+    assert waiting.wait() == 0
 
 
 def test_each_code_location_loads_in_a_fresh_interpreter_without_settings(tmp_path: Path) -> None:

@@ -74,7 +74,6 @@ def world(tmp_path: Path, alert_endpoint: AlertEndpoint) -> Iterator[World]:
     options = SimulatorOptions(embeds=EMBEDS, days=HISTORY_DAYS, seed=11, now=None, clock_runs=True)
     with running_simulator(options) as simulator:
         environment = {
-            "ONESCHEMA_API_URL": simulator.url,
             "ONESCHEMA_API_KEY": simulator.api_key,
             "EMBED_ANALYTICS_HOME": str(home.root),
             "EMBED_ANALYTICS_START_DATE": str(_today() - timedelta(days=30)),
@@ -83,7 +82,11 @@ def world(tmp_path: Path, alert_endpoint: AlertEndpoint) -> Iterator[World]:
             "EMBED_ANALYTICS_ALERT_WEBHOOK_URL": alert_endpoint.url,
             "EMBED_ANALYTICS_CUSTOMER_CLAIM": "org.name",
         }
-        with dev_server(environment, tmp_path / "dev.log") as server, sync_playwright() as playwright:
+        # The environment wins over `.env`, in Dagster's processes as well.
+        (tmp_path / ".env").write_text(
+            f"ONESCHEMA_API_URL={simulator.url}\nONESCHEMA_API_KEY=\nEMBED_ANALYTICS_HOME=another\n", encoding="utf-8"
+        )
+        with dev_server(environment, tmp_path, tmp_path / "dev.log") as server, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=executable, args=BROWSER_ARGUMENTS)
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.set_default_timeout(60_000)
@@ -202,6 +205,8 @@ def _break_a_check(world: World) -> None:
     asked = world.simulator.simulation.requests.as_json()["total"]
     page = world.open("/assets/warehouse/fct_embeds")
     page.get_by_role("button", name="Materialize").first.click()
+    # The UI says that the other tables are built with it.
+    page.locator(".bp5-dialog").get_by_role("button", name="Confirm").click()
     runs = world.server.wait(
         page, RUNS, f"data => data.runsOrError.results.length >= 3 && ({ALL_DONE})(data)", seconds=240
     )["runsOrError"]["results"]
