@@ -59,7 +59,10 @@ def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> 
             settings,
             request if config.kind == "backfill" else SweepRequest(config.kind),
             on_wait=line_sink(context.log.info),
-            on_progress=progress_sink(context.log.info),
+            on_progress=progress_sink(
+                context.log.info,
+                lambda progress: context.log_event(dg.AssetObservation(EMBED_EVENTS, metadata=progress.metadata)),
+            ),
         )
     beside = partitions_beside(context, set(report.landed_by_date))
     row_counts = raw_row_counts(settings.home, [*context.partition_keys, *beside])

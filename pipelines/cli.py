@@ -30,7 +30,7 @@ def main() -> None:
     except EmbedAnalyticsError as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        _fail("interrupted; what had been fetched is kept, and the next run goes on from there.", code=130)
+        _fail("interrupted; what had landed is kept, and the next run goes on from there.", code=130)
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
@@ -136,7 +136,7 @@ def serve_webhooks(
 
 @app.command()
 def dev(
-    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
     host: Annotated[str, typer.Option(help="Address of the Dagster UI.")] = "127.0.0.1",
 ) -> None:
     """Open the Dagster UI on this home, with its schedules and sensors at work."""

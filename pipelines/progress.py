@@ -61,8 +61,9 @@ def line_sink(log: Callable[[str], None]) -> Callable[[str], None]:
     return both
 
 
-def progress_sink(log: Callable[[str], None]) -> ProgressSink:
-    """The terminal's bar where there is one, else lines through `log`, at most one in LOG_INTERVAL_SECONDS."""
+def progress_sink(log: Callable[[str], None], observe: ProgressSink) -> ProgressSink:
+    """The terminal's bar where there is one, else lines through `log`, at most one in LOG_INTERVAL_SECONDS, and the
+    same to `observe`."""
     if (terminal := _terminal.get()) is not None:
         return terminal
     next_at = LOG_INTERVAL_SECONDS
@@ -77,5 +78,6 @@ def progress_sink(log: Callable[[str], None]) -> ProgressSink:
                 f"{progress.landed_events} new events, {progress.rate:.0f} embeds/s, "
                 f"{'?' if left is None else round(left)} s left"
             )
+            observe(progress)
 
     return line

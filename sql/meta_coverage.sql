@@ -36,7 +36,8 @@ select
     reconciled_at, -- start of the reconcile that compared this day with the source; NULL when none has (UTC)
     held_at_source_count, -- events held here that the source still has
     held_purged_count, -- events held here that the source has purged
-    unheld_count, -- events at the source that are not held here
+    unheld_count, -- events at the source that are not held here though their session was asked after they happened
+    new_at_source_count, -- events at the source that this reconcile was the first to ask for; it landed them
 from days
 full join at_source using (lake_partition)
 order by lake_partition

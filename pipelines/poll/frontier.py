@@ -19,8 +19,9 @@ class FrontierRule:
       `retention * retention_share` where the retention is known: an event that appears in an idle session is asked for
       at least 1 / retention_share times before the vendor deletes it.
     - idle > settle_after: settled, and asked again only by reconcile, a backfill, or a change in the list.
-    - A failed poll leaves the embed due, a refused one (400, 409, 422) too, but after 1 h * 2^(failures - 1), at most
-      `longest_interval`. 404 marks it gone; while the list has it all the same, it is asked like a refused one.
+    - A failed poll leaves the embed due, a refused one (400, 409, 422) too, but after 1/2 h * 2^(failures - 1), at most
+      `longest_interval`: the next hourly sweep asks it, too, and then ever fewer. 404 marks it gone; while the list has
+      it all the same, it is asked like a refused one.
 
     Bounds. Polls of one embed: (idle_after / sweep interval) while open, then one for each factor (1 + growth) of its
     idle time: log(settle_after / idle_after) / log(1 + growth), 11 by default, as long as `longest_interval` does not
@@ -60,5 +61,5 @@ class FrontierRule:
 
     def next_try_at(self, refused_at: datetime, failure_count: int) -> datetime:
         """When to ask again after the API refused a request for good `failure_count` times in a row."""
-        # 2^20 hours is past any interval; the exponent is bounded so that the product stays a timedelta.
-        return refused_at + min(timedelta(hours=2 ** min(failure_count - 1, 20)), self.longest_interval)
+        # 2^20 half hours are past any interval; the exponent is bounded so that the product stays a timedelta.
+        return refused_at + min(timedelta(minutes=30) * 2 ** min(failure_count - 1, 20), self.longest_interval)

@@ -38,6 +38,12 @@ class SweepProgress:
     def seconds_left(self) -> float | None:
         return (self.total - self.done) / self.rate if self.rate else None
 
+    @property
+    def metadata(self) -> dict[str, int | float]:
+        """The same for Dagster, as far as it is known."""
+        known = {**vars(self), "embeds_per_second": self.rate, "seconds_left": self.seconds_left}
+        return {name: value for name, value in known.items() if value is not None}
+
 
 @dataclass
 class Failure:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from secrets import token_hex
 
-from pipelines.errors import EmbedAnalyticsError, HostUnreachableError, PermanentError, TransientError
+from pipelines.errors import EmbedAnalyticsError, HostUnreachableError, PermanentError, SourceError, TransientError
 from pipelines.home import Home
 from pipelines.oneschema.client import Connection, EmbedGoneError, OneSchemaClient, RequestRejectedError, open_client
 from pipelines.oneschema.tokens import TokenReader
@@ -83,7 +83,7 @@ class _Sweep:
                 self._state.begin_sweep(self._opened())
                 self._state.commit()
                 self._has_begun = True
-                await self._list(client)
+                unlisted = await self._list(client)
                 embed_ids = self._to_ask()
                 report.due_count = len(embed_ids)
                 clients = [client] + [
@@ -91,8 +91,8 @@ class _Sweep:
                     for _ in range(min(context.concurrency, len(embed_ids)) - 1)
                 ]
                 await self._ask(clients, embed_ids)
-            if self._abort:
-                raise self._abort
+            if error := self._abort or unlisted:
+                raise error
             report.is_complete = True
         finally:
             if self._has_begun:
@@ -120,20 +120,26 @@ class _Sweep:
         first, last = self._request.from_date, self._request.to_date
         return (first.isoformat() if first else None, last.isoformat() if last else None)
 
-    async def _list(self, client: OneSchemaClient) -> None:
-        self._report.listing = await list_embeds(
-            client,
-            self._state,
-            self._context.home,
-            self._context.tokens,
-            sweep_id=self._report.sweep_id,
-            environment_name=self._context.environment_name,
-            clock=self._context.clock,
-            is_full=self._request.kind != "refresh",
-        )
+    async def _list(self, client: OneSchemaClient) -> EmbedAnalyticsError | None:
+        """What kept the list from being taken in whole. The embeds that are known are asked all the same: what they
+        have may be deleted before the list comes back."""
+        try:
+            self._report.listing = await list_embeds(
+                client,
+                self._state,
+                self._context.home,
+                self._context.tokens,
+                sweep_id=self._report.sweep_id,
+                environment_name=self._context.environment_name,
+                clock=self._context.clock,
+                is_full=self._request.kind != "refresh",
+            )
+        except (RequestRejectedError, SourceError) as error:
+            return error
         if count := self._report.listing.unreadable_count:
             problem = f"{count} embeds of GET /v1/embeds have no id that can be read: they cannot be asked"
             self._report.failures.append(Failure(None, problem, is_transient=False))
+        return None
 
     def _to_ask(self) -> list[int]:
         # Embeds that the list has just made due are due by the clock's present reading, not by the sweep's start.

@@ -90,6 +90,8 @@ class Gate:
         if fault is not None:
             simulation.requests.faults[fault] += 1
             await self._fail(fault, scope, receive, send, outcome)
+        elif switches.broken_list is not None and kind == "embeds":
+            await _respond_broken(send, switches.broken_list)
         elif embed_id in switches.broken_embeds and kind in ("events", "event", "file_url"):
             await _respond_broken(send, switches.broken_embeds[embed_id])
         else:

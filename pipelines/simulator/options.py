@@ -33,6 +33,7 @@ class Switches(BaseModel):
     late_visibility: bool = Field(default=False, description="a share of events shows up later than its created_at")
     retention_days: float | None = Field(default=None, gt=0, description="older events are purged from answers")
     refused_status: Literal[401, 403] = Field(default=401, description="answer to a missing or wrong API key")
+    broken_list: Breakage | None = Field(default=None, description="what the list of embeds always answers")
     broken_embeds: dict[int, Breakage] = Field(
         default={}, description="what the events of these embed ids always answer"
     )

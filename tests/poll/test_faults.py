@@ -1,15 +1,16 @@
 """Whatever the API does on the way, a sweep ends with raw equal to the truth, each event landed once."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from pipelines.errors import EmbedAnalyticsError
 from pipelines.poll.state import EPOCH
 from pipelines.simulator.faults import FAULTS
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator
-from tests.poll.sweeping import assert_raw_is_the_truth, raw_sweeps, settings_for, sweep
+from tests.poll.sweeping import assert_raw_is_the_truth, raw_events, raw_sweeps, settings_for, sweep
 
 # A time-out of the simulator hangs for longer than the client waits; what it asks to wait for is short.
 SHAPE = "retry-after=0.01,timeout-seconds=2"
@@ -59,6 +60,30 @@ def test_embeds_that_fail_leave_the_others_alone_and_are_asked_first_next_time(h
 
         # A reconcile asks every embed that is listed, the gone one too.
         sweep(settings, "reconcile")
+        assert_raw_is_the_truth(home, simulator)
+
+
+@pytest.mark.parametrize("breakage", ["500", "422", "object"])
+def test_known_embeds_are_asked_though_the_list_fails(home: Path, breakage: str) -> None:
+    with running_simulator(SimulatorOptions(embeds=30, days=2, days_ahead=1)) as simulator:
+        clock = simulator.simulation.clock
+        settings = settings_for(simulator, home)
+
+        def now() -> datetime:
+            return EPOCH + timedelta(seconds=clock.now())
+
+        sweep(settings, clock=now)
+        known = set(simulator.simulation.listed_ids())
+        simulator.advance(6 * 3600)
+        simulator.throw(broken_list=breakage)
+        with pytest.raises(EmbedAnalyticsError, match="/v1/embeds"):
+            sweep(settings, clock=now)
+        assert raw_sweeps(home)["is_complete"].to_list() == [True, False]
+        seen = {event["uuid"] for event in simulator.truth() if event["is_visible"] and event["embed_id"] in known}
+        assert set(raw_events(home)["event_uuid"]) == seen
+
+        simulator.throw(broken_list=None)
+        sweep(settings, clock=now)
         assert_raw_is_the_truth(home, simulator)
 
 
