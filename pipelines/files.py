@@ -1,10 +1,14 @@
 """Writing files that are either there whole or not there: temporary name, fsync, rename, fsync of the folder."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import polars as pl
+if TYPE_CHECKING:
+    import polars as pl
 
 # Readers glob `*.parquet` and pass over these.
 TEMPORARY_PREFIX = ".tmp-"
@@ -34,6 +38,14 @@ def write_text(text: str, path: Path) -> None:
     _fsync(temporary)
     temporary.replace(path)
     fsync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it where they are missing, each durably named in the one that holds it."""
+    if not folder.parent.exists():
+        make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    fsync_folder(folder.parent)
 
 
 def fsync_folder(folder: Path) -> None:

@@ -88,6 +88,10 @@ class EventLanding:
         for temporary, (path, _, _) in zip(temporaries, days, strict=True):
             temporary.replace(path)
             fsync_folder(path.parent)
+        if days:
+            # Nor may a folder that is new go with the power, once its events are remembered.
+            for folder in (self._home.raw_embed_events, self._home.raw_embed_events.parent, self._home.root):
+                fsync_folder(folder)
         return days
 
 

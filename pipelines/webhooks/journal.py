@@ -59,6 +59,8 @@ class Journal:
         self._writing = _Batch()
         self._writing_since: float | None = None
         self._is_open = False
+        # False once the writer's thread has ended by a fault: nothing can be stored any more.
+        self.is_sound = True
         self._thread = threading.Thread(target=self._write_batches, name="webhook-journal", daemon=True)
         # The segment, the writer thread's alone.
         self._path = folder
@@ -118,6 +120,7 @@ class Journal:
         finally:
             # Also should this thread end by a fault of ours: who waits is told, and nobody waits for ever.
             with self._changed:
+                self.is_sound = not self._is_open
                 self._is_open = False
                 left = self._writing.futures + self._waiting.futures
             self._loop.call_soon_threadsafe(_settle, left, JournalRefusedError("disk"))

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 
-from pipelines.files import fsync_folder
+from pipelines.files import fsync_folder, make_folder
 
 SUFFIX = ".journal"
 
@@ -29,7 +29,7 @@ class SegmentSize:
 
 def create_segment(folder: Path) -> tuple[Path, int]:
     """A new empty segment, locked and durably named, and its descriptor for appending. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     while True:
         path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-webhook-{token_hex(2)}{SUFFIX}"
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
