@@ -7,7 +7,7 @@ far the token could be trusted, and a fingerprint that tells two tokens apart.
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -56,6 +56,8 @@ class TokenReader:
         self._secrets = {client: secret.get_secret_value().encode() for client, secret in client_secrets.items()}
         if not all(self._secrets.values()):
             raise ConfigurationError("ONESCHEMA_CLIENT_SECRETS holds an empty secret: remove it or fill it in.")
+        self.claim_policy = dict(claim_policy)
+        self._hash_key = hash_key
         self._policy = ClaimPolicy(claim_policy, hash_key)
         # What decides how a token is read, without a secret in it.
         self.configuration = dumps([sorted(claim_policy.items()), hash_key is not None, sorted(self._secrets)])
@@ -77,6 +79,13 @@ class TokenReader:
                     self._read.clear()
                 self._read[token] = known
         return known
+
+    def read_again(self, read: ReadToken, applied: Mapping[str, str]) -> ReadToken:
+        """What is kept of a token of which all that is left was read under the claim policy `applied`."""
+        if read.claims is None or applied == self.claim_policy:
+            return read
+        policy = ClaimPolicy(self.claim_policy, self._hash_key, applied)
+        return replace(read, claims=dumps(policy.apply(loads_carefully(read.claims, keep_numbers=True))))
 
     def _read_text(self, token: str) -> ReadToken:
         fingerprint = _fingerprint(token)

@@ -112,7 +112,8 @@ class _Ingest:
             self.report.damaged_count += 1
             event, token, fetched_at = line.decode("utf-8", "backslashreplace"), MISSING, segment.started_at
         else:
-            event, token, fetched_at = record.event, record.token, moment(record.received_at)
+            token = self._tokens.read_again(record.token, record.claim_policy)
+            event, fetched_at = record.event, moment(record.received_at)
         return event, Envelope(
             embed_id=None,
             template_key=None,
