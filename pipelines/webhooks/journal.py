@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.webhooks.segments import create_segment
+from pipelines.webhooks.segments import create_segment, write_whole
 
 
 class JournalRefusedError(Exception):
@@ -142,7 +142,7 @@ class Journal:
     def _store(self, batch: _Batch) -> JournalRefusedError | None:
         try:
             descriptor = self._open_segment() if self._descriptor is None else self._descriptor
-            _write(descriptor, b"".join(batch.lines))
+            write_whole(descriptor, b"".join(batch.lines))
             began = time.perf_counter()
             os.fsync(descriptor)
             self._on_commit(len(batch.lines), time.perf_counter() - began)
@@ -185,12 +185,6 @@ class Journal:
         if self._descriptor is None or not self._durable_bytes:
             return None
         return max(self._started_at + self._limits.segment_seconds - time.monotonic(), 0.0)
-
-
-def _write(descriptor: int, content: bytes) -> None:
-    left = memoryview(content)
-    while left:
-        left = left[os.write(descriptor, left) :]
 
 
 def _settle(futures: list[asyncio.Future[None]], error: JournalRefusedError | None) -> None:

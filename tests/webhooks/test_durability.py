@@ -181,7 +181,7 @@ def test_raw_is_on_disk_before_its_events_are_remembered_or_a_segment_goes(home:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_receiver_whose_writer_is_gone_answers_429_and_ends(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with running_receiver(home) as receiver:
-        monkeypatch.setattr("pipelines.webhooks.journal._write", fault)
+        monkeypatch.setattr("pipelines.webhooks.journal.write_whole", fault)
         assert receiver.push(b'{"uuid":"event-1"}').status_code == 429
         until(lambda: receiver.server.should_exit)
     assert not receiver.server.journal.is_sound

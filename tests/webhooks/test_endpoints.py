@@ -215,8 +215,11 @@ def test_a_disk_that_takes_nothing_is_a_429_and_recovers(home: Path) -> None:
             assert refused.status_code == 429
             assert int(refused.headers["retry-after"]) > 0
             assert receiver.metric("rejected_total", reason="disk") == 1
+            # There is room for a little still, and not for an event of any size.
+            assert receiver.client.get("/healthz").status_code == 503
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert receiver.client.get("/healthz").status_code == 200
         assert receiver.push(json.dumps(handled).encode()).status_code == 200
     assert sorted(landed_uuids_after(home)) == sorted([json.loads(SAMPLE)["uuid"], "event-after"])
     assert journal_files(home) == []
