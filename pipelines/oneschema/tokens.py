@@ -19,8 +19,8 @@ from pipelines.oneschema.credentials import may_hold_credentials, without_creden
 from pipelines.oneschema.json_text import MAX_DEPTH, dumps, loads_carefully
 from pipelines.oneschema.jwt_segments import json_object, segment_bytes
 
-# A sweep meets each embed's token once per event; beyond this many the cache starts anew rather than grow.
-_CACHED_TOKENS = 50_000
+# A sweep meets each embed's token once per event; beyond so many characters the cache starts anew rather than grow.
+_CACHED_CHARACTERS = 32 * 1024 * 1024
 _LONGEST_CACHED_TOKEN = 8_192
 
 
@@ -62,6 +62,7 @@ class TokenReader:
         # What decides how a token is read, without a secret in it.
         self.configuration = dumps([sorted(claim_policy.items()), hash_key is not None, sorted(self._secrets)])
         self._read: dict[str, ReadToken] = {}
+        self._cached_characters = 0
 
     def read(self, token: object) -> ReadToken:
         """What is kept of a token of any type; None and "" are a missing one. Never raises."""
@@ -75,9 +76,11 @@ class TokenReader:
         if known is None:
             known = self._read_text(token)
             if len(token) <= _LONGEST_CACHED_TOKEN:
-                if len(self._read) >= _CACHED_TOKENS:
+                if self._cached_characters + len(token) > _CACHED_CHARACTERS:
                     self._read.clear()
+                    self._cached_characters = 0
                 self._read[token] = known
+                self._cached_characters += len(token)
         return known
 
     def read_again(self, read: ReadToken, applied: Mapping[str, str]) -> ReadToken:
