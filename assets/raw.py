@@ -93,6 +93,7 @@ def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> 
             "failures": dg.MetadataValue.md("\n".join(f"- {line}" for line in shown) or "none"),
             "delivered_events": report.delivered_event_count,
             "landed_events": report.landed_event_count,
+            "webhook_events": report.webhook_event_count,
             "requests": report.request_count,
         }
     )

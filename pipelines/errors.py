@@ -42,5 +42,9 @@ class HostUnreachableError(TransientError):
     """The API host did not answer at all."""
 
 
+class JournalEndedError(TransientError):
+    """The webhook receiver cannot store events any more."""
+
+
 class SourceError(TransientError):
     """The API answered, but with a fault that outlived the retry budget."""

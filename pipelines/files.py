@@ -1,10 +1,14 @@
 """Writing files that are either there whole or not there: temporary name, fsync, rename, fsync of the folder."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import polars as pl
+if TYPE_CHECKING:
+    import polars as pl
 
 # Readers glob `*.parquet` and pass over these.
 TEMPORARY_PREFIX = ".tmp-"

@@ -18,9 +18,14 @@ _STRICTNESS = {"keep": 0, "hash": 1, "drop": 2}
 
 
 class ClaimPolicy:
-    """Raises ConfigurationError for an unknown action, and for `hash` without a key. False when it changes nothing."""
+    """Raises ConfigurationError for an unknown action, and for `hash` without a key. False when it changes nothing.
 
-    def __init__(self, policy: Mapping[str, str], hash_key: SecretStr | None) -> None:
+    `applied` is the policy that a payload has been through already: what that one hashed is not hashed again.
+    """
+
+    def __init__(
+        self, policy: Mapping[str, str], hash_key: SecretStr | None, applied: Mapping[str, str] | None = None
+    ) -> None:
         for pattern, action in policy.items():
             if action not in _STRICTNESS:
                 raise ConfigurationError(
@@ -30,10 +35,8 @@ class ClaimPolicy:
         if "hash" in policy.values() and not key:
             raise ConfigurationError("EMBED_ANALYTICS_CLAIM_POLICY hashes claims: set EMBED_ANALYTICS_CLAIM_HASH_KEY.")
         self._key = key.encode()
-        # Most specific first, so that the first that fits wins.
-        self._patterns = sorted(
-            policy.items(), key=lambda item: (-_literal_length(item[0]), -_STRICTNESS[item[1]], item[0])
-        )
+        self._patterns = _most_specific_first(policy)
+        self._applied = _most_specific_first(applied or {})
 
     def __bool__(self) -> bool:
         return any(action != "keep" for _, action in self._patterns)
@@ -53,7 +56,7 @@ class ClaimPolicy:
         return kept
 
     def _value(self, value: Any, paths: list[str]) -> Any:
-        action = self._action(paths)
+        action = _action(self._patterns, paths)
         if isinstance(value, dict):
             kept = self._object(value, paths)
             return _DROPPED if action == "drop" and not kept else kept
@@ -63,13 +66,9 @@ class ClaimPolicy:
             return _DROPPED if action == "drop" and not kept_elements else kept_elements
         if action == "drop":
             return _DROPPED
-        return value if action == "keep" or value is None else self._hashed(value)
-
-    def _action(self, paths: list[str]) -> str:
-        for pattern, action in self._patterns:
-            if any(fnmatchcase(path, pattern) for path in paths):
-                return action
-        return "keep"
+        if action == "keep" or value is None or _action(self._applied, paths) == "hash":
+            return value
+        return self._hashed(value)
 
     def _hashed(self, value: str | bool) -> str:
         # Parsed with numbers as JsonText, so a scalar is a text or a boolean.
@@ -78,6 +77,18 @@ class ClaimPolicy:
 
 
 _DROPPED: Any = object()
+
+
+def _most_specific_first(policy: Mapping[str, str]) -> list[tuple[str, str]]:
+    """So that the first pattern that fits wins."""
+    return sorted(policy.items(), key=lambda item: (-_literal_length(item[0]), -_STRICTNESS[item[1]], item[0]))
+
+
+def _action(patterns: list[tuple[str, str]], paths: list[str]) -> str:
+    for pattern, action in patterns:
+        if any(fnmatchcase(path, pattern) for path in paths):
+            return action
+    return "keep"
 
 
 def _literal_length(pattern: str) -> int:

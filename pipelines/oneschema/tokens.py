@@ -7,7 +7,7 @@ far the token could be trusted, and a fingerprint that tells two tokens apart.
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -19,8 +19,8 @@ from pipelines.oneschema.credentials import may_hold_credentials, without_creden
 from pipelines.oneschema.json_text import MAX_DEPTH, dumps, loads_carefully
 from pipelines.oneschema.jwt_segments import json_object, segment_bytes
 
-# A sweep meets each embed's token once per event; beyond this many the cache starts anew rather than grow.
-_CACHED_TOKENS = 50_000
+# A sweep meets each embed's token once per event; beyond so many characters the cache starts anew rather than grow.
+_CACHED_CHARACTERS = 32 * 1024 * 1024
 _LONGEST_CACHED_TOKEN = 8_192
 
 
@@ -56,10 +56,13 @@ class TokenReader:
         self._secrets = {client: secret.get_secret_value().encode() for client, secret in client_secrets.items()}
         if not all(self._secrets.values()):
             raise ConfigurationError("ONESCHEMA_CLIENT_SECRETS holds an empty secret: remove it or fill it in.")
+        self.claim_policy = dict(claim_policy)
+        self._hash_key = hash_key
         self._policy = ClaimPolicy(claim_policy, hash_key)
         # What decides how a token is read, without a secret in it.
         self.configuration = dumps([sorted(claim_policy.items()), hash_key is not None, sorted(self._secrets)])
         self._read: dict[str, ReadToken] = {}
+        self._cached_characters = 0
 
     def read(self, token: object) -> ReadToken:
         """What is kept of a token of any type; None and "" are a missing one. Never raises."""
@@ -73,10 +76,19 @@ class TokenReader:
         if known is None:
             known = self._read_text(token)
             if len(token) <= _LONGEST_CACHED_TOKEN:
-                if len(self._read) >= _CACHED_TOKENS:
+                if self._cached_characters + len(token) > _CACHED_CHARACTERS:
                     self._read.clear()
+                    self._cached_characters = 0
                 self._read[token] = known
+                self._cached_characters += len(token)
         return known
+
+    def read_again(self, read: ReadToken, applied: Mapping[str, str]) -> ReadToken:
+        """What is kept of a token of which all that is left was read under the claim policy `applied`."""
+        if read.claims is None or applied == self.claim_policy:
+            return read
+        policy = ClaimPolicy(self.claim_policy, self._hash_key, applied)
+        return replace(read, claims=dumps(policy.apply(loads_carefully(read.claims, keep_numbers=True))))
 
     def _read_text(self, token: str) -> ReadToken:
         fingerprint = _fingerprint(token)

@@ -84,6 +84,10 @@ class EventLanding:
         for temporary, (path, _, _) in zip(temporaries, days, strict=True):
             temporary.replace(path)
             fsync_folder(path.parent)
+        if days:
+            # Nor may a folder go with the power that a run made and was killed before it was durable.
+            for folder in (self._home.raw_embed_events, self._home.raw_embed_events.parent, self._home.root):
+                fsync_folder(folder)
         return days
 
 

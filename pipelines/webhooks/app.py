@@ -14,8 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pipelines.oneschema.json_text import loads
 from pipelines.oneschema.tokens import TokenReader
-from pipelines.raw.deliveries import decode_json
 from pipelines.webhooks.journal import Journal, JournalRefusedError
 from pipelines.webhooks.metrics import Metrics, backlog_seconds
 from pipelines.webhooks.records import encode
@@ -182,7 +182,7 @@ class RecentUuids:
 
 def _event(body: bytes) -> dict[str, Any] | None:
     try:
-        event = decode_json(body)
+        event = loads(body)
     except (ValueError, RecursionError):
         return None
     if not isinstance(event, dict) or not isinstance(uuid := event.get("uuid"), str) or not uuid.strip():

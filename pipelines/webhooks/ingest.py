@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.files import fsync_folder
 from pipelines.home import Home
 from pipelines.oneschema.tokens import MISSING, TokenReader
 from pipelines.poll.state import moment
@@ -99,9 +98,6 @@ class _Ingest:
     def _land_batch(self) -> None:
         landed = self._landing.land(to_raw(self._batch, self._tokens), self._batch[0][1].sweep_id)
         self._connection.commit()
-        for folder in (self._home.raw_embed_events, self._home.raw_embed_events.parent, self._home.root):
-            # A folder made for the first event of its date must not go with the power, once the segment has gone.
-            fsync_folder(folder)
         report = self.report
         report.delivered_event_count += landed.delivered_count
         report.landed_event_count += landed.landed_count
@@ -116,7 +112,8 @@ class _Ingest:
             self.report.damaged_count += 1
             event, token, fetched_at = line.decode("utf-8", "backslashreplace"), MISSING, segment.started_at
         else:
-            event, token, fetched_at = record.event, record.token, moment(record.received_at)
+            token = self._tokens.read_again(record.token, record.claim_policy)
+            event, fetched_at = record.event, moment(record.received_at)
         return event, Envelope(
             embed_id=None,
             template_key=None,

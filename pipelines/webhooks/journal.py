@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.webhooks.segments import create_segment
+from pipelines.webhooks.segments import create_segment, write_whole
 
 
 class JournalRefusedError(Exception):
@@ -59,6 +59,8 @@ class Journal:
         self._writing = _Batch()
         self._writing_since: float | None = None
         self._is_open = False
+        # False once the writer's thread has ended by a fault: nothing can be stored any more.
+        self.is_sound = True
         self._thread = threading.Thread(target=self._write_batches, name="webhook-journal", daemon=True)
         # The segment, the writer thread's alone.
         self._path = folder
@@ -118,6 +120,7 @@ class Journal:
         finally:
             # Also should this thread end by a fault of ours: who waits is told, and nobody waits for ever.
             with self._changed:
+                self.is_sound = not self._is_open
                 self._is_open = False
                 left = self._writing.futures + self._waiting.futures
             self._loop.call_soon_threadsafe(_settle, left, JournalRefusedError("disk"))
@@ -139,7 +142,7 @@ class Journal:
     def _store(self, batch: _Batch) -> JournalRefusedError | None:
         try:
             descriptor = self._open_segment() if self._descriptor is None else self._descriptor
-            _write(descriptor, b"".join(batch.lines))
+            write_whole(descriptor, b"".join(batch.lines))
             began = time.perf_counter()
             os.fsync(descriptor)
             self._on_commit(len(batch.lines), time.perf_counter() - began)
@@ -182,12 +185,6 @@ class Journal:
         if self._descriptor is None or not self._durable_bytes:
             return None
         return max(self._started_at + self._limits.segment_seconds - time.monotonic(), 0.0)
-
-
-def _write(descriptor: int, content: bytes) -> None:
-    left = memoryview(content)
-    while left:
-        left = left[os.write(descriptor, left) :]
 
 
 def _settle(futures: list[asyncio.Future[None]], error: JournalRefusedError | None) -> None:

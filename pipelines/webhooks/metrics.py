@@ -1,10 +1,10 @@
 """What the receiver counts, for Prometheus."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from pipelines.poll.state import utc_now
 from pipelines.webhooks.journal import Journal
 from pipelines.webhooks.segments import segment_sizes
 
@@ -12,10 +12,10 @@ PREFIX = "embed_analytics_webhook"
 
 REASONS = {
     "unauthorized": "401: no secret, or a wrong one",
-    "malformed": "400: no JSON object with a uuid",
-    "too_large": "413: a body over the limit",
+    "malformed": "400: no HTTP, or no JSON object with a uuid",
+    "too_large": "413, 431: a body or a head over the limit",
     "timeout": "408: the request did not arrive whole in time",
-    "overloaded": "429: more waits for the disk than may",
+    "overloaded": "429: more events wait for the disk, or more connections are open, than may",
     "disk": "429: the disk refused the write",
 }
 
@@ -78,4 +78,5 @@ def _bytes(folder: Path) -> int:
 def backlog_seconds(folder: Path) -> float:
     """Age of the oldest segment that holds anything; 0 without one."""
     segments = segment_sizes(folder)
-    return max((utc_now() - segments[0].started_at).total_seconds(), 0.0) if segments else 0.0
+    now = datetime.now(UTC).replace(tzinfo=None)
+    return max((now - segments[0].started_at).total_seconds(), 0.0) if segments else 0.0

@@ -49,6 +49,7 @@ class ReceiverProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._owes_since = self.loop.time()
         if len(self.connections) > self.patience.max_connections and not self._make_room():
+            self.metrics.rejected["overloaded"].inc()
             self._end(_TOO_MANY)
 
     def data_received(self, data: bytes) -> None:
@@ -61,9 +62,14 @@ class ReceiverProtocol(HttpToolsProtocol):
         elif self._is_owing and not self._is_first_read:
             self._later_bytes += len(data)
             if self._is_in_head and self._later_bytes > MAX_HEAD_BYTES:
+                self.metrics.rejected["too_large"].inc()
                 self._end(_HEAD_TOO_LARGE)
             elif self._later_bytes > MAX_REQUEST_BYTES:
                 self._end()
+
+    def send_400_response(self, msg: str) -> None:
+        self.metrics.rejected["malformed"].inc()
+        super().send_400_response(msg)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -108,6 +114,7 @@ class ReceiverProtocol(HttpToolsProtocol):
         slow = [other for other in others if other._owes_since is not None and other._owes_since < slow_before]
         idle = [other for other in others if other._owes_since is None and not other._is_answering]
         if slow:
+            self.metrics.rejected["timeout"].inc()
             min(slow, key=lambda other: other._owes_since or 0)._end(_TIMED_OUT)
         elif idle:
             idle[0]._end()

@@ -1,9 +1,12 @@
 """A line of the journal: one received event without credentials, its token's reading, and a checksum over both.
 
-    <CRC-32, 8 hex digits> TAB <JSON [received_at, claims, jwt_status, fingerprint]> TAB <the event's JSON> LF
+    <CRC-32, 8 hex digits> TAB
+    <JSON [received_at, claims, jwt_status, fingerprint, claim policy]> TAB
+    <the event's JSON> LF
 
 JSON writes no raw tab or line feed, so a line is one event whatever is in it, and a line without its line feed is one
-that its writer did not live to finish. received_at is in microseconds since 1970.
+that its writer did not live to finish. received_at is in microseconds since 1970. The policy is the one that the claims
+have been through: a refresh may have another.
 """
 
 import zlib
@@ -13,9 +16,8 @@ from typing import Any
 import orjson
 
 from pipelines.oneschema.credentials import may_hold_credentials, without_credentials
-from pipelines.oneschema.json_text import dumps
+from pipelines.oneschema.json_text import dumps, loads
 from pipelines.oneschema.tokens import ReadToken, TokenReader
-from pipelines.raw.deliveries import decode_json
 from pipelines.vocabulary import CREDENTIAL_FIELDS
 
 _TOKEN = "embed_jwt"
@@ -24,10 +26,12 @@ _CREDENTIAL_NAMES = [name.encode() for name in CREDENTIAL_FIELDS]
 
 @dataclass(frozen=True)
 class Record:
-    """One received event as the journal holds it. `received_at` is in microseconds since 1970."""
+    """One received event as the journal holds it. `received_at` is in microseconds since 1970; the token was read
+    under `claim_policy`."""
 
     received_at: int
     token: ReadToken
+    claim_policy: dict[str, str]
     event: Any
 
 
@@ -36,7 +40,7 @@ def encode(event: dict[str, Any], received_at: int, tokens: TokenReader) -> byte
     token = event.get(_TOKEN)
     read = tokens.read(token)
     body = _without_credentials(event, token)
-    head = orjson.dumps((received_at, read.claims, read.jwt_status, read.fingerprint))
+    head = orjson.dumps((received_at, read.claims, read.jwt_status, read.fingerprint, tokens.claim_policy))
     content = b"%b\t%b" % (head, body)
     return b"%08x\t%b\n" % (zlib.crc32(content), content)
 
@@ -47,8 +51,8 @@ def decode(line: bytes) -> Record | None:
     if checksum != b"%08x" % zlib.crc32(content):
         return None
     head, _, body = content.partition(b"\t")
-    received_at, claims, jwt_status, fingerprint = orjson.loads(head)
-    return Record(received_at, ReadToken(claims, jwt_status, fingerprint), decode_json(body))
+    received_at, claims, jwt_status, fingerprint, claim_policy = orjson.loads(head)
+    return Record(received_at, ReadToken(claims, jwt_status, fingerprint), claim_policy, loads(body))
 
 
 def _without_credentials(event: dict[str, Any], token: object) -> bytes:

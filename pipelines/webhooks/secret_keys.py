@@ -27,7 +27,10 @@ class SecretKeys:
             )
         if not all(secret.get_secret_value().strip() for secret in secrets):
             raise ConfigurationError("EMBED_ANALYTICS_WEBHOOK_SECRETS holds an empty secret: remove it or fill it in.")
-        self._digests = [_digest(b":" + secret.get_secret_value().encode()) for secret in secrets]
+        # surrogateescape: the bytes that the environment had, whatever their encoding.
+        self._digests = [
+            _digest(b":" + secret.get_secret_value().encode("utf-8", "surrogateescape")) for secret in secrets
+        ]
 
     def accept(self, authorization: bytes | None) -> bool:
         """Whether an Authorization header shows one of the secrets; a wrong one takes as long as a right one."""

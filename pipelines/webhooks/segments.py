@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 
-from pipelines.files import fsync_folder
+from pipelines.files import fsync_folder, make_folder
 
 SUFFIX = ".journal"
+# A disk that has no room for this refuses events, if not all of them.
+PROBE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class SegmentSize:
 
 def create_segment(folder: Path) -> tuple[Path, int]:
     """A new empty segment, locked and durably named, and its descriptor for appending. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     while True:
         path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-webhook-{token_hex(2)}{SUFFIX}"
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -45,12 +47,19 @@ def create_segment(folder: Path) -> tuple[Path, int]:
         os.close(descriptor)
 
 
+def write_whole(descriptor: int, content: bytes) -> None:
+    """Write all of it, however many writes that takes. Raises OSError, after a part of it maybe."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
 def write_probe(folder: Path) -> None:
-    """Write a byte durably into the folder, and remove it. Raises OSError when that cannot be done."""
+    """Write durably into the folder as much as an event may have, and remove it. Raises OSError when that fails."""
     path = folder / f".probe-{token_hex(4)}"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, b"\n")
+        write_whole(descriptor, bytes(PROBE_BYTES))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -4,16 +4,15 @@ import asyncio
 import resource
 import signal
 import socket
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 import typer
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from pipelines.errors import ConfigurationError
+from pipelines.errors import ConfigurationError, JournalEndedError
+from pipelines.files import make_folder
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.settings import Settings
 from pipelines.webhooks.app import create_app
@@ -43,21 +42,21 @@ class ServeOptions:
 def serve(options: ServeOptions) -> None:
     """Receive until SIGTERM or SIGINT. The first line of output says where.
 
-    Raises ConfigurationError without a secret, and when the port or the journal's folder cannot be had.
+    Raises ConfigurationError without a secret, and when the port or the journal's folder cannot be had;
+    JournalEndedError when nothing more can be stored.
     """
     server = ReceiverServer(options)
     listener = listen(options)
     host, port = listener.getsockname()[:2]
+    host = f"[{host}]" if ":" in host else host
+    # uvicorn stops gracefully on either, and raises it again when it is done; one that comes before stops it as well.
+    signal.signal(signal.SIGTERM, server.handle_exit)
+    signal.signal(signal.SIGINT, server.handle_exit)
     # It listens already: a client that reads this line and asks at once waits for its answer, and is not refused.
     typer.echo(f"webhook receiver listening on http://{host}:{port}")
-    # uvicorn stops gracefully on either, and then raises the signal again for us.
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
     server.run([listener])
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(0)
+    if not server.journal.is_sound:
+        raise JournalEndedError("The journal's writer ended by an error of its own: start the receiver again.")
 
 
 def listen(options: ServeOptions) -> socket.socket:
@@ -136,6 +135,8 @@ class ReceiverServer(uvicorn.Server):
             for connection in list(self.server_state.connections):
                 if isinstance(connection, ReceiverProtocol):
                     connection.reap(loop.time())
+            # Whoever supervises this process starts it again; alive, it could only refuse.
+            self.should_exit = self.should_exit or not self.journal.is_sound
 
 
 def _protocol(patience: Patience, metrics: Metrics) -> type[HttpToolsProtocol]:
@@ -155,7 +156,7 @@ def _within_open_files(patience: Patience) -> Patience:
 
 def _require_writable(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_probe(folder)
     except OSError as error:
         raise ConfigurationError(f"The journal's folder {folder} cannot be written to: {error.strerror}.") from None

@@ -83,6 +83,15 @@ def test_an_escape_hides_no_credential() -> None:
     assert claims(read) == {"x": "<credential removed>"}
 
 
+def test_what_is_cached_is_bounded_in_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.oneschema.tokens._CACHED_CHARACTERS", 1000)
+    reader = TokenReader({}, {}, None)
+    tokens = [sign(f'{{"user_id":"{number}"}}', SECRET) for number in range(30)]
+    first = [reader.read(token) for token in tokens]
+    assert 0 < sum(map(len, reader._read)) <= 1000
+    assert [reader.read(token) for token in tokens] == first
+
+
 def test_a_huge_token_is_read_and_not_cached() -> None:
     token = sign(json.dumps({"x": "y" * 1_000_000}), SECRET)
     read = reader()

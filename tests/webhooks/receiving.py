@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +119,16 @@ class ReceiverProcess:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.end(signal.SIGKILL)
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for what another thread is about to do; the minute is for a machine that is busy."""
+    changed = threading.Event()
+    for _ in range(60_000):
+        if is_so():
+            return
+        changed.wait(0.001)
+    raise AssertionError("it did not come")
 
 
 def full_events(simulation: Simulation) -> Iterator[bytes]:

@@ -1,5 +1,6 @@
 """What each request is answered, and what the journal holds afterwards."""
 
+import base64
 import json
 import os
 import resource
@@ -52,6 +53,8 @@ def test_the_vendors_sample_is_stored_and_lands_as_an_event_of_source_webhook(ho
     [
         (basic(), 200),
         (basic("the-older-one"), 200),
+        (basic("pässwörd: with a colon 🔑"), 200),
+        (basic("pässwörd"), 401),
         (basic().replace("Basic", "basic"), 200),
         (None, 401),
         ("", 401),
@@ -67,7 +70,7 @@ def test_the_vendors_sample_is_stored_and_lands_as_an_event_of_source_webhook(ho
     ],
 )
 def test_only_a_secret_opens(home: Path, authorization: str | None, status: int) -> None:
-    secrets = (SecretStr(SECRET), SecretStr("the-older-one"))
+    secrets = (SecretStr(SECRET), SecretStr("the-older-one"), SecretStr("pässwörd: with a colon 🔑"))
     with running_receiver(home, settings=settings_of(home, embed_analytics_webhook_secrets=secrets)) as receiver:
         headers = {} if authorization is None else {"authorization": authorization}
         answer = receiver.client.post("/events", content=SAMPLE, headers=headers)
@@ -104,6 +107,12 @@ def test_it_does_not_start_open_unless_it_is_told_to() -> None:
     with pytest.raises(ConfigurationError, match="--no-auth"):
         SecretKeys([SecretStr("x")], is_open=True)
     assert SecretKeys([], is_open=True).accept(None)
+
+
+def test_a_secret_that_is_no_utf_8_is_the_bytes_that_the_environment_has() -> None:
+    keys = SecretKeys([SecretStr(os.fsdecode(b"p\xe4ss"))], is_open=False)
+    assert keys.accept(b"Basic " + base64.b64encode(b":p\xe4ss"))
+    assert not keys.accept(b"Basic " + base64.b64encode(b":p\xe4s"))
 
 
 @pytest.mark.parametrize(
@@ -206,8 +215,11 @@ def test_a_disk_that_takes_nothing_is_a_429_and_recovers(home: Path) -> None:
             assert refused.status_code == 429
             assert int(refused.headers["retry-after"]) > 0
             assert receiver.metric("rejected_total", reason="disk") == 1
+            # There is room for a little still, and not for an event of any size.
+            assert receiver.client.get("/healthz").status_code == 503
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert receiver.client.get("/healthz").status_code == 200
         assert receiver.push(json.dumps(handled).encode()).status_code == 200
     assert sorted(landed_uuids_after(home)) == sorted([json.loads(SAMPLE)["uuid"], "event-after"])
     assert journal_files(home) == []

@@ -13,11 +13,14 @@ from pathlib import Path
 import httpx
 import orjson
 import pytest
+from pydantic import SecretStr
 
+from pipelines.oneschema.tokens import TokenReader
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.simulation import Simulation
 from pipelines.simulator.truth import Truth
 from pipelines.webhooks.protocol import MAX_HEAD_BYTES, Patience
+from tests.poll.sweeping import raw_events
 from tests.webhooks.receiving import (
     SECRET,
     ReceiverProcess,
@@ -28,6 +31,7 @@ from tests.webhooks.receiving import (
     landed_uuids,
     running_receiver,
     settings_of,
+    until,
 )
 
 SAMPLE = (Path(__file__).parents[1] / "simulator" / "fixtures" / "webhook_event.json").read_bytes()
@@ -182,14 +186,31 @@ def test_a_push_beside_half_open_clients_is_answered_at_once(home: Path) -> None
         )
 
 
+def test_what_is_refused_before_there_is_a_request_is_counted_too(home: Path) -> None:
+    patience = Patience(max_connections=3, request_seconds=60)
+    with running_receiver(home, patience=patience) as receiver, ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(receiver.connect()).sendall(b"POST /ev")
+
+        def refused_count() -> float:
+            # Which of them it is depends on how old the others are by then.
+            return sum(receiver.metric("rejected_total", reason=reason) for reason in ("overloaded", "timeout"))
+
+        until(lambda: refused_count() == 5)
+    with running_receiver(home) as receiver:
+        assert statuses(receiver, [b"no HTTP\r\n\r\n"]) == [400]
+        assert receiver.metric("rejected_total", reason="malformed") == 1
+
+
 def test_heads_and_bodies_without_end_are_cut_off(home: Path) -> None:
     with running_receiver(home) as receiver:
         head = b"POST /events HTTP/1.1\r\n" + b"x-padding: %b\r\n" % (b"x" * 1000) * (2 * MAX_HEAD_BYTES // 1000 + 600)
         assert statuses(receiver, [head]) in ([431], [None])
+        assert receiver.metric("rejected_total", reason="too_large") == 1
         chunk = b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n"
         start = request(b"").replace(b"content-length: 0", b"transfer-encoding: chunked")
         assert statuses(receiver, [start + chunk * 300]) in ([413], [None])
-        assert receiver.metric("rejected_total", reason="too_large") == 1
+        assert receiver.metric("rejected_total", reason="too_large") == 2
         assert receiver.push(SAMPLE).status_code == 200
 
 
@@ -228,6 +249,26 @@ def test_the_claim_policy_holds_before_the_journal(home: Path) -> None:
     kept = b"".join(path.read_bytes() for path in (home / "webhooks").iterdir())
     assert b"iss" in kept
     assert b"user_id" not in kept
+
+
+def test_a_policy_that_the_refresh_has_and_the_receiver_had_not_holds_in_raw(home: Path) -> None:
+    simulation = Simulation(SimulatorOptions(embeds=10))
+    hash_key = SecretStr("key-of-the-hashes")
+    first = {"email": "hash", "name": "keep"}
+    later = {"email": "hash", "name": "hash", "org.*": "drop"}
+    bodies = list(full_events(simulation))
+    received = settings_of(home, embed_analytics_claim_policy=first, embed_analytics_claim_hash_key=hash_key)
+    with running_receiver(home, settings=received) as receiver:
+        for body in bodies:
+            assert receiver.push(body).status_code == 200
+    refreshed = settings_of(home, embed_analytics_claim_policy=later, embed_analytics_claim_hash_key=hash_key)
+    ingest(home, refreshed)
+    # As if they had been read under the later policy at once: nothing in the clear, and nothing hashed twice.
+    reader = TokenReader({}, later, hash_key)
+    expected = {event["uuid"]: reader.read(event["embed_jwt"]).claims for event in map(orjson.loads, bodies)}
+    landed = raw_events(home)
+    assert dict(landed.select("event_uuid", "claims").iter_rows()) == expected
+    assert landed["claims"].str.json_path_match("$.name").str.contains("^[0-9a-f]{64}$").any()
 
 
 def test_what_waits_in_pieces_is_bounded(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ import orjson
 import pytest
 
 from pipelines import steps
+from pipelines.raw import held
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.simulation import Simulation
-from pipelines.webhooks import ingest as ingest_module
 from pipelines.webhooks.segments import Segment
 from tests.webhooks.receiving import (
     ReceiverProcess,
@@ -48,7 +48,9 @@ class Load:
             with httpx.Client(base_url=url, headers={"authorization": basic()}, timeout=30, trust_env=False) as client:
                 while True:
                     with self.lock:
-                        body = next(self.bodies)
+                        body = next(self.bodies, None)
+                        if body is None:
+                            return
                         uuid = orjson.loads(body)["uuid"]
                         self.sent.add(uuid)
                     try:
@@ -67,6 +69,7 @@ class Load:
         with ThreadPoolExecutor(THREADS) as pool:
             for future in [pool.submit(work) for _ in range(THREADS)]:
                 future.result()
+        assert ended.is_set(), "there were too few events"
 
 
 def assert_kept(home: Path, load: Load) -> None:
@@ -138,7 +141,7 @@ def test_an_ingest_that_dies_is_done_again(
 ) -> None:
     bodies = world()[:50]
     with ReceiverProcess(home, tmp_path) as receiver:
-        Load(iter_then_stop(bodies)).push(receiver.url, 50, receiver.process.terminate)
+        Load(bodies).push(receiver.url, 50, receiver.process.terminate)
         receiver.end(signal.SIGTERM)
 
     def die(*_: object) -> None:
@@ -147,7 +150,7 @@ def test_an_ingest_that_dies_is_done_again(
     if moment == "before removing":
         monkeypatch.setattr(Segment, "remove", die)
     else:
-        monkeypatch.setattr(ingest_module, "fsync_folder", die)
+        monkeypatch.setattr(held, "remember", die)
     with pytest.raises(KilledError):
         ingest(home)
     assert journal_files(home), "removed before it was done"
@@ -155,8 +158,3 @@ def test_an_ingest_that_dies_is_done_again(
     ingest(home)
     assert sorted(landed_uuids(home)) == sorted(orjson.loads(body)["uuid"] for body in bodies)
     assert journal_files(home) == []
-
-
-def iter_then_stop(bodies: list[bytes]) -> list[bytes]:
-    """The bodies, and again the last for the threads that find the receiver gone."""
-    return [*bodies, *[bodies[-1]] * 100]
