@@ -27,6 +27,11 @@ class Account:
             for _ in truth.iter_raw():
                 pass
 
+    def embed_ids(self) -> list[int]:
+        """The ids of all embeds."""
+        lines = self.admin.get("truth/embeds").raise_for_status().iter_lines()
+        return [json.loads(line)["embed_id"] for line in lines]
+
     def advance(self, seconds: float) -> None:
         """Move its clock."""
         self.admin.post("clock", json={"advance_seconds": seconds}).raise_for_status()

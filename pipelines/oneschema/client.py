@@ -207,10 +207,12 @@ class OneSchemaClient:
     ) -> T:
         await self._connection.pace.turn()
         self._connection.request_count += 1
+        # Whole: httpx would parse both parts again to join them.
+        url = self._connection.api_url + path
         try:
             # httpx's time-outs are for each read: a body that trickles would never end.
             async with asyncio.timeout(limit_seconds):
-                response = await self._http.get(path, params=params, timeout=timeout)
+                response = await self._http.get(url, params=params, timeout=timeout)
         except TimeoutError:
             raise RetryableResponseError(f"GET {path} took longer than {limit_seconds:g} s") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:

@@ -9,6 +9,10 @@ from email.utils import parsedate_to_datetime
 # A server that asks for more than this is not obeyed to the letter: an hourly run would never end.
 RETRY_AFTER_MAX_SECONDS = 120.0
 
+# Requests that begin together come back together, and then their answers wait for one another at every turn. This far
+# apart they do not, and it holds nobody up: a request takes this process longer.
+SPACING_SECONDS = 0.001
+
 # One 429 makes requests at least this far apart, each further one half as far again, and each success takes a tenth
 # off: a server that refuses up to a fifth of the requests whatever the pace does not bring it to a halt.
 FIRST_SLOWDOWN_SECONDS = 0.02
@@ -40,7 +44,8 @@ def retry_after_seconds(header: str | None, now: datetime | None = None) -> floa
 class Pace:
     """Shared by all workers: `turn()` returns when the caller may send its request.
 
-    `requests_per_second` bounds the rate (None: no bound). `monotonic` and `sleep` are the clock, in seconds.
+    `requests_per_second` bounds the rate (None: SPACING_SECONDS does). `monotonic` and `sleep` are the clock, in
+    seconds.
     """
 
     def __init__(
@@ -50,7 +55,7 @@ class Pace:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._least_interval = 1 / requests_per_second if requests_per_second else 0.0
+        self._least_interval = max(1 / requests_per_second if requests_per_second else 0.0, SPACING_SECONDS)
         self._interval = self._least_interval
         self._next_turn = 0.0
         self._monotonic = monotonic
@@ -83,4 +88,4 @@ class Pace:
     def succeeded(self) -> None:
         """A request was answered: recover a little."""
         recovered = self._interval * RECOVERY
-        self._interval = recovered if recovered > max(self._least_interval, 0.001) else self._least_interval
+        self._interval = max(recovered, self._least_interval)

@@ -62,6 +62,7 @@ class TokenReader:
         # What decides how a token is read, without a secret in it.
         self.configuration = dumps([sorted(claim_policy.items()), hash_key is not None, sorted(self._secrets)])
         self._read: dict[str, ReadToken] = {}
+        self._last_header: tuple[str, dict[str, Any] | None] = ("", None)
         self._cached_characters = 0
 
     def read(self, token: object) -> ReadToken:
@@ -93,7 +94,7 @@ class TokenReader:
     def _read_text(self, token: str) -> ReadToken:
         fingerprint = _fingerprint(token)
         segments = token.split(".")
-        header = json_object(segments[0]) if len(segments) == 3 else None
+        header = self._header(segments[0]) if len(segments) == 3 else None
         content = segment_bytes(segments[1]) if header is not None else None
         payload = _payload(content) if content is not None else None
         if header is None or payload is None:
@@ -102,6 +103,12 @@ class TokenReader:
         return ReadToken(
             claims=self._kept(claims), jwt_status=self._status(header, issuer, segments), fingerprint=fingerprint
         )
+
+    def _header(self, segment: str) -> dict[str, Any] | None:
+        # All tokens of an integration begin with the same one.
+        if segment != self._last_header[0]:
+            self._last_header = (segment, json_object(segment))
+        return self._last_header[1]
 
     def _status(self, header: dict[str, Any], issuer: object, segments: list[str]) -> str:
         secret = self._secrets.get(issuer) if isinstance(issuer, str) else None

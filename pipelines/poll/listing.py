@@ -110,7 +110,7 @@ def _changed(
     rows = [
         {**values, "environment_name": environment_name, "fetched_at": now, "sweep_id": sweep_id}
         for embed in changed
-        if (values := {k: v for k, v in asdict(embed).items() if k != "summary_digest"})
+        if (values := {k: v for k, v in vars(embed).items() if k != "summary_digest"})
         # A new token with the same payload makes the embed due, and is no row.
         and landed.get(embed.embed_id)
         != (embed.template_key, embed.status, embed.imported_row_count, embed.claims, embed.jwt_status)

@@ -8,7 +8,7 @@ import json
 import sqlite3
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
@@ -189,7 +189,7 @@ class PollState:
         self.connection.executemany(
             f"insert into embeds ({', '.join(names)}, first_seen_at, due_at, is_gone)"
             f" values ({', '.join('?' * len(names))}, ?, ?, 0) on conflict (embed_id) do update set {updates}",
-            ((*astuple(embed), micros(now), micros(now)) for embed in listed),
+            ((*vars(embed).values(), micros(now), micros(now)) for embed in listed),
         )
 
     def embeds(self, embed_ids: Iterable[int]) -> list[KnownEmbed]:

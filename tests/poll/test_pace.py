@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.oneschema.pace import RETRY_AFTER_MAX_SECONDS, Pace, retry_after_seconds
+from pipelines.oneschema.pace import RETRY_AFTER_MAX_SECONDS, SPACING_SECONDS, Pace, retry_after_seconds
 
 NOW = datetime(2026, 1, 28, 12, tzinfo=UTC)
 
@@ -35,9 +35,18 @@ def turns(pace: Pace, clock: Clock, count: int) -> list[float]:
     return asyncio.run(run())
 
 
-def test_no_bound_means_no_waiting() -> None:
+def test_without_a_bound_requests_are_a_little_apart() -> None:
     clock = Clock()
-    assert turns(Pace(monotonic=clock.monotonic, sleep=clock.sleep), clock, 100)[-1] == 0
+    pace = Pace(monotonic=clock.monotonic, sleep=clock.sleep)
+    assert turns(pace, clock, 101)[-1] == pytest.approx(100 * SPACING_SECONDS)
+
+
+def test_who_comes_late_enough_does_not_wait() -> None:
+    clock = Clock()
+    pace = Pace(monotonic=clock.monotonic, sleep=clock.sleep)
+    for second in range(1, 10):
+        clock.now = float(second)
+        assert turns(pace, clock, 1) == [second]
 
 
 def test_the_rate_is_bounded() -> None:
@@ -51,13 +60,13 @@ def test_a_refusal_slows_down_and_successes_recover() -> None:
     pace = Pace(monotonic=clock.monotonic, sleep=clock.sleep)
     pace.refused(None)
     slow = pace.interval_seconds
-    assert slow > 0
+    assert slow > SPACING_SECONDS
     clock.now += 10
     pace.refused(None)
     assert pace.interval_seconds > slow
     for _ in range(100):
         pace.succeeded()
-    assert pace.interval_seconds == 0
+    assert pace.interval_seconds == SPACING_SECONDS
 
 
 def test_refusals_of_requests_already_under_way_count_once() -> None:
