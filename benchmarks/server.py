@@ -41,15 +41,14 @@ class Account:
 def simulator(**options: Any) -> Iterator[Account]:
     """A simulator with these SimulatorOptions, while the context lasts. Its clock stands still."""
     command = [sys.executable, "-m", "benchmarks.server", json.dumps(options)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        url, api_key, admin = (process.stdout.readline().rpartition(" ")[2].strip() for _ in range(3))
-        with httpx.Client(base_url=admin, timeout=600, trust_env=False) as client:
-            yield Account(url, api_key, client)
-    finally:
-        process.terminate()
-        process.wait()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url, api_key, admin = (process.stdout.readline().rpartition(" ")[2].strip() for _ in range(3))
+            with httpx.Client(base_url=admin, timeout=600, trust_env=False) as client:
+                yield Account(url, api_key, client)
+        finally:
+            process.terminate()
 
 
 def _serve(options: str) -> None:

@@ -67,7 +67,7 @@ def pushed(*, scratch: Path, bodies: str, is_storing: bool, seconds: float, conn
             printed = subprocess.run(wrk, check=True, capture_output=True, text=True).stdout
         finally:
             server.send_signal(signal.SIGTERM)
-            server.wait(30)
+            server.communicate(timeout=30)
         told = json.loads(printed.splitlines()[-1])
         if is_storing:
             told["landed"] = _landed_count(home)
