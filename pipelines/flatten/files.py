@@ -8,12 +8,14 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import orjson
 import polars as pl
 
-from pipelines.files import TEMPORARY_PREFIX, write_parquet
+from pipelines.files import TEMPORARY_PREFIX, write_parquet, write_text
 from pipelines.flatten.claim_columns import ClaimColumn
 from pipelines.flatten.claim_paths import Seen
 from pipelines.flatten.day import FlatDay
@@ -102,12 +104,41 @@ def write_day(home: Home, day: FlatDay, version: str, names: list[str]) -> None:
     write_parquet(day.events, events_file(home, day.folder), {_METADATA_KEY: json.dumps(record, ensure_ascii=False)})
 
 
-def read_record(home: Home, folder: str) -> DayRecord | None:
-    """The folder's record, None where the lake has no such folder yet."""
-    path = events_file(home, folder)
-    if not path.exists():
-        return None
-    stored = json.loads(pl.read_parquet_metadata(path)[_METADATA_KEY])
+def read_records(home: Home) -> Mapping[str, DayRecord]:
+    """The records of all lake folders, by folder; they are shared between calls and not to be changed.
+
+    A file's footer is opened only where `state/lake_records.json` does not have it yet: a refresh must not open the
+    lake's every file to learn what all but a few days said before. The state can be lost; then they are read again.
+    """
+    kept = home.state / "lake_records.json"
+    held = _held(kept)
+    found: dict[str, list[str]] = {}
+    for folder in folders(home.lake_embed_events):
+        path = events_file(home, folder)
+        try:
+            about = path.stat()
+        except FileNotFoundError:
+            # A crash left the folder without its last file: it is dirty.
+            continue
+        # A file is replaced whole, by another inode.
+        stamp = f"{about.st_ino}-{about.st_mtime_ns}-{about.st_size}"
+        known = held.get(folder, ["", ""])
+        found[folder] = known if known[0] == stamp else [stamp, pl.read_parquet_metadata(path)[_METADATA_KEY]]
+    if found != held:
+        write_text(orjson.dumps(found).decode(), kept)
+    return {folder: _record(text) for folder, (_, text) in found.items()}
+
+
+def _held(path: Path) -> dict[str, list[str]]:
+    try:
+        return orjson.loads(path.read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return {}
+
+
+@lru_cache(maxsize=10_000)
+def _record(text: str) -> DayRecord:
+    stored = orjson.loads(text)
     report = {
         name: datetime.fromisoformat(value)
         if value is not None and LAKE_DAYS.polars_schema[name] == TIMESTAMP
@@ -117,9 +148,3 @@ def read_record(home: Home, folder: str) -> DayRecord | None:
     seen = {path: Seen(set(types), *totals) for path, (types, *totals) in stored["claims"].items()}
     columns = {path: ClaimColumn(name, kind) for path, (name, kind) in stored["claim_columns"].items()}
     return DayRecord(stored["version"], stored["raw_files"], report, seen, columns)
-
-
-def read_records(home: Home) -> Mapping[str, DayRecord]:
-    """The records of all lake folders, by folder."""
-    found = {folder: read_record(home, folder) for folder in folders(home.lake_embed_events)}
-    return {folder: record for folder, record in found.items() if record is not None}
