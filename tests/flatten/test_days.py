@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from pipelines.errors import ConfigurationError
 from pipelines.flatten import days, deliveries, event_data, reading
@@ -291,3 +292,32 @@ def test_output_is_that_of_this_version(home: Home) -> None:
     written = [(sorted(table.columns), table.select(sorted(table.columns)).rows()) for table in tables]
     digest = hashlib.sha256(json.dumps(written, default=str).encode()).hexdigest()[:16]
     assert (FLATTEN_VERSION, digest) == ("1", "50fde84165fd87ad")
+
+
+def test_footers_are_opened_where_they_are_new_alone(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    days_ago = [delivery(event(f"event-{day}", 1769601600.0 - day * 86400)) for day in range(3)]
+    land_in(home, "a", *days_ago)
+    flatten_days(home, FlattenOptions())
+    before = day_reports(home)
+
+    opened: list[str] = []
+    read = pl.read_parquet_metadata
+
+    def noting(path: Path) -> dict[str, str]:
+        opened.append(path.parent.name)
+        return read(path)
+
+    monkeypatch.setattr(pl, "read_parquet_metadata", noting)
+    assert_frame_equal(day_reports(home), before)
+    assert opened == []
+
+    # A day that was written again is read again, and every one where the state is lost or damaged.
+    flatten_days(home, FlattenOptions(), redo=["2026-01-27"])
+    assert_frame_equal(day_reports(home), before)
+    assert opened == ["event_date=2026-01-27"]
+    kept = home.state / "lake_records.json"
+    for content in ("{", ""):
+        kept.write_text(content, encoding="utf-8")
+        opened.clear()
+        assert_frame_equal(day_reports(home), before)
+        assert len(opened) == 3
