@@ -106,9 +106,12 @@ class TokenReader:
 
     def _header(self, segment: str) -> dict[str, Any] | None:
         # All tokens of an integration begin with the same one.
-        if segment != self._last_header[0]:
-            self._last_header = (segment, json_object(segment))
-        return self._last_header[1]
+        known, header = self._last_header
+        if segment != known:
+            header = json_object(segment)
+            self._last_header = (segment, header)
+        # Not read back: another thread may have put the header of another token there.
+        return header
 
     def _status(self, header: dict[str, Any], issuer: object, segments: list[str]) -> str:
         secret = self._secrets.get(issuer) if isinstance(issuer, str) else None
