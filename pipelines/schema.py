@@ -1,6 +1,7 @@
 """What a table of files looks like, written once: it drives casts, checks, documentation and Dagster's schemas."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
@@ -23,8 +24,9 @@ class Table:
     description: str
     columns: tuple[Column, ...]
 
-    @property
+    @cached_property
     def polars_schema(self) -> pl.Schema:
+        """Shared by all who ask, and not to be changed."""
         return pl.Schema({column.name: column.dtype for column in self.columns})
 
     @property

@@ -85,7 +85,8 @@ open_embeds as (
 worst_errors as (
     select embed_id, column_key, error_code, fct_embed_validation_errors.last_error_count
     from fct_embed_validation_errors
-    inner join (select embed_id from open_embeds) using (embed_id)
+    -- Few sessions are open, and from here DuckDB can tell: from open_embeds it would read every error there is.
+    inner join (select embed_id from fct_embeds where outcome = 'open') using (embed_id)
     where fct_embed_validation_errors.last_error_count > 0
     qualify row_number() over (
         partition by embed_id order by fct_embed_validation_errors.last_error_count desc, column_key, error_code

@@ -1,11 +1,11 @@
 """Raw to lake, for the folders that are dirty: their raw files, the flattening or the choice of claim columns changed.
 
-The choice of claim columns is one for the home. It follows from the claims of all days, which each folder's record
-holds, so the lake does not depend on the order in which days were flattened: a folder whose columns are not those of
+The choice of claim columns is one for the home. It follows from the claims of all days, which the folders' records
+hold, so the lake does not depend on the order in which days were flattened: a folder whose columns are not those of
 the choice is flattened again in the same run.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Self
@@ -15,9 +15,10 @@ import polars as pl
 from pipelines.flatten.claim_columns import ClaimColumn, check_claim_types, choose_columns
 from pipelines.flatten.claim_paths import Seen
 from pipelines.flatten.day import FlatDay, flatten_folders
-from pipelines.flatten.files import DayRecord, folders, raw_files, raw_size, read_raw, read_records, write_day
+from pipelines.flatten.files import CLAIM_RECORD, folders, raw_files, raw_size, read_raw, read_records, write_day
 from pipelines.flatten.schema import CLAIMS_CATALOGUE, LAKE_DAYS
 from pipelines.home import Home
+from pipelines.schema import TIMESTAMP
 from pipelines.settings import Settings
 
 FLATTEN_VERSION = "1"
@@ -102,60 +103,59 @@ def flatten_days(
     A date of `redo` without raw files gets empty lake files. `on_progress` is told how many folders are done and how
     many there are.
     """
-    records = dict(read_records(home))
-    names = {folder: raw_files(home, folder) for folder in {*folders(home.raw_embed_events), *records, *redo}}
-    todo = {folder for folder in names if folder in redo or _is_dirty(records.get(folder), names[folder])}
+    records = read_records(home)
+    clean = {
+        folder: names
+        for folder, version, names in records.select("event_date", "version", "raw_files").iter_rows()
+        if version == FLATTEN_VERSION and folder not in redo
+    }
+    names = {
+        folder: raw_files(home, folder) for folder in {*folders(home.raw_embed_events), *records["event_date"], *redo}
+    }
+    todo = {folder for folder in names if clean.get(folder) != names[folder]}
     redone: set[str] = set()
     while True:
-        for day in _flatten(home, options, records, {folder: names[folder] for folder in sorted(todo)}):
-            records[day.folder] = DayRecord(FLATTEN_VERSION, names[day.folder], day.report, day.seen, day.columns)
-            redone.add(day.folder)
-            todo.discard(day.folder)
-            if on_progress:
-                on_progress(len(redone), len(redone | todo))
+        if todo:
+            for days in _flatten(home, options, records, {folder: names[folder] for folder in sorted(todo)}):
+                for day in days:
+                    redone.add(day.folder)
+                    if on_progress:
+                        on_progress(len(redone), len(redone | todo))
+            records = read_records(home)
         # Days that were flattened with another choice. What was seen does not change any more, so their round is the
         # last.
-        chosen = options.choose(_all_seen(records))
-        todo = {folder for folder, record in records.items() if record.columns != _restricted(chosen, record.seen)}
+        todo = _chosen_otherwise(records, options)
         if not todo:
             break
-    return FlattenReport(_reports(records[folder] for folder in sorted(redone)))
+    return FlattenReport(records.select(LAKE_DAYS.names).filter(pl.col("event_date").is_in(list(redone))))
 
 
-def day_reports(home: Home) -> pl.DataFrame:
-    """LAKE_DAYS: a row per lake folder, from the files' metadata."""
-    return _reports(record for _, record in sorted(read_records(home).items()))
-
-
-def claims_catalogue(home: Home) -> pl.DataFrame:
-    """CLAIMS_CATALOGUE: a row per claim path of any day, from the files' metadata, sorted by path."""
+def catalogues(home: Home) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """LAKE_DAYS, a row per lake folder, sorted by it; and CLAIMS_CATALOGUE, a row per claim path of any of them, sorted
+    by path. Both from the files' metadata."""
     records = read_records(home)
-    total = sum(record.report["event_count"] for record in records.values())
-    columns = {path: column.name for record in records.values() for path, column in record.columns.items()}
-    rows = [
-        {
-            "path": path,
-            "column_name": columns.get(path),
-            "is_column": path in columns,
-            "json_types": ",".join(sorted(seen.types)),
-            "event_count": seen.event_count,
-            "coverage": seen.event_count / total,
-            "first_seen_at": seen.first,
-            "last_seen_at": seen.last,
-        }
-        for path, seen in sorted(_all_seen(records).items())
-    ]
-    return pl.DataFrame(rows, schema=CLAIMS_CATALOGUE.polars_schema)
+    first, last = (pl.col(name).cast(TIMESTAMP) for name in ("first", "last"))
+    claims = _totals(_claims(records)).select(
+        "path",
+        "column_name",
+        pl.col("column_name").is_not_null().alias("is_column"),
+        pl.col("types").list.join(",").alias("json_types"),
+        "event_count",
+        (pl.col("event_count") / records["event_count"].sum()).alias("coverage"),
+        first.alias("first_seen_at"),
+        last.alias("last_seen_at"),
+    )
+    return records.select(LAKE_DAYS.names), claims.sort("path").cast(CLAIMS_CATALOGUE.polars_schema)
 
 
 def _flatten(
-    home: Home, options: FlattenOptions, records: Mapping[str, DayRecord], todo: Mapping[str, list[str]]
-) -> Iterable[FlatDay]:
+    home: Home, options: FlattenOptions, records: pl.DataFrame, todo: Mapping[str, list[str]]
+) -> Iterator[list[FlatDay]]:
     """Flattens and writes folders in the order given, with the choice that is known by then."""
+    claims = _claims(records)
 
     def choose(seen: Mapping[str, Mapping[str, Seen]]) -> dict[str, ClaimColumn]:
-        others = [record.seen for folder, record in dict(records).items() if folder not in seen]
-        return options.choose(_total((*others, *seen.values())))
+        return options.choose(_seen(pl.concat([_of_others(claims, seen), _claims_seen(seen)])))
 
     def flatten(together: list[str]) -> list[FlatDay]:
         days = flatten_folders({folder: read_raw(home, folder, todo[folder]) for folder in together}, choose)
@@ -165,7 +165,9 @@ def _flatten(
 
     with ThreadPoolExecutor(_CHUNKS_AT_A_TIME) as pool:
         for days in pool.map(flatten, _chunks(home, todo)):
-            yield from days
+            seen = {day.folder: day.seen for day in days}
+            claims = pl.concat([_of_others(claims, seen), _claims_seen(seen)])
+            yield days
 
 
 def _chunks(home: Home, todo: Mapping[str, list[str]]) -> list[list[str]]:
@@ -182,25 +184,48 @@ def _chunks(home: Home, todo: Mapping[str, list[str]]) -> list[list[str]]:
     return chunks
 
 
-def _is_dirty(record: DayRecord | None, names: list[str]) -> bool:
-    return record is None or record.version != FLATTEN_VERSION or record.raw_files != names
+def _claims(records: pl.DataFrame) -> pl.DataFrame:
+    """A row per folder (`event_date`) and claim path: CLAIM_RECORD."""
+    return records.select("event_date", "claims").explode("claims").drop_nulls("claims").unnest("claims")
 
 
-def _all_seen(records: Mapping[str, DayRecord]) -> dict[str, Seen]:
-    return _total(record.seen for record in records.values())
+def _claims_seen(seen: Mapping[str, Mapping[str, Seen]]) -> pl.DataFrame:
+    """The same of folders that are being flattened, before columns are chosen."""
+    rows = [
+        (folder, path, list(known.types), known.event_count, known.first, known.last, None, None)
+        for folder, paths in seen.items()
+        for path, known in paths.items()
+    ]
+    return pl.DataFrame(rows, schema={"event_date": pl.String(), **CLAIM_RECORD}, orient="row")
 
 
-def _total(parts: Iterable[Mapping[str, Seen]]) -> dict[str, Seen]:
-    total: dict[str, Seen] = {}
-    for seen in parts:
-        for path, known in seen.items():
-            total.setdefault(path, Seen()).add(known.types, known.event_count, known.first, known.last)
-    return total
+def _of_others(claims: pl.DataFrame, folders: Collection[str]) -> pl.DataFrame:
+    return claims.filter(pl.col("event_date").is_in(list(folders)).not_())
 
 
-def _restricted(chosen: Mapping[str, ClaimColumn], seen: Mapping[str, Seen]) -> dict[str, ClaimColumn]:
-    return {path: column for path, column in chosen.items() if path in seen}
+def _totals(claims: pl.DataFrame) -> pl.DataFrame:
+    """CLAIM_RECORD over all folders, a row per path."""
+    return claims.group_by("path").agg(
+        pl.col("types").explode().unique().sort(),
+        pl.col("event_count").sum(),
+        pl.col("first").min(),
+        pl.col("last").max(),
+        pl.col("column_name", "column_type").drop_nulls().first(),
+    )
 
 
-def _reports(records: Iterable[DayRecord]) -> pl.DataFrame:
-    return pl.DataFrame([record.report for record in records], schema=LAKE_DAYS.polars_schema)
+def _seen(claims: pl.DataFrame) -> dict[str, Seen]:
+    totals = _totals(claims).select("path", "types", "event_count", "first", "last")
+    return {path: Seen(set(types), *known) for path, types, *known in totals.iter_rows()}
+
+
+def _chosen_otherwise(records: pl.DataFrame, options: FlattenOptions) -> set[str]:
+    """The folders whose claim columns are not those of the choice over all folders."""
+    claims = _claims(records)
+    chosen = pl.DataFrame(
+        [(path, column.name, column.type) for path, column in options.choose(_seen(claims)).items()],
+        schema={"path": pl.String(), "name": pl.String(), "type": pl.String()},
+        orient="row",
+    )
+    differs = pl.col("column_name").ne_missing(pl.col("name")) | pl.col("column_type").ne_missing(pl.col("type"))
+    return set(claims.join(chosen, on="path", how="left").filter(differs)["event_date"])

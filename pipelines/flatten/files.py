@@ -3,21 +3,16 @@
 `events.parquet` is written last, because its metadata is what says that the folder is clean.
 """
 
-import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import orjson
 import polars as pl
 
-from pipelines.files import TEMPORARY_PREFIX, write_parquet, write_text
-from pipelines.flatten.claim_columns import ClaimColumn
-from pipelines.flatten.claim_paths import Seen
+from pipelines.files import TEMPORARY_PREFIX, write_parquet
 from pipelines.flatten.day import FlatDay
 from pipelines.flatten.schema import LAKE_DAYS
 from pipelines.home import Home, partition_folder
@@ -28,16 +23,30 @@ _METADATA_KEY = "embed_analytics"
 _PREFIX = "event_date="
 
 
-@dataclass(frozen=True)
-class DayRecord:
-    """What the metadata of a folder's events.parquet says of it."""
+CLAIM_RECORD = pl.Schema(
+    {
+        "path": pl.String(),
+        "types": pl.List(pl.String()),
+        "event_count": pl.Int64(),
+        "first": pl.Int64(),
+        "last": pl.Int64(),
+        "column_name": pl.String(),
+        "column_type": pl.String(),
+    }
+)
+"""A claim path of a folder: what was seen of it (see claim_paths.Seen), and its claim column where it has one."""
 
-    version: str
-    raw_files: list[str]
-    report: dict[str, Any]
-    """A row of LAKE_DAYS."""
-    seen: dict[str, Seen]
-    columns: dict[str, ClaimColumn]
+LAKE_RECORDS = pl.Schema(
+    {
+        **LAKE_DAYS.polars_schema,
+        "version": pl.String(),
+        "raw_files": pl.List(pl.String()),
+        "claims": pl.List(pl.Struct(CLAIM_RECORD)),
+        # Which file said so: a file is replaced whole, by another inode.
+        "stamp": pl.String(),
+    }
+)
+"""A lake folder: what the metadata of its events.parquet says."""
 
 
 def folders(table: Path) -> list[str]:
@@ -92,59 +101,68 @@ def write_day(home: Home, day: FlatDay, version: str, names: list[str]) -> None:
     record = {
         "version": version,
         "raw_files": names,
-        "report": {
-            name: value.isoformat() if isinstance(value, datetime) else value for name, value in day.report.items()
-        },
+        "report": day.report,
         "claims": {
             path: [sorted(seen.types), seen.event_count, seen.first, seen.last]
             for path, seen in sorted(day.seen.items())
         },
         "claim_columns": {path: [column.name, column.type] for path, column in sorted(day.columns.items())},
     }
-    write_parquet(day.events, events_file(home, day.folder), {_METADATA_KEY: json.dumps(record, ensure_ascii=False)})
+    write_parquet(day.events, events_file(home, day.folder), {_METADATA_KEY: orjson.dumps(record).decode()})
 
 
-def read_records(home: Home) -> Mapping[str, DayRecord]:
-    """The records of all lake folders, by folder; they are shared between calls and not to be changed.
+def read_records(home: Home) -> pl.DataFrame:
+    """LAKE_RECORDS of all lake folders, sorted by event_date.
 
-    A file's footer is opened only where `state/lake_records.json` does not have it yet: a refresh must not open the
+    A file's footer is opened only where `state/lake_records.parquet` does not have it yet: a refresh must not open the
     lake's every file to learn what all but a few days said before. The state can be lost; then they are read again.
     """
-    kept = home.state / "lake_records.json"
+    kept = home.state / "lake_records.parquet"
+    found = pl.DataFrame(_stamps(home), schema=["event_date", "stamp"], orient="row", schema_overrides=LAKE_RECORDS)
     held = _held(kept)
-    found: dict[str, list[str]] = {}
+    known = held.join(found, on=["event_date", "stamp"], how="semi")
+    new = found.join(held, on=["event_date", "stamp"], how="anti")
+    if new.is_empty() and known.height == held.height:
+        return held
+    read = [_record(events_file(home, folder), stamp) for folder, stamp in new.iter_rows()]
+    records = pl.concat([known, pl.DataFrame(read, schema=LAKE_RECORDS)]).sort("event_date")
+    write_parquet(records, kept)
+    return records
+
+
+def _stamps(home: Home) -> list[tuple[str, str]]:
+    """Each folder that has its events.parquet, with what tells one such file from another."""
+    stamps: list[tuple[str, str]] = []
     for folder in folders(home.lake_embed_events):
-        path = events_file(home, folder)
         try:
-            about = path.stat()
+            about = events_file(home, folder).stat()
         except FileNotFoundError:
             # A crash left the folder without its last file: it is dirty.
             continue
-        # A file is replaced whole, by another inode.
-        stamp = f"{about.st_ino}-{about.st_mtime_ns}-{about.st_size}"
-        known = held.get(folder, ["", ""])
-        found[folder] = known if known[0] == stamp else [stamp, pl.read_parquet_metadata(path)[_METADATA_KEY]]
-    if found != held:
-        write_text(orjson.dumps(found).decode(), kept)
-    return {folder: _record(text) for folder, (_, text) in found.items()}
+        stamps.append((folder, f"{about.st_ino}-{about.st_mtime_ns}-{about.st_size}"))
+    return stamps
 
 
-def _held(path: Path) -> dict[str, list[str]]:
+def _held(path: Path) -> pl.DataFrame:
     try:
-        return orjson.loads(path.read_bytes())
-    except (FileNotFoundError, orjson.JSONDecodeError):
-        return {}
+        held = pl.read_parquet(path, glob=False)
+    except (FileNotFoundError, pl.exceptions.ComputeError):
+        return LAKE_RECORDS.to_frame()
+    return held if held.schema == LAKE_RECORDS else LAKE_RECORDS.to_frame()
 
 
-@lru_cache(maxsize=10_000)
-def _record(text: str) -> DayRecord:
-    stored = orjson.loads(text)
+def _record(path: Path, stamp: str) -> dict[str, Any]:
+    """A row of LAKE_RECORDS, from a file's metadata."""
+    stored = orjson.loads(pl.read_parquet_metadata(path)[_METADATA_KEY])
     report = {
         name: datetime.fromisoformat(value)
         if value is not None and LAKE_DAYS.polars_schema[name] == TIMESTAMP
         else value
         for name, value in stored["report"].items()
     }
-    seen = {path: Seen(set(types), *totals) for path, (types, *totals) in stored["claims"].items()}
-    columns = {path: ClaimColumn(name, kind) for path, (name, kind) in stored["claim_columns"].items()}
-    return DayRecord(stored["version"], stored["raw_files"], report, seen, columns)
+    columns = stored["claim_columns"]
+    claims = [
+        dict(zip(CLAIM_RECORD, (path, *seen, *columns.get(path, (None, None))), strict=True))
+        for path, seen in stored["claims"].items()
+    ]
+    return {**report, "version": stored["version"], "raw_files": stored["raw_files"], "claims": claims, "stamp": stamp}

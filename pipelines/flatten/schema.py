@@ -77,7 +77,7 @@ QUARANTINE = Table(
     ),
 )
 
-# One row per lake partition, for the reconciliation of deliveries and for meta_coverage (see flatten.days.day_reports).
+# One row per lake partition, for the reconciliation of deliveries and for meta_coverage (see flatten.days.catalogues).
 LAKE_DAYS = Table(
     name="days",
     description="What one day's flattening did: deliveries in raw = events + merged duplicates + quarantined.",

@@ -10,8 +10,9 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -25,8 +26,11 @@ Kind = Literal["lake_events", "lake_errors", "quarantine", "raw_events", "embeds
 LAKE_KINDS: tuple[Kind, ...] = ("lake_events", "lake_errors", "quarantine")
 
 
-@dataclass(frozen=True)
-class SourceFile:
+ClaimTypes = tuple[tuple[str, str], ...]
+"""Name and type of each claim column of a file of lake events. Most files have those of their neighbours."""
+
+
+class SourceFile(NamedTuple):
     """One Parquet file below the home. `partition` is the value of its `event_date=` folder, else empty."""
 
     kind: Kind
@@ -42,7 +46,7 @@ class Ledger:
     """Files by identity, with what their footers say: rows, and the types of the claim columns of lake events."""
 
     row_counts: Mapping[SourceFile, int]
-    claim_types: Mapping[SourceFile, Mapping[str, str]]
+    claim_types: Mapping[SourceFile, ClaimTypes]
 
     def files(self, *kinds: Kind) -> list[SourceFile]:
         """The files of these kinds, in the order of their paths."""
@@ -52,8 +56,8 @@ class Ledger:
     def claim_columns(self) -> dict[str, frozenset[str]]:
         """Every claim column of the lake and the types it has in any file."""
         found: defaultdict[str, set[str]] = defaultdict(set)
-        for types in self.claim_types.values():
-            for name, dtype in types.items():
+        for types in set(self.claim_types.values()):
+            for name, dtype in types:
                 found[name].add(dtype)
         return {name: frozenset(found[name]) for name in sorted(found)}
 
@@ -68,7 +72,7 @@ class Ledger:
 def scan(home: Home, known: Ledger | None = None) -> Ledger:
     """The ledger of the home as it is now. Footers of files that `known` holds are not read again."""
     row_counts: dict[SourceFile, int] = {}
-    claim_types: dict[SourceFile, Mapping[str, str]] = {}
+    claim_types: dict[SourceFile, ClaimTypes] = {}
     for file in _list_files(home):
         if known is not None and file in known.row_counts:
             row_counts[file] = known.row_counts[file]
@@ -82,8 +86,8 @@ def scan(home: Home, known: Ledger | None = None) -> Ledger:
     return Ledger(row_counts, claim_types)
 
 
-def _claim_types(schema: pa.Schema) -> dict[str, str]:
-    return {field.name: str(field.type) for field in schema if field.name.startswith("claim_")}
+def _claim_types(schema: pa.Schema) -> ClaimTypes:
+    return tuple((field.name, str(field.type)) for field in schema if field.name.startswith("claim_"))
 
 
 def _list_files(home: Home) -> Iterator[SourceFile]:
@@ -133,7 +137,7 @@ def write(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
             "inode": pa.array([str(file.inode) for file in files], pa.string()),
             "row_count": pa.array([ledger.row_counts[file] for file in files], pa.int64()),
             "claim_types": pa.array(
-                [json.dumps(ledger.claim_types[file]) if file in ledger.claim_types else None for file in files],
+                [_written(ledger.claim_types[file]) if file in ledger.claim_types else None for file in files],
                 pa.string(),
             ),
         }
@@ -149,10 +153,20 @@ def read(connection: duckdb.DuckDBPyConnection) -> Ledger:
         "select kind, path, partition, size, mtime_ns, inode, row_count, claim_types from warehouse.builder.files"
     ).fetchall()
     row_counts: dict[SourceFile, int] = {}
-    claim_types: dict[SourceFile, Mapping[str, str]] = {}
+    claim_types: dict[SourceFile, ClaimTypes] = {}
     for kind, path, partition, size, mtime_ns, inode, row_count, types in rows:
         file = SourceFile(kind, path, partition, size, mtime_ns, int(inode))
         row_counts[file] = row_count
         if types is not None:
-            claim_types[file] = json.loads(types)
+            claim_types[file] = _parsed(types)
     return Ledger(row_counts, claim_types)
+
+
+@lru_cache(maxsize=1_000)
+def _written(types: ClaimTypes) -> str:
+    return json.dumps(dict(types))
+
+
+@lru_cache(maxsize=1_000)
+def _parsed(text: str) -> ClaimTypes:
+    return tuple(json.loads(text).items())

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import duckdb
 import polars as pl
 
-from pipelines.flatten.schema import CLAIMS_CATALOGUE, LAKE_DAYS, LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
+from pipelines.flatten.schema import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
 from pipelines.home import Home
 from pipelines.raw.schema import RAW_EMBEDS, RAW_SWEEPS
 from pipelines.schema import Table
@@ -52,18 +52,11 @@ class BuildFacts:
     previous_build_id: str | None
 
 
-def read_day_reports(home: Home) -> pl.DataFrame:
-    """LAKE_DAYS of every folder of the lake."""
-    from pipelines.flatten.days import day_reports
+def read_catalogues(home: Home) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """LAKE_DAYS and CLAIMS_CATALOGUE of the lake."""
+    from pipelines.flatten.days import catalogues
 
-    return day_reports(home)
-
-
-def read_claims_catalogue(home: Home) -> pl.DataFrame:
-    """CLAIMS_CATALOGUE of the lake."""
-    from pipelines.flatten.days import claims_catalogue
-
-    return claims_catalogue(home)
+    return catalogues(home)
 
 
 def attach(connection: duckdb.DuckDBPyConnection) -> None:
@@ -97,7 +90,7 @@ def create_lake(
         return [file for file in ledger.files(kind) if wanted is None or file.partition in wanted]
 
     events = chosen("lake_events")
-    present = {name for file in events for name in ledger.claim_types[file]}
+    present = {name for file in events for name, _ in ledger.claim_types[file]}
     claims = {name: name if name in present else f"null::varchar as {name}" for name in ledger.claim_columns}
     claims.setdefault(USER_ID_COLUMN, f"null::varchar as {USER_ID_COLUMN}")
     claim_columns = [claims[name] for name in sorted(claims)]
@@ -170,11 +163,10 @@ def _create_view(
 
 def create_catalogues(connection: duckdb.DuckDBPyConnection, home: Home, partitions: Iterable[str] | None) -> None:
     """source.days of these folders (all of them if None) and source.claims."""
-    days = read_day_reports(home).select(LAKE_DAYS.names).cast(LAKE_DAYS.polars_schema)
+    days, claims = read_catalogues(home)
     if partitions is not None:
         days = days.filter(pl.col("event_date").is_in(list(partitions)))
     create_from_frame(connection, "days", days)
-    claims = read_claims_catalogue(home).select(CLAIMS_CATALOGUE.names).cast(CLAIMS_CATALOGUE.polars_schema)
     create_from_frame(connection, "claims", claims)
 
 

@@ -1,6 +1,7 @@
 """What is flattened when, what is left behind by a crash, and the vendor's own examples."""
 
 import hashlib
+import io
 import json
 import re
 from datetime import date, datetime
@@ -14,7 +15,7 @@ from polars.testing import assert_frame_equal
 
 from pipelines.errors import ConfigurationError
 from pipelines.flatten import days, deliveries, event_data, reading
-from pipelines.flatten.days import FLATTEN_VERSION, FlattenOptions, claims_catalogue, day_reports, flatten_days
+from pipelines.flatten.days import FLATTEN_VERSION, FlattenOptions, catalogues, flatten_days
 from pipelines.flatten.schema import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS
 from pipelines.home import Home, partition_folder
 from tests.flatten.flattening import land, read_table, token_reader, write_raw
@@ -138,7 +139,7 @@ def test_only_dirty_days_are_redone(home: Home) -> None:
     )
     assert redone.dates == ["2024-01-24", "2024-01-26"]
     assert told == [(1, 2), (2, 2)]
-    assert day_reports(home)["event_count"].to_list() == [1, 2, 0]
+    assert catalogues(home)[0]["event_count"].to_list() == [1, 2, 0]
 
 
 def test_a_day_without_events_has_files_with_the_whole_schema(home: Home) -> None:
@@ -219,7 +220,7 @@ def test_claim_columns_are_one_choice_for_all_days(home: Home) -> None:
     flatten_days(home, options)
     land_in(home, "b", with_claims("early", 1706112805.5, plan="x", user_id="u"))
     assert flatten_days(home, options).dates == ["2024-01-24", "2024-01-25"]
-    catalogue = claims_catalogue(home)
+    catalogue = catalogues(home)[1]
     assert catalogue.select("path", "column_name", "is_column", "event_count", "coverage").rows() == [
         ("Plan", None, False, 1, 0.5),
         ("plan", "claim_plan", True, 1, 0.5),
@@ -298,7 +299,7 @@ def test_footers_are_opened_where_they_are_new_alone(home: Home, monkeypatch: py
     days_ago = [delivery(event(f"event-{day}", 1769601600.0 - day * 86400)) for day in range(3)]
     land_in(home, "a", *days_ago)
     flatten_days(home, FlattenOptions())
-    before = day_reports(home)
+    before = catalogues(home)[0]
 
     opened: list[str] = []
     read = pl.read_parquet_metadata
@@ -308,16 +309,18 @@ def test_footers_are_opened_where_they_are_new_alone(home: Home, monkeypatch: py
         return read(path)
 
     monkeypatch.setattr(pl, "read_parquet_metadata", noting)
-    assert_frame_equal(day_reports(home), before)
+    assert_frame_equal(catalogues(home)[0], before)
     assert opened == []
 
     # A day that was written again is read again, and every one where the state is lost or damaged.
     flatten_days(home, FlattenOptions(), redo=["2026-01-27"])
-    assert_frame_equal(day_reports(home), before)
+    assert_frame_equal(catalogues(home)[0], before)
     assert opened == ["event_date=2026-01-27"]
-    kept = home.state / "lake_records.json"
-    for content in ("{", ""):
-        kept.write_text(content, encoding="utf-8")
+    kept = home.state / "lake_records.parquet"
+    of_another_kind = io.BytesIO()
+    pl.DataFrame({"event_date": ["2026-01-27"]}).write_parquet(of_another_kind)
+    for content in (b"", b"no Parquet", kept.read_bytes()[:-20], of_another_kind.getvalue()):
+        kept.write_bytes(content)
         opened.clear()
-        assert_frame_equal(day_reports(home), before)
+        assert_frame_equal(catalogues(home)[0], before)
         assert len(opened) == 3

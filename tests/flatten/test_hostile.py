@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.flatten.days import FlattenOptions, claims_catalogue, day_reports, flatten_days
+from pipelines.flatten.days import FlattenOptions, catalogues, flatten_days
 from pipelines.home import Home
 from pipelines.oneschema.tokens import ReadToken
 from pipelines.raw.deliveries import Envelope, decode_json, to_raw
@@ -123,8 +123,8 @@ def test_hostile_payloads_are_accounted_for(tmp_path: Path) -> None:
     assert quarantined.filter(pl.col("level") == "event").height == report.quarantined_count > 10_000
     assert quarantined.filter(pl.col("level") == "field").height == report.field_quarantined_count > 10_000
     assert read_table(home.lake_validation_errors).height == report.validation_error_count > 1_000
-    assert day_reports(home)["delivery_count"].sum() == delivered
-    assert claims_catalogue(home).height > 10
+    assert catalogues(home)[0]["delivery_count"].sum() == delivered
+    assert catalogues(home)[1].height > 10
 
 
 def test_one_bad_value_leaves_the_others_alone() -> None:

@@ -12,8 +12,7 @@ from pipelines.warehouse.build import BuildOptions, build
 def main(pickled: str) -> None:
     """Announce each phase on a line, so that the parent knows that work has begun."""
     lake = pickle.loads(Path(pickled).read_bytes())
-    sources.read_day_reports = lake.day_reports
-    sources.read_claims_catalogue = lake.claims_catalogue
+    sources.read_catalogues = lake.catalogues
     for full_refresh in cycle([False, True]):
         build(lake.home, BuildOptions(code_version="killed"), full_refresh=full_refresh, on_progress=announce)
 

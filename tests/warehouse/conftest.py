@@ -16,8 +16,7 @@ def new_lake(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Lake]:
 
     def make(root: Path) -> Lake:
         lake = Lake(Home(root))
-        monkeypatch.setattr(sources, "read_day_reports", lambda home: lake.day_reports(home))
-        monkeypatch.setattr(sources, "read_claims_catalogue", lambda home: lake.claims_catalogue(home))
+        monkeypatch.setattr(sources, "read_catalogues", lambda home: lake.catalogues(home))
         return lake
 
     return make

@@ -184,15 +184,10 @@ class Lake:
             frame(RAW_EMBEDS, [defaults | dict(row) for row in rows]),
         )
 
-    def day_reports(self, home: Home) -> pl.DataFrame:
-        """What flattening would say of the lake's folders."""
+    def catalogues(self, home: Home) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What flattening would say of the lake's folders, and of the claims."""
         assert home == self.home
-        return frame(LAKE_DAYS, list(self.days.values()))
-
-    def claims_catalogue(self, home: Home) -> pl.DataFrame:
-        """What flattening would say of the claims."""
-        assert home == self.home
-        return frame(CLAIMS_CATALOGUE, self.claims)
+        return frame(LAKE_DAYS, list(self.days.values())), frame(CLAIMS_CATALOGUE, self.claims)
 
 
 def frame(table: Table, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:

@@ -29,8 +29,7 @@ def rebuilt(lake: Lake, options: BuildOptions, root: Path, monkeypatch: pytest.M
     """A home with the same lake, built from nothing."""
     shutil.copytree(lake.home.root, root, ignore=shutil.ignore_patterns("warehouse*"))
     with monkeypatch.context() as patch:
-        patch.setattr(sources, "read_day_reports", lambda _: lake.day_reports(lake.home))
-        patch.setattr(sources, "read_claims_catalogue", lambda _: lake.claims_catalogue(lake.home))
+        patch.setattr(sources, "read_catalogues", lambda _: lake.catalogues(lake.home))
         assert build(Home(root), options).is_full
     return Home(root)
 
