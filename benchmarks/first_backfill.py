@@ -25,6 +25,8 @@ DLT_PAGE = 50
 def ours(*, scratch: Path, url: str, api_key: str) -> Work:
     from pydantic import SecretStr
 
+    # What a sweep imports when it comes to it; dlt is imported before its work as well.
+    import pipelines.poll.sweep  # noqa: F401
     from pipelines import steps
     from pipelines.poll.report import SweepRequest
     from pipelines.settings import Settings

@@ -5,14 +5,16 @@ everything every time. `walk_all` finds every embed whichever it does. `walk_rec
 where the list turned out to be sorted by id, and says so when it could not.
 """
 
+import asyncio
 import itertools
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pipelines.errors import SourceError
 
+T = TypeVar("T")
 Order = Literal["ascending", "descending", "none"]
 FetchPage = Callable[[int, int], Awaitable[list[Any]]]
 
@@ -56,7 +58,7 @@ def embed_id_of(summary: Any) -> int:
 
 async def walk_all(
     fetch: FetchPage, shape: ListShape, *, page_size: int = PAGE_SIZE, page_limit: int = PAGE_LIMIT
-) -> AsyncIterator[list[dict[str, Any]]]:
+) -> AsyncGenerator[list[dict[str, Any]]]:
     """Every embed, each once, page by page; `shape` is filled in on the way.
 
     Pages overlap by one embed, and each has to begin with an embed that was walked: else embeds before it were deleted
@@ -98,6 +100,19 @@ async def walk_all(
     raise _too_long(page_limit, page_size)
 
 
+async def one_ahead(pages: AsyncGenerator[T]) -> AsyncGenerator[T]:
+    """The same pages; the next one is asked for while one is taken in."""
+    coming = asyncio.create_task(anext(pages, None))
+    try:
+        while (page := await coming) is not None:
+            coming = asyncio.create_task(anext(pages, None))
+            yield page
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+        await pages.aclose()
+
+
 async def walk_recent(
     fetch: FetchPage,
     shape: ListShape,
@@ -106,7 +121,7 @@ async def walk_recent(
     look_back: int,
     page_size: int = PAGE_SIZE,
     page_limit: int = PAGE_LIMIT,
-) -> AsyncIterator[list[dict[str, Any]] | None]:
+) -> AsyncGenerator[list[dict[str, Any]] | None]:
     """The newest embeds of a list that was sorted by id: all that are not known, and at least the last `look_back`.
 
     Ids grow with time, so new embeds stand at one end; `known_among` tells which of some ids were listed before. Yields

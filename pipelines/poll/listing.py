@@ -1,8 +1,10 @@
 """Taking in the list of embeds: what is new or changed lands in raw/embeds and becomes due."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +14,7 @@ import orjson
 from pipelines.home import Home
 from pipelines.oneschema.client import OneSchemaClient
 from pipelines.oneschema.tokens import TokenReader
-from pipelines.poll.discovery import PAGE_SIZE, ListShape, embed_id_of, walk_all, walk_recent
+from pipelines.poll.discovery import PAGE_SIZE, ListShape, embed_id_of, one_ahead, walk_all, walk_recent
 from pipelines.poll.state import Listed, PollState
 from pipelines.raw.landing import land_embeds
 
@@ -79,8 +81,9 @@ async def list_embeds(
             state.commit()
             return counts
     shape = ListShape()
-    async for page in walk_all(client.embeds, shape, page_size=PAGE_SIZE):
-        take_in(page)
+    async with aclosing(one_ahead(walk_all(client.embeds, shape, page_size=PAGE_SIZE))) as pages:
+        async for page in pages:
+            await asyncio.to_thread(take_in, page)
     state.set_fact("list_shape", json.dumps(asdict(shape)))
     state.set_fact("token_reading", tokens.configuration)
     state.commit()

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from random import Random
 from typing import Any
 
@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.poll.discovery import ListShape, PageLimitError, walk_all, walk_recent
+from pipelines.errors import TransientError
+from pipelines.poll.discovery import ListShape, PageLimitError, one_ahead, walk_all, walk_recent
 
 ORDERS = ("ascending", "descending", "none")
 
@@ -218,3 +219,57 @@ def test_a_list_without_end_raises_and_is_not_cut_off() -> None:
 
     with pytest.raises(PageLimitError, match="50 pages"):
         asyncio.run(run())
+
+
+def test_the_next_page_is_asked_for_while_one_is_taken_in() -> None:
+    asked: list[int] = []
+    asked_when_taken: list[list[int]] = []
+
+    async def pages() -> AsyncGenerator[int]:
+        for number in (1, 2, 3):
+            asked.append(number)
+            yield number
+
+    async def run() -> None:
+        async for _ in one_ahead(pages()):
+            await asyncio.sleep(0)
+            asked_when_taken.append(list(asked))
+
+    asyncio.run(run())
+    assert asked_when_taken == [[1, 2], [1, 2, 3], [1, 2, 3]]
+
+
+def test_a_page_that_fails_costs_none_before_it_and_a_walk_left_early_is_ended() -> None:
+    taken: list[int] = []
+    ended: list[str] = []
+
+    async def pages() -> AsyncGenerator[int]:
+        try:
+            yield 1
+            raise TransientError("the second page")
+        finally:
+            ended.append("failed")
+
+    async def endless() -> AsyncGenerator[int]:
+        try:
+            while True:
+                yield 0
+                await asyncio.Event().wait()
+        finally:
+            ended.append("left")
+
+    async def take_all() -> None:
+        async for page in one_ahead(pages()):
+            await asyncio.sleep(0)
+            taken.append(page)
+
+    async def leave_early() -> None:
+        walk = one_ahead(endless())
+        assert await anext(walk) == 0
+        await walk.aclose()
+
+    with pytest.raises(TransientError, match="the second page"):
+        asyncio.run(take_all())
+    assert taken == [1]
+    asyncio.run(leave_early())
+    assert ended == ["failed", "left"]
