@@ -161,7 +161,7 @@ def keep_to_cores() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
 
 
-def processes(contestants: Sequence[Contestant]) -> list[Contestant]:
+def installed(contestants: Sequence[Contestant]) -> list[Contestant]:
     """Those whose Python is installed; of the others it is said that they are left out."""
     present = [contestant for contestant in contestants if contestant.python.exists()]
     for contestant in contestants:

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest import OTHERS_PYTHON, Answer, Contest, Contestant, Work, at_least, processes
+from benchmarks.contest import OTHERS_PYTHON, Answer, Contest, Contestant, Work, at_least, installed
 
 OURS, DLT, WRK = "ours", "dlt, rest_api source", "wrk, events alone"
 CONCURRENCY = 16
@@ -124,7 +124,7 @@ def answer(*, embeds: int = 5_000, rounds: int = 3) -> Answer:
         account.make_everything()
         server = {"url": account.url, "api_key": account.api_key}
         contest = Contest(
-            processes(
+            installed(
                 [
                     Contestant(OURS, "benchmarks.first_backfill:ours", server),
                     Contestant(DLT, "benchmarks.first_backfill:dlt_rest_api", server, OTHERS_PYTHON),

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest import CORES, OTHERS_PYTHON, Answer, Contest, Contestant, Work, at_least, at_most, processes
+from benchmarks.contest import CORES, OTHERS_PYTHON, Answer, Contest, Contestant, Work, at_least, at_most, installed
 
 OURS, FLOOR, DLT = "ours", "DuckDB read_json (floor)", "dlt, Parquet loader"
 
@@ -59,7 +59,7 @@ def dlt_load(*, scratch: Path, lines: str, events: int) -> Work:
     return load
 
 
-def answer(*, events: int = 1_000_000, block_events: int = 500_000, thin: int = 100_000, rounds: int = 3) -> Answer:
+def answer(*, events: int = 1_000_000, block_events: int = 500_000, thin: int = 100_000, rounds: int = 5) -> Answer:
     from benchmarks import data
 
     home = data.history(events, block_events) / "home"
@@ -67,7 +67,7 @@ def answer(*, events: int = 1_000_000, block_events: int = 500_000, thin: int = 
     # The same number of events on more days: each day costs something of its own.
     thin_home = data.history(events, thin) / "home"
     contest = Contest(
-        processes(
+        installed(
             [
                 Contestant(OURS, "benchmarks.flatten:ours", {"home": home}),
                 Contestant(FLOOR, "benchmarks.flatten:floor", {"lines": lines}),

@@ -185,16 +185,21 @@ def _read_shape(group: pl.DataFrame, shape: _Shape, seen: SeenByFolder) -> pl.Da
             types = {_JSON_TYPES.get(mark, "number") for mark in found}
             types_of[column] |= types
             seen[folder][path].add(types, event_count, first, last)
-    return texts.select("run", *(_scalar(pl.col(column), types) for column, types in types_of.items()))
+    has_escapes = texts.select(pl.col(columns).str.contains("\\", literal=True).any()).row(0, named=True)
+    scalars = (_scalar(pl.col(column), types, has_escapes[column]) for column, types in types_of.items())
+    return texts.select("run", *scalars)
 
 
-def _scalar(text: pl.Expr, types: set[str]) -> pl.Expr:
-    """From JSON to the text of a scalar, for a column that holds these types."""
+def _scalar(text: pl.Expr, types: set[str], has_escapes: bool) -> pl.Expr:
+    """From JSON to the text of a scalar, for a column that holds these types, in strings with or without escapes."""
     mark = text.str.head(1)
     if "string" in types:
-        bare = text.str.strip_prefix('"').str.strip_suffix('"')
-        escaped = text.str.contains("\\", literal=True) & (mark == '"')
-        bare = pl.when(escaped).then(pl.when(escaped).then(text).map_batches(_unescape, pl.String())).otherwise(bare)
+        # A quote within would be escaped.
+        bare = text.str.strip_chars('"')
+        if has_escapes:
+            escaped = text.str.contains("\\", literal=True) & (mark == '"')
+            read = pl.when(escaped).then(text).map_batches(_unescape, pl.String())
+            bare = pl.when(escaped).then(read).otherwise(bare)
         text = bare if types == {"string"} else pl.when(mark == '"').then(bare).otherwise(text)
     return pl.when(mark.is_in(["[", "n"]).not_()).then(text) if types & {"array", "null"} else text
 
