@@ -24,7 +24,7 @@ def texts_below(root: Path) -> dict[Path, str]:
         head = path.read_bytes()[:16]
         if head.startswith(b"PAR1"):
             frame = pl.read_parquet(path, hive_partitioning=False)
-            texts[path] = frame.write_csv() + str(pl.read_parquet_metadata(path))
+            texts[path] = frame.write_ndjson() + str(pl.read_parquet_metadata(path))
         elif head.startswith(b"SQLite format 3"):
             texts[path] = "\n".join(sqlite3.connect(path).iterdump())
         elif head[8:12] == b"DUCK":
