@@ -199,8 +199,8 @@ def _claims_seen(seen: Mapping[str, Mapping[str, Seen]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"event_date": pl.String(), **CLAIM_RECORD}, orient="row")
 
 
-def _of_others(claims: pl.DataFrame, folders: Collection[str]) -> pl.DataFrame:
-    return claims.filter(pl.col("event_date").is_in(list(folders)).not_())
+def _of_others(claims: pl.DataFrame, seen: Collection[str]) -> pl.DataFrame:
+    return claims.filter(pl.col("event_date").is_in(list(seen)).not_())
 
 
 def _totals(claims: pl.DataFrame) -> pl.DataFrame:
