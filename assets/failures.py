@@ -15,7 +15,7 @@ from pipelines.errors import (
     TransientError,
     WrongHomeError,
 )
-from pipelines.instance.terminal_runs import TERMINAL_TAG
+from pipelines.orchestration.instance.terminal_runs import TERMINAL_TAG
 
 # The run goes on from what had landed, so asking again is cheap; the next scheduled refresh asks in any case.
 RETRY = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)

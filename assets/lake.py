@@ -12,10 +12,10 @@ from assets.failures import clear_failures
 from assets.metadata import file_table
 from assets.partitions import DAILY, ONE_RUN, partitions_beside
 from pipelines import steps
-from pipelines.flatten import days, schema
-from pipelines.home import Home
-from pipelines.progress import line_sink
-from pipelines.schema import Table
+from pipelines.flatten import days, lake_tables
+from pipelines.home.layout import Home
+from pipelines.home.tables import Table
+from pipelines.orchestration.progress import line_sink
 from pipelines.settings import load_settings
 
 EMBED_EVENTS = dg.AssetKey(["lake", "embed_events"])
@@ -27,7 +27,7 @@ ROW_COUNTS = {EMBED_EVENTS: "event_count", VALIDATION_ERRORS: "validation_error_
 CODE = (
     ("the asset", Path(__file__)),
     ("the flattening", Path(days.__file__)),
-    ("the columns", Path(schema.__file__)),
+    ("the columns", Path(lake_tables.__file__)),
 )
 
 # Where the lake's columns come from that have another name in raw.
@@ -67,7 +67,10 @@ def _spec(key: dg.AssetKey, table: Table) -> dg.AssetSpec:
 
 @dg.multi_asset(
     name="lake",
-    specs=[_spec(EMBED_EVENTS, schema.LAKE_EMBED_EVENTS), _spec(VALIDATION_ERRORS, schema.LAKE_VALIDATION_ERRORS)],
+    specs=[
+        _spec(EMBED_EVENTS, lake_tables.LAKE_EMBED_EVENTS),
+        _spec(VALIDATION_ERRORS, lake_tables.LAKE_VALIDATION_ERRORS),
+    ],
     partitions_def=DAILY,
     backfill_policy=ONE_RUN,
 )
@@ -95,7 +98,7 @@ def _metadata_by_day(
     home: Home, asset_key: dg.AssetKey, redone: dict[str, dict[str, Any]], partition_keys: list[str]
 ) -> dict[str, dict[str, Any]]:
     """Per day that was flattened, and per partition of the run, what is known of it."""
-    from pipelines.presentation import row_counts
+    from pipelines.orchestration.presentation import row_counts
 
     folder = home.lake_embed_events if asset_key == EMBED_EVENTS else home.lake_validation_errors
     clean = row_counts(folder, (key for key in partition_keys if key not in redone))
@@ -110,9 +113,9 @@ def _metadata_by_day(
 
 
 def _table_metadata(home: Home, asset_key: dg.AssetKey, last: str) -> dict[str, Any]:
-    from pipelines.presentation import events_chart
+    from pipelines.orchestration.presentation import events_chart
 
-    table = schema.LAKE_EMBED_EVENTS if asset_key == EMBED_EVENTS else schema.LAKE_VALIDATION_ERRORS
+    table = lake_tables.LAKE_EMBED_EVENTS if asset_key == EMBED_EVENTS else lake_tables.LAKE_VALIDATION_ERRORS
     lineage = {
         name: [dg.TableColumnDep(asset_key=raw.EMBED_EVENTS, column_name=ORIGINS.get(name, name))]
         for name in table.names

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.schema import Table
+from pipelines.home.tables import Table
 from pipelines.warehouse.checks import load_checks
 from pipelines.warehouse.models import SQL, Model
 

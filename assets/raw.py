@@ -10,9 +10,9 @@ from assets.failures import RETRY, clear_failures
 from assets.metadata import file_table
 from assets.partitions import DAILY, ONE_RUN, partitions_beside
 from pipelines import steps
-from pipelines.progress import line_sink, progress_sink
-from pipelines.raw import schema
-from pipelines.schema import Table
+from pipelines.home.tables import Table
+from pipelines.orchestration.progress import line_sink, progress_sink
+from pipelines.raw import raw_tables
 from pipelines.settings import load_settings
 
 EMBED_EVENTS = dg.AssetKey(["raw", "embed_events"])
@@ -25,7 +25,7 @@ SHOWN_FAILURES = 20
 CODE = (
     ("the asset", Path(__file__)),
     ("the sweep", Path(steps.__file__).parent / "poll" / "sweep.py"),
-    ("the columns", Path(schema.__file__)),
+    ("the columns", Path(raw_tables.__file__)),
 )
 
 
@@ -40,15 +40,15 @@ class SweepConfig(dg.Config):
     key=EMBED_EVENTS,
     group_name="raw",
     kinds={"python", "parquet"},
-    description=f"{schema.RAW_EMBED_EVENTS.description} Append-only: what the vendor deletes stays here.",
-    metadata=file_table(schema.RAW_EMBED_EVENTS, *CODE),
+    description=f"{raw_tables.RAW_EMBED_EVENTS.description} Append-only: what the vendor deletes stays here.",
+    metadata=file_table(raw_tables.RAW_EMBED_EVENTS, *CODE),
     partitions_def=DAILY,
     backfill_policy=ONE_RUN,
     retry_policy=RETRY,
 )
 def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> dg.MaterializeResult:
+    from pipelines.orchestration.presentation import file_row_count
     from pipelines.poll.report import SweepRequest
-    from pipelines.presentation import file_row_count
     from pipelines.raw.landing import raw_row_counts
 
     settings = load_settings()
@@ -109,5 +109,5 @@ def _written_beside(key: dg.AssetKey, table: Table) -> dg.AssetSpec:
     )
 
 
-raw_embeds = _written_beside(EMBEDS, schema.RAW_EMBEDS)
-raw_sweeps = _written_beside(SWEEPS, schema.RAW_SWEEPS)
+raw_embeds = _written_beside(EMBEDS, raw_tables.RAW_EMBEDS)
+raw_sweeps = _written_beside(SWEEPS, raw_tables.RAW_SWEEPS)

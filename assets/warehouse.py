@@ -10,13 +10,13 @@ from assets import lake, raw
 from assets.failures import clear_failures
 from assets.metadata import model_definition, model_lineage, model_schema
 from pipelines import steps
-from pipelines.progress import line_sink
+from pipelines.orchestration.progress import line_sink
 from pipelines.settings import load_settings
 from pipelines.warehouse.build import BuildCheckFailedError, BuildReport
 from pipelines.warehouse.checks import CheckResult, load_checks
 from pipelines.warehouse.models import load_models
+from pipelines.warehouse.published_state import versions_of
 from pipelines.warehouse.sources import Parameters
-from pipelines.warehouse.state import versions_of
 
 WAREHOUSE = dg.AssetKey(["warehouse"])
 
@@ -108,7 +108,7 @@ def warehouse(
 
 
 def _materializations(report: BuildReport) -> Iterator[dg.MaterializeResult]:
-    from pipelines.presentation import published_tables
+    from pipelines.orchestration.presentation import published_tables
 
     published = published_tables(load_settings().home)
     # In the order of their dependencies, which Dagster insists on.

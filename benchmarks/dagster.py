@@ -40,11 +40,11 @@ def empty_refresh(*, scratch: Path, url: str, api_key: str) -> Work:
 
 
 def backfill(*, scratch: Path, embeds: int, days: int) -> Work:
-    from pipelines.jobs import partition_range, run_config
-    from pipelines.runs import run_job
+    from pipelines.orchestration.jobs import partition_range, run_config
     from pipelines.settings import Settings, use_settings
     from pipelines.simulator.options import SimulatorOptions
     from pipelines.simulator.server import running_simulator
+    from pipelines.terminal.runs import run_job
 
     # The world ends at the last second of its last day, so that one day holds one day's history.
     last = datetime.now(UTC).date() - timedelta(days=1)
@@ -71,9 +71,9 @@ def backfill(*, scratch: Path, embeds: int, days: int) -> Work:
 def recording(*, scratch: Path, days: int) -> Work:
     import dagster as dg
 
-    from pipelines.home import Home
-    from pipelines.jobs import partition_range
-    from pipelines.runs import open_instance
+    from pipelines.home.layout import Home
+    from pipelines.orchestration.instance.opening import open_instance
+    from pipelines.orchestration.jobs import partition_range
 
     start = date(2025, 1, 1)
     partitions = dg.DailyPartitionsDefinition(start_date=str(start))

@@ -21,12 +21,12 @@ import polars as pl
 
 from benchmarks.contest import CACHE, ROOT
 from pipelines.flatten.days import FlattenOptions, flatten_days
-from pipelines.home import Home, partition_folder
+from pipelines.home.layout import Home, partition_folder
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.poll.report import SweepReport
-from pipelines.raw.deliveries import Envelope, to_raw
 from pipelines.raw.landing import land_sweep
-from pipelines.raw.schema import RAW_EMBED_EVENTS, RAW_EMBEDS
+from pipelines.raw.raw_rows import Envelope, to_raw
+from pipelines.raw.raw_tables import RAW_EMBED_EVENTS, RAW_EMBEDS
 from pipelines.simulator.journeys import DAY
 from pipelines.simulator.options import DEFAULT_NOW, SimulatorOptions
 from pipelines.simulator.world import Embed, Event, World

@@ -20,7 +20,7 @@ DLT_SHARE = 5
 
 def ours(*, scratch: Path, home: str) -> Work:
     from pipelines.flatten.days import FlattenOptions, flatten_days
-    from pipelines.home import Home
+    from pipelines.home.layout import Home
 
     (scratch / "raw").symlink_to(Path(home) / "raw")
     return lambda: {"count": flatten_days(Home(scratch), FlattenOptions()).event_count}

@@ -24,8 +24,8 @@ def readme_queries() -> list[str]:
 
 def on_warehouse(*, scratch: Path, home: str, sql: str) -> Work:
     del scratch
-    from pipelines.home import Home
-    from pipelines.warehouse.query import connect_published
+    from pipelines.home.layout import Home
+    from pipelines.warehouse.published import connect_published
 
     def work() -> dict[str, float]:
         with connect_published(Home(Path(home))) as connection:
@@ -40,11 +40,11 @@ def on_lake(*, scratch: Path, home: str, sql: str) -> Work:
     import duckdb
 
     from benchmarks import data
-    from pipelines.home import Home
+    from pipelines.home.layout import Home
     from pipelines.warehouse import ledger, sources
     from pipelines.warehouse.macros import create_macros
     from pipelines.warehouse.models import load_models
-    from pipelines.warehouse.query import connect_published
+    from pipelines.warehouse.published import connect_published
 
     source = Home(Path(home))
     with connect_published(source) as connection:
@@ -76,8 +76,8 @@ def on_lake(*, scratch: Path, home: str, sql: str) -> Work:
 
 def answer(*, blocks: int = 100, block_events: int = 100_000, rounds: int = 5, lake_rounds: int = 1) -> Answer:
     from benchmarks import data
-    from pipelines.home import Home
-    from pipelines.warehouse.query import connect_published
+    from pipelines.home.layout import Home
+    from pipelines.warehouse.published import connect_published
 
     events = blocks * block_events
     home = data.history(events, block_events) / "home"

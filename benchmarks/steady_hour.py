@@ -52,13 +52,14 @@ def sweep(*, scratch: Path, home: str, url: str, api_key: str, now: str, due: in
 def known(folder: Path, options: dict[str, Any]) -> None:
     """A home whose state knows every embed of the world, each polled by the rule; nothing of it in raw."""
     from benchmarks.server import simulator
-    from pipelines.home import Home
+    from pipelines.home.layout import Home
+    from pipelines.home.times import EPOCH, micros
     from pipelines.oneschema.client import Connection, open_client
     from pipelines.oneschema.pace import Pace
     from pipelines.oneschema.tokens import TokenReader
     from pipelines.poll.frontier import FrontierRule
     from pipelines.poll.listing import list_embeds
-    from pipelines.poll.state import EPOCH, Polled, PollState, micros, open_state
+    from pipelines.poll.poll_state import Polled, PollState, open_state
     from pipelines.simulator.options import DEFAULT_NOW, SimulatorOptions
     from pipelines.simulator.simulation import Simulation
 
@@ -101,7 +102,7 @@ def known(folder: Path, options: dict[str, Any]) -> None:
 def answer(*, embeds: int = 200_000, rounds: int = 3) -> Answer:
     from benchmarks import data
     from benchmarks.server import simulator
-    from pipelines.poll.state import EPOCH
+    from pipelines.poll.poll_state import EPOCH
     from pipelines.simulator.options import DEFAULT_NOW
 
     options = {"embeds": embeds, "days": DAYS, "days_ahead": 1, "paging": "honoured", "list_order": "descending"}

@@ -63,7 +63,7 @@ def empty_refresh(*, scratch: Path, url: str, api_key: str) -> Work:
     subprocess.run([sys.executable, "-m", "pipelines", "refresh"], check=True)
 
     def work() -> Mapping[str, float]:
-        from pipelines.cli import app
+        from pipelines.terminal.cli import app
 
         app(["refresh"], standalone_mode=False)
         return {"count": 0}

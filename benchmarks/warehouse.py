@@ -15,7 +15,7 @@ FULL = "full build"
 
 def full(*, scratch: Path, home: str) -> Work:
     from benchmarks import data
-    from pipelines.home import Home
+    from pipelines.home.layout import Home
     from pipelines.warehouse.build import build
 
     data.linked(Path(home), scratch / "home")
@@ -30,7 +30,7 @@ def full(*, scratch: Path, home: str) -> Work:
 def refresh(*, scratch: Path, home: str, news: str) -> Work:
     from benchmarks import data
     from pipelines.flatten.days import FlattenOptions, flatten_days
-    from pipelines.home import Home
+    from pipelines.home.layout import Home
     from pipelines.warehouse.build import build
     from pipelines.warehouse.models import load_models
 
@@ -54,8 +54,8 @@ def refresh(*, scratch: Path, home: str, news: str) -> Work:
 
 
 def _staged(home: object) -> int:
-    from pipelines.home import Home
-    from pipelines.warehouse.query import connect_published
+    from pipelines.home.layout import Home
+    from pipelines.warehouse.published import connect_published
 
     assert isinstance(home, Home)
     with connect_published(home) as connection:

@@ -80,9 +80,9 @@ def _landed_count(home: Path) -> int:
     """Events in raw, each counted once, after a refresh's way of landing."""
     import polars as pl
 
-    from pipelines.home import Home
+    from pipelines.home.layout import Home
     from pipelines.oneschema.tokens import TokenReader
-    from pipelines.poll.state import open_state
+    from pipelines.poll.poll_state import open_state
     from pipelines.webhooks.ingest import ingest_journal
 
     with open_state(Home(home)) as state:
@@ -95,17 +95,17 @@ def _serve(kind: str, home: str) -> None:
     from pydantic import SecretStr
 
     from pipelines.settings import Settings
-    from pipelines.webhooks import app
+    from pipelines.webhooks import receiver
     from pipelines.webhooks.server import ServeOptions, serve
 
-    class Forgetful(app.Events):
+    class Forgetful(receiver.Events):
         """Gives the same answers, and forgets the event."""
 
-        async def _store(self, body: bytes) -> app.Answer:
-            return app.MALFORMED if app._event(body) is None else app.STORED
+        async def _store(self, body: bytes) -> receiver.Answer:
+            return receiver.MALFORMED if receiver._event(body) is None else receiver.STORED
 
     if kind == "answering":
-        app.Events = Forgetful
+        receiver.Events = Forgetful
     settings = Settings(
         _env_file=None, embed_analytics_home=Path(home), embed_analytics_webhook_secrets=(SecretStr(SECRET),)
     )

@@ -1,5 +1,5 @@
 """`python -m pipelines`: the command line, for processes that have no PATH."""
 
-from pipelines.cli import main
+from pipelines.terminal.cli import main
 
 main()

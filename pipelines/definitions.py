@@ -5,10 +5,10 @@ import dagster as dg
 from assets.lake import lake
 from assets.raw import raw_embed_events, raw_embeds, raw_sweeps
 from assets.warehouse import warehouse
-from pipelines.jobs import JOBS
-from pipelines.schedules import SCHEDULES
-from pipelines.sensors import SENSORS
-from pipelines.webhooks.sensor import WEBHOOK_SENSORS
+from pipelines.orchestration.jobs import JOBS
+from pipelines.orchestration.schedules import SCHEDULES
+from pipelines.orchestration.sensors import SENSORS
+from pipelines.orchestration.webhook_sensor import WEBHOOK_SENSORS
 
 defs = dg.Definitions(
     assets=[raw_embed_events, raw_embeds, raw_sweeps, lake, warehouse],

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict, SettingsError
 
 from pipelines.errors import ConfigurationError
-from pipelines.home import Home
+from pipelines.home.layout import Home
 
 API_URLS = {
     "us": "https://api.oneschema.co",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from pipelines.ownership import claim_home, writer_lock
+from pipelines.home.ownership import claim_home, writer_lock
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,11 +34,12 @@ def sweep(
 
     Raises ConfigurationError, CredentialRefusedError, HostUnreachableError, SourceError.
     """
+    from pipelines.home.times import utc_now
     from pipelines.oneschema.client import Connection, RetryPolicy
     from pipelines.oneschema.pace import Pace
     from pipelines.oneschema.tokens import TokenReader
     from pipelines.poll.frontier import FrontierRule
-    from pipelines.poll.state import open_state, utc_now
+    from pipelines.poll.poll_state import open_state
     from pipelines.poll.sweep import SweepContext, run_sweep
     from pipelines.raw.landing import remove_stale_temporaries
     from pipelines.webhooks.ingest import ingest_journal

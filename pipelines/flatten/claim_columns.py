@@ -9,8 +9,8 @@ import polars as pl
 
 from pipelines.errors import ConfigurationError
 from pipelines.flatten.claim_paths import SCALAR_TYPES, Seen, levels_of
-from pipelines.flatten.reading import Unreadable, read_integer, read_timestamp
-from pipelines.schema import TIMESTAMP
+from pipelines.home.tables import TIMESTAMP
+from pipelines.oneschema.reading import Unreadable, read_integer, read_timestamp
 
 _FOREIGN = re.compile(r"[^a-z0-9_]", re.DOTALL)
 

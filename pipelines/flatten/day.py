@@ -13,11 +13,11 @@ import polars as pl
 
 from pipelines.flatten.claim_columns import ClaimColumn
 from pipelines.flatten.claim_paths import Claims, Seen, read_claims
-from pipelines.flatten.deliveries import Issue, read_deliveries
 from pipelines.flatten.event_data import explode_counts, read_data
+from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
 from pipelines.flatten.merge import merge
 from pipelines.flatten.quarantine import ORIGIN, quarantine
-from pipelines.flatten.schema import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
+from pipelines.flatten.read_deliveries import Issue, read_deliveries
 from pipelines.oneschema.json_text import dumps
 
 ChooseColumns = Callable[[Mapping[str, Mapping[str, Seen]]], Mapping[str, ClaimColumn]]

@@ -16,9 +16,9 @@ from pipelines.flatten.claim_columns import ClaimColumn, check_claim_types, choo
 from pipelines.flatten.claim_paths import Seen
 from pipelines.flatten.day import FlatDay, flatten_folders
 from pipelines.flatten.files import CLAIM_RECORD, folders, raw_files, raw_size, read_raw, read_records, write_day
-from pipelines.flatten.schema import CLAIMS_CATALOGUE, LAKE_DAYS
-from pipelines.home import Home
-from pipelines.schema import TIMESTAMP
+from pipelines.flatten.lake_tables import CLAIMS_CATALOGUE, LAKE_DAYS
+from pipelines.home.layout import Home
+from pipelines.home.tables import TIMESTAMP
 from pipelines.settings import Settings
 
 FLATTEN_VERSION = "1"

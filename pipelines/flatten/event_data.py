@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 import polars as pl
 
-from pipelines.flatten.deliveries import Issue
-from pipelines.flatten.reading import Unreadable, json_type, read_count, read_text
+from pipelines.flatten.read_deliveries import Issue
 from pipelines.oneschema.json_text import dumps, loads
+from pipelines.oneschema.reading import Unreadable, json_type, read_count, read_text
 
 COUNTS = pl.Map(pl.String(), pl.Map(pl.String(), pl.Int64()))
 

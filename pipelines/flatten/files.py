@@ -12,12 +12,12 @@ from typing import Any
 import orjson
 import polars as pl
 
-from pipelines.files import TEMPORARY_PREFIX, write_parquet
 from pipelines.flatten.day import FlatDay
-from pipelines.flatten.schema import LAKE_DAYS
-from pipelines.home import Home, partition_folder
-from pipelines.raw.schema import RAW_EMBED_EVENTS
-from pipelines.schema import TIMESTAMP
+from pipelines.flatten.lake_tables import LAKE_DAYS
+from pipelines.home.files import TEMPORARY_PREFIX, write_parquet
+from pipelines.home.layout import Home, partition_folder
+from pipelines.home.tables import TIMESTAMP
+from pipelines.raw.raw_tables import RAW_EMBED_EVENTS
 
 _METADATA_KEY = "embed_analytics"
 _PREFIX = "event_date="

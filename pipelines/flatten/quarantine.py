@@ -5,10 +5,10 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.flatten.deliveries import Issue
-from pipelines.flatten.reading import FIELDS
-from pipelines.flatten.schema import QUARANTINE
+from pipelines.flatten.lake_tables import QUARANTINE
+from pipelines.flatten.read_deliveries import Issue
 from pipelines.oneschema.json_text import JsonText, dumps, loads
+from pipelines.oneschema.reading import FIELDS
 
 _ISSUES = pl.Schema({"delivery": pl.UInt32(), "field": pl.String(), "reason": pl.String(), "payload": pl.String()})
 _PLAIN_COLUMNS = {

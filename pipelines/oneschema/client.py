@@ -25,7 +25,7 @@ from pipelines.errors import (
     TransientError,
 )
 from pipelines.oneschema.pace import Pace, retry_after_seconds
-from pipelines.raw.deliveries import decode_json
+from pipelines.raw.raw_rows import decode_json
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from pipelines.oneschema.jwt_segments import segment_bytes
-from pipelines.vocabulary import CREDENTIAL_FIELDS
+from pipelines.oneschema.vocabulary import CREDENTIAL_FIELDS
 
 REMOVED = "<credential removed>"
 

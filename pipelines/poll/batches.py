@@ -8,13 +8,14 @@ from typing import Any
 import polars as pl
 
 from pipelines.errors import EmbedAnalyticsError, TransientError
-from pipelines.home import Home
+from pipelines.home.layout import Home
+from pipelines.home.times import micros, moment
 from pipelines.oneschema.tokens import ReadToken, TokenReader
 from pipelines.poll.frontier import FrontierRule
-from pipelines.poll.state import KnownEmbed, Polled, PollState, batch_metadata, micros, moment
+from pipelines.poll.poll_state import KnownEmbed, Polled, PollState, batch_metadata
 from pipelines.raw import held
-from pipelines.raw.deliveries import Envelope, to_raw
 from pipelines.raw.landing import MICROSECONDS, EventLanding, LandedBatch
+from pipelines.raw.raw_rows import Envelope, to_raw
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Any
 
 import orjson
 
-from pipelines.home import Home
+from pipelines.home.layout import Home
 from pipelines.oneschema.client import OneSchemaClient
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.poll.discovery import PAGE_SIZE, ListShape, embed_id_of, one_ahead, walk_all, walk_recent
-from pipelines.poll.state import Listed, PollState
+from pipelines.poll.poll_state import Listed, PollState
 from pipelines.raw.landing import land_embeds
 
 # A refresh spends at most this many requests on the list, and a tenth of what it spends on events.

@@ -56,7 +56,7 @@ class Failure:
 
 @dataclass
 class SweepReport:
-    """What a sweep did; its fields are the columns of raw/sweeps (pipelines.raw.schema)."""
+    """What a sweep did; its fields are the columns of raw/sweeps (pipelines.raw.raw_tables)."""
 
     sweep_id: str
     kind: str

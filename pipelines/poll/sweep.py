@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 from secrets import token_hex
 
 from pipelines.errors import EmbedAnalyticsError, HostUnreachableError, PermanentError, SourceError, TransientError
-from pipelines.home import Home
+from pipelines.home.layout import Home
 from pipelines.oneschema.client import Connection, EmbedGoneError, OneSchemaClient, RequestRejectedError, open_client
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.poll.batches import Answer, BatchLander
 from pipelines.poll.frontier import FrontierRule
 from pipelines.poll.listing import list_embeds
+from pipelines.poll.poll_state import KnownEmbed, OpenSweep, PollState
 from pipelines.poll.report import Failure, SweepProgress, SweepReport, SweepRequest
-from pipelines.poll.state import KnownEmbed, OpenSweep, PollState
 from pipelines.raw.landing import LandedBatch, land_sweep
 
 # A crashed sweep is taken up again if it began no longer ago than this; an older one would leave fresh embeds unasked.

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.files import TEMPORARY_PREFIX
-from pipelines.home import Home
+from pipelines.home.files import TEMPORARY_PREFIX
+from pipelines.home.layout import Home
 
 SCHEMA = """
 create table if not exists held_files (path text primary key) without rowid;

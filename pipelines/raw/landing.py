@@ -8,11 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.files import TEMPORARY_PREFIX, fsync_folder, write_parquet, write_temporary_parquet
-from pipelines.home import Home, partition_folder
+from pipelines.home.files import TEMPORARY_PREFIX, fsync_folder, write_parquet, write_temporary_parquet
+from pipelines.home.layout import Home, partition_folder
+from pipelines.home.tables import Table
 from pipelines.raw import held
-from pipelines.raw.schema import RAW_EMBED_EVENTS, RAW_EMBEDS, RAW_SWEEPS
-from pipelines.schema import Table
+from pipelines.raw.raw_tables import RAW_EMBED_EVENTS, RAW_EMBEDS, RAW_SWEEPS
 
 MICROSECONDS = 1_000_000
 

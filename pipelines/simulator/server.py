@@ -15,10 +15,10 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pipelines.errors import ConfigurationError, HostUnreachableError
-from pipelines.simulator.app import create_app
 from pipelines.simulator.gate import ADMIN_PREFIX, TRANSPORT
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.simulation import Simulation
+from pipelines.simulator.vendor_api import create_app
 
 
 @dataclass(frozen=True)

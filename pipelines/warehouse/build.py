@@ -7,24 +7,25 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from secrets import token_hex
 
 import duckdb
 
 from pipelines.errors import CheckFailedError
-from pipelines.home import Home
+from pipelines.home.layout import Home
+from pipelines.home.times import utc_now
 from pipelines.settings import Settings
-from pipelines.warehouse import ledger, refresh, sources, state
+from pipelines.warehouse import ledger, published_state, refresh, sources
 from pipelines.warehouse.checks import CheckResult, load_checks, run_checks
 from pipelines.warehouse.ledger import LAKE_KINDS, Ledger
 from pipelines.warehouse.literals import quoted
 from pipelines.warehouse.macros import create_macros
 from pipelines.warehouse.models import downstream_of, load_models
 from pipelines.warehouse.publish import Publication
+from pipelines.warehouse.published_state import PublishedState
 from pipelines.warehouse.sources import BuildFacts, Parameters
-from pipelines.warehouse.state import PublishedState
 from pipelines.warehouse.tables import comment, count_rows, create_whole, drop, replace_whole
 
 # Older clients open this storage version (design.md, invariant 4).
@@ -112,14 +113,16 @@ def build(
     file is as it was then, and after any other failure.
     """
     phases = _Phases(on_progress)
-    built_at = datetime.now(UTC).replace(tzinfo=None)
+    built_at = utc_now()
     publication = Publication(home, f"{built_at:%Y%m%dT%H%M%S%f}-{token_hex(3)}")
     home.root.mkdir(parents=True, exist_ok=True)
     publication.clean()
     with phases("scan"):
         published, unreadable = _read_published(home)
         found = ledger.scan(home, published.ledger if published else None)
-        versions = state.versions_of(load_models(), Parameters(None, options.idle_after, options.funnel_window))
+        versions = published_state.versions_of(
+            load_models(), Parameters(None, options.idle_after, options.funnel_window)
+        )
         full_reason = "asked for" if full_refresh else unreadable or _reason_for_full(published, found, versions)
     job = _Build(home, options, publication, None if full_reason else published, found, versions, phases)
     with publication.kept_if_it_fails():
@@ -131,7 +134,7 @@ def _read_published(home: Home) -> tuple[PublishedState | None, str | None]:
     """The state of the published warehouse, and why it cannot be read: it is broken, or a client has it open for
     writing, which locks it. The next one is built without it then."""
     try:
-        return state.read_published(home), None
+        return published_state.read_published(home), None
     except duckdb.Error as error:
         return None, f"the published file cannot be read: {error}"
 
@@ -139,7 +142,7 @@ def _read_published(home: Home) -> tuple[PublishedState | None, str | None]:
 def _reason_for_full(published: PublishedState | None, found: Ledger, versions: Mapping[str, str]) -> str | None:
     if published is None:
         return "nothing to continue has been published"
-    if published.builder_version != state.BUILDER_VERSION:
+    if published.builder_version != published_state.BUILDER_VERSION:
         return "another version of the builder"
     if published.ledger.claim_columns != found.claim_columns:
         return "other claim columns in the lake"
@@ -300,10 +303,10 @@ class _Build:
                 replace_whole(connection, model)
         create_macros(connection)
         comment(connection, [*self.staging, *self.middle, *self.last])
-        state.write(connection, self.found, self.versions)
+        published_state.write(connection, self.found, self.versions)
         connection.execute("checkpoint warehouse")
         if is_afresh:
-            state.write_fresh_size(connection)
+            published_state.write_fresh_size(connection)
             connection.execute("checkpoint warehouse")
         connection.execute("use memory")
         connection.execute("detach warehouse")

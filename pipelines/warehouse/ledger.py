@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.home import Home
+from pipelines.home.layout import Home
 
 Kind = Literal["lake_events", "lake_errors", "quarantine", "raw_events", "embeds", "sweeps"]
 

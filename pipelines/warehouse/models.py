@@ -20,8 +20,9 @@ from sqlglot.lineage import lineage
 from sqlglot.tokens import Tokenizer
 
 from pipelines.errors import PermanentError
+from pipelines.home.packaged import project_file
 
-SQL = Path(__file__).parents[2] / "sql"
+SQL = project_file("sql")
 
 # The columns of source.parameters: what a model may depend on besides rows.
 PARAMETERS = frozenset({"data_through", "idle_after", "funnel_window"})
@@ -196,8 +197,8 @@ def _read_relations(tree: exp.Query) -> tuple[tuple[str, ...], tuple[str, ...]]:
 @cache
 def _known_columns() -> dict[str, object]:
     """Columns of every model and source, for resolving unqualified names; the types do not matter to lineage."""
-    from pipelines.flatten import schema as lake
-    from pipelines.raw import schema as raw
+    from pipelines.flatten import lake_tables as lake
+    from pipelines.raw import raw_tables as raw
 
     tables = (
         *(lake.LAKE_EMBED_EVENTS, lake.LAKE_VALIDATION_ERRORS, lake.QUARANTINE, lake.LAKE_DAYS, lake.CLAIMS_CATALOGUE),

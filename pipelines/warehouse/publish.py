@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.home import Home
+from pipelines.home.layout import Home
 
 _BUILDING = "warehouse.duckdb.building-"
 

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 import duckdb
 import polars as pl
 
-from pipelines.flatten.schema import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
-from pipelines.home import Home
-from pipelines.raw.schema import RAW_EMBEDS, RAW_SWEEPS
-from pipelines.schema import Table
-from pipelines.vocabulary import EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES
+from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
+from pipelines.home.layout import Home
+from pipelines.home.tables import Table
+from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES
+from pipelines.raw.raw_tables import RAW_EMBEDS, RAW_SWEEPS
 from pipelines.warehouse.ledger import Kind, Ledger, SourceFile
 from pipelines.warehouse.literals import quoted
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.home import Home
+from pipelines.home.layout import Home
+from pipelines.home.times import moment
 from pipelines.oneschema.tokens import MISSING, TokenReader
-from pipelines.poll.state import moment
-from pipelines.raw.deliveries import Envelope, to_raw
 from pipelines.raw.landing import EventLanding
+from pipelines.raw.raw_rows import Envelope, to_raw
 from pipelines.webhooks.records import decode
 from pipelines.webhooks.segments import SUFFIX, Segment
 

@@ -1,10 +1,10 @@
 """What the receiver counts, for Prometheus."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+from pipelines.home.times import utc_now
 from pipelines.webhooks.journal import Journal
 from pipelines.webhooks.segments import segment_sizes
 
@@ -78,5 +78,5 @@ def _bytes(folder: Path) -> int:
 def backlog_seconds(folder: Path) -> float:
     """Age of the oldest segment that holds anything; 0 without one."""
     segments = segment_sizes(folder)
-    now = datetime.now(UTC).replace(tzinfo=None)
+    now = utc_now()
     return max((now - segments[0].started_at).total_seconds(), 0.0) if segments else 0.0

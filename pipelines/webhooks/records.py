@@ -18,7 +18,7 @@ import orjson
 from pipelines.oneschema.credentials import may_hold_credentials, without_credentials
 from pipelines.oneschema.json_text import dumps, loads
 from pipelines.oneschema.tokens import ReadToken, TokenReader
-from pipelines.vocabulary import CREDENTIAL_FIELDS
+from pipelines.oneschema.vocabulary import CREDENTIAL_FIELDS
 
 _TOKEN = "embed_jwt"
 _CREDENTIAL_NAMES = [name.encode() for name in CREDENTIAL_FIELDS]

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 
-from pipelines.files import fsync_folder, make_folder
+from pipelines.home.files import fsync_folder, make_folder
 
 SUFFIX = ".journal"
 # A disk that has no room for this refuses events, if not all of them.

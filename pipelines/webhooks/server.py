@@ -12,13 +12,13 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pipelines.errors import ConfigurationError, JournalEndedError
-from pipelines.files import make_folder
+from pipelines.home.files import make_folder
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.settings import Settings
-from pipelines.webhooks.app import create_app
 from pipelines.webhooks.journal import Journal, JournalLimits
 from pipelines.webhooks.metrics import Metrics
 from pipelines.webhooks.protocol import Patience, ReceiverProtocol
+from pipelines.webhooks.receiver import create_app
 from pipelines.webhooks.secret_keys import SecretKeys
 from pipelines.webhooks.segments import write_probe
 

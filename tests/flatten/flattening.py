@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 from pydantic import SecretStr
 
-from pipelines.home import Home, partition_folder
+from pipelines.home.layout import Home, partition_folder
 from pipelines.oneschema.tokens import TokenReader
-from pipelines.raw.deliveries import Envelope, to_raw
-from pipelines.raw.schema import RAW_EMBED_EVENTS
+from pipelines.raw.raw_rows import Envelope, to_raw
+from pipelines.raw.raw_tables import RAW_EMBED_EVENTS
 from tests.flatten.reference import HASH_KEY, Delivery
 
 

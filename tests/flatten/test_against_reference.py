@@ -16,8 +16,8 @@ from polars.testing import assert_frame_equal
 
 from pipelines.flatten import claim_paths
 from pipelines.flatten.days import FlattenOptions, catalogues, flatten_days
-from pipelines.flatten.schema import LAKE_EMBED_EVENTS
-from pipelines.home import Home
+from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS
+from pipelines.home.layout import Home
 from tests.flatten import reference
 from tests.flatten.batches import batch
 from tests.flatten.flattening import decoded, decoded_claims, land, read_table, rows_by_uuid, token_reader, write_raw

@@ -14,10 +14,11 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from pipelines.errors import ConfigurationError
-from pipelines.flatten import days, deliveries, event_data, reading
+from pipelines.flatten import days, event_data, read_deliveries
 from pipelines.flatten.days import FLATTEN_VERSION, FlattenOptions, catalogues, flatten_days
-from pipelines.flatten.schema import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS
-from pipelines.home import Home, partition_folder
+from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS
+from pipelines.home.layout import Home, partition_folder
+from pipelines.oneschema import reading
 from tests.flatten.flattening import land, read_table, token_reader, write_raw
 from tests.flatten.payloads import SECRETS, sign
 from tests.flatten.reference import Delivery
@@ -189,7 +190,7 @@ def test_a_corrected_reading_empties_the_quarantine(home: Home, monkeypatch: pyt
         else f
         for f in reading.FIELDS
     )
-    monkeypatch.setattr("pipelines.flatten.deliveries.FIELDS", corrected)
+    monkeypatch.setattr("pipelines.flatten.read_deliveries.FIELDS", corrected)
     assert flatten_days(home, FlattenOptions(), redo=["2024-01-24", "unknown"]).event_count == 2
     assert not list(home.quarantine.rglob("*.parquet"))
 
@@ -197,7 +198,7 @@ def test_a_corrected_reading_empties_the_quarantine(home: Home, monkeypatch: pyt
 def test_bad_values_are_read_one_by_one_and_the_others_never(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one bad row costs a batch does not grow with the batch."""
     slow: list[str] = []
-    for module in (deliveries, event_data):
+    for module in (read_deliveries, event_data):
         slowly = module.loads
         monkeypatch.setattr(module, "loads", lambda text, read=slowly: (slow.append(text.decode()), read(text))[1])
     counts = {"validation_error_counts": {"a": {"X": 1}}}

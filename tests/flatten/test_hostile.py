@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from pipelines.flatten.days import FlattenOptions, catalogues, flatten_days
-from pipelines.home import Home
+from pipelines.home.layout import Home
 from pipelines.oneschema.tokens import ReadToken
-from pipelines.raw.deliveries import Envelope, decode_json, to_raw
+from pipelines.raw.raw_rows import Envelope, decode_json, to_raw
 from tests.flatten.flattening import read_table, token_reader, write_raw
 from tests.flatten.payloads import SECRETS, base64url, sign
 

@@ -8,12 +8,12 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipelines.jobs import partition_range, run_config
-from pipelines.runs import run_job
+from pipelines.orchestration.jobs import partition_range, run_config
 from pipelines.settings import use_settings
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator
-from pipelines.warehouse.query import connect_published
+from pipelines.terminal.runs import run_job
+from pipelines.warehouse.published import connect_published
 from tests.poll.sweeping import settings_for
 
 DAYS = 30

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from pipelines import steps
-from pipelines.files import TEMPORARY_PREFIX
+from pipelines.home.files import TEMPORARY_PREFIX
 from pipelines.oneschema.client import RetryPolicy
 from pipelines.poll.report import SweepReport, SweepRequest
 from pipelines.settings import Settings

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipelines.home.times import EPOCH
 from pipelines.poll.report import SweepReport
-from pipelines.poll.state import EPOCH
 from pipelines.raw.landing import EventLanding, LandedBatch
 from pipelines.settings import Settings
 from pipelines.simulator.options import SimulatorOptions

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import EmbedAnalyticsError
-from pipelines.poll.state import EPOCH
+from pipelines.home.times import EPOCH
 from pipelines.simulator.faults import FAULTS
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.orchestration.progress import LOG_INTERVAL_SECONDS, progress_sink
 from pipelines.poll import sweep as sweep_module
 from pipelines.poll.batches import Answer, BatchLander
 from pipelines.poll.report import SweepProgress
-from pipelines.progress import LOG_INTERVAL_SECONDS, progress_sink
 from pipelines.raw.landing import LandedBatch
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator

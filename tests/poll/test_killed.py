@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from pipelines.errors import ConfigurationError, CredentialRefusedError
+from pipelines.home.times import utc_now
+from pipelines.poll.poll_state import PollState, open_state
 from pipelines.poll.report import SweepRequest
-from pipelines.poll.state import PollState, open_state, utc_now
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator
 from tests.poll.sweeping import assert_raw_is_the_truth, raw_events, raw_sweeps, settings_for, sweep
@@ -43,8 +44,8 @@ def renamed(folder):
 landing.fsync_folder = renamed
 
 # Every call in these files is a place to die, counted by place: a place is met in its phase, whatever else is called.
-FILES = ("poll/batches.py", "poll/discovery.py", "poll/listing.py", "poll/report.py", "poll/state.py", "poll/sweep.py",
-         "raw/held.py", "raw/landing.py", "pipelines/files.py", "pipelines/ownership.py", "pipelines/steps.py")
+FILES = ("poll/batches.py", "poll/discovery.py", "poll/listing.py", "poll/report.py", "poll/poll_state.py",
+         "poll/sweep.py", "raw/held.py", "raw/landing.py", "home/files.py", "home/ownership.py", "pipelines/steps.py")
 places, (place_to_die, at) = Counter(), json.loads(os.environ.get("KILLED_AT_PLACE", '["", 0]'))
 
 def called(frame, event, argument):

@@ -3,8 +3,8 @@
 from datetime import timedelta
 from pathlib import Path
 
+from pipelines.home.times import EPOCH
 from pipelines.oneschema.client import RetryPolicy
-from pipelines.poll.state import EPOCH
 from pipelines.settings import Settings
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pipelines.home.times import EPOCH
 from pipelines.poll.frontier import FrontierRule
-from pipelines.poll.state import EPOCH
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator
 from tests.poll.sweeping import raw_events, settings_for, sweep

@@ -9,12 +9,12 @@ from typing import Any
 import jwt
 import pytest
 
+from pipelines.oneschema.vocabulary import EMBED_STATUSES, EVENT_TYPES, TRIGGER_TYPES
 from pipelines.simulator.journeys import DAY
 from pipelines.simulator.options import DEFAULT_NOW, SimulatorOptions
 from pipelines.simulator.simulation import Simulation
 from pipelines.simulator.templates import TEMPLATES, UNKNOWN_EVENT_TYPES
 from pipelines.simulator.truth import Truth
-from pipelines.vocabulary import EMBED_STATUSES, EVENT_TYPES, TRIGGER_TYPES
 
 Events = dict[int, list[dict[str, Any]]]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.home import Home
+from pipelines.home.layout import Home
 from pipelines.warehouse.models import load_models
 
 # What belongs to one build and not to the data.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.home import Home
+from pipelines.home.layout import Home
 from pipelines.warehouse import sources
 from tests.warehouse.lake import Lake
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from pipelines.vocabulary import FUNNEL_STEPS
+from pipelines.oneschema.vocabulary import FUNNEL_STEPS
 from tests.warehouse.lake import START, Lake, event
 
 TYPES = [

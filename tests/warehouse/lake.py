@@ -10,10 +10,16 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.flatten.schema import CLAIMS_CATALOGUE, LAKE_DAYS, LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
-from pipelines.home import Home, partition_folder
-from pipelines.raw.schema import RAW_EMBEDS, RAW_SWEEPS
-from pipelines.schema import Table
+from pipelines.flatten.lake_tables import (
+    CLAIMS_CATALOGUE,
+    LAKE_DAYS,
+    LAKE_EMBED_EVENTS,
+    LAKE_VALIDATION_ERRORS,
+    QUARANTINE,
+)
+from pipelines.home.layout import Home, partition_folder
+from pipelines.home.tables import Table
+from pipelines.raw.raw_tables import RAW_EMBEDS, RAW_SWEEPS
 
 START = datetime(2026, 3, 2, 9)
 

@@ -6,11 +6,11 @@ from typing import Any
 import jwt
 
 from pipelines.flatten.days import FlattenOptions, flatten_days
-from pipelines.home import Home, partition_folder
+from pipelines.home.layout import Home, partition_folder
 from pipelines.oneschema.tokens import TokenReader
-from pipelines.raw.deliveries import Envelope, to_raw
+from pipelines.raw.raw_rows import Envelope, to_raw
 from pipelines.warehouse.build import BuildOptions, build
-from pipelines.warehouse.query import connect_published
+from pipelines.warehouse.published import connect_published
 
 OPTIONS = BuildOptions(code_version="test")
 MORNING = datetime(2026, 3, 2, 9)

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.flatten.claim_paths import walk
-from pipelines.vocabulary import FUNNEL_STEPS
+from pipelines.oneschema.vocabulary import FUNNEL_STEPS
 from pipelines.warehouse.build import BuildOptions, build
-from pipelines.warehouse.query import connect_published
+from pipelines.warehouse.published import connect_published
 from tests.warehouse.funnel_oracle import Event, funnel_rows, seconds_of_steps
 from tests.warehouse.lake import START, Lake, event
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.home import Home
+from pipelines.home.layout import Home
 from pipelines.warehouse import build as build_module
 from pipelines.warehouse import models as models_module
-from pipelines.warehouse import sources, state
+from pipelines.warehouse import published_state, sources
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.models import Model, load_models, version_of
-from pipelines.warehouse.query import connect_published
+from pipelines.warehouse.published import connect_published
 from tests.warehouse.compare import differences
 from tests.warehouse.history import History
 from tests.warehouse.lake import START, Lake, at, event
@@ -152,7 +152,7 @@ def test_a_changed_model_is_rebuilt_with_what_hangs_on_it(
     models = [changed(model) for model in load_models()]
     for module in (models_module, build_module):
         monkeypatch.setattr(module, "load_models", lambda: models)
-    before = state.read_published(lake.home)
+    before = published_state.read_published(lake.home)
     report = build(lake.home, OPTIONS)
     assert before is not None
     staging = next(model for model in models if model.name == name).refresh in ("lake_partition", "merge")
@@ -221,7 +221,7 @@ def test_a_refresh_computes_only_what_changed(lake: Lake, monkeypatch: pytest.Mo
 
 
 def test_the_file_does_not_grow_without_bound(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "_GROWTH_ALLOWANCE", 0)
+    monkeypatch.setattr(published_state, "_GROWTH_ALLOWANCE", 0)
     rows = [
         event(f"{n:032x}", n // 5, "columns_mapped", at(n / 100), counts={"a": {"B": n}}, data=f'{{"n": {n}}}')
         for n in range(2500)

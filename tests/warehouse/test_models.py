@@ -7,12 +7,12 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipelines.flatten.schema import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS
-from pipelines.home import Home
-from pipelines.vocabulary import EVENT_TYPES, FUNNEL_STEPS
+from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS
+from pipelines.home.layout import Home
+from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.models import Model, ModelError, load_models
-from pipelines.warehouse.query import connect_published
+from pipelines.warehouse.published import connect_published
 from tests.warehouse.lake import Lake, at, event
 
 OPTIONS = BuildOptions(idle_after=timedelta(hours=24), funnel_window=timedelta(days=7), code_version="test")

@@ -17,11 +17,11 @@ import duckdb
 import pytest
 
 from pipelines.errors import CheckFailedError, WarehouseMissingError
-from pipelines.home import Home
+from pipelines.home.layout import Home
 from pipelines.warehouse import checks as checks_module
 from pipelines.warehouse.build import BuildCheckFailedError, BuildOptions, build
 from pipelines.warehouse.publish import kept_folder
-from pipelines.warehouse.query import connect_published
+from pipelines.warehouse.published import connect_published
 from tests.warehouse import build_process, reader_process
 from tests.warehouse.history import History
 from tests.warehouse.lake import Lake, at, event

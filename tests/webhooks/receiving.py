@@ -17,9 +17,9 @@ import httpx
 import polars as pl
 from pydantic import SecretStr
 
-from pipelines.home import Home
+from pipelines.home.layout import Home
 from pipelines.oneschema.tokens import TokenReader
-from pipelines.poll.state import open_state
+from pipelines.poll.poll_state import open_state
 from pipelines.settings import Settings
 from pipelines.simulator.simulation import Simulation
 from pipelines.webhooks.ingest import IngestReport, ingest_journal

@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 import pytest
 
-from pipelines.home import Home
+from pipelines.home.layout import Home
 from pipelines.oneschema.tokens import TokenReader
-from pipelines.poll.state import open_state
+from pipelines.poll.poll_state import open_state
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.simulation import Simulation
 from pipelines.webhooks.ingest import ingest_journal

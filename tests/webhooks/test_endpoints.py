@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from pipelines.errors import ConfigurationError
-from pipelines.webhooks.app import MAX_BODY_BYTES
+from pipelines.webhooks.receiver import MAX_BODY_BYTES
 from pipelines.webhooks.secret_keys import SecretKeys
 from tests.poll.sweeping import raw_events
 from tests.webhooks.receiving import (

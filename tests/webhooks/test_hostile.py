@@ -272,7 +272,7 @@ def test_a_policy_that_the_refresh_has_and_the_receiver_had_not_holds_in_raw(hom
 
 
 def test_what_waits_in_pieces_is_bounded(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.webhooks.app.MAX_PARTIAL_BYTES", 1)
+    monkeypatch.setattr("pipelines.webhooks.receiver.MAX_PARTIAL_BYTES", 1)
     # More than one read brings.
     body = b'{"uuid":"event-1","padding":"%b"}' % (b"x" * 500_000)
     with running_receiver(home) as receiver:

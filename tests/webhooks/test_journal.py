@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipelines import steps
 from pipelines.oneschema.credentials import without_credentials
 from pipelines.oneschema.tokens import TokenReader
-from pipelines.raw.deliveries import decode_json
+from pipelines.raw.raw_rows import decode_json
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.simulation import Simulation
 from pipelines.webhooks.journal import JournalLimits

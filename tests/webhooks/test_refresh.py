@@ -7,7 +7,7 @@ import orjson
 
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator
-from tests.pipeline.test_cli import run
+from tests.terminal.test_cli import run
 from tests.webhooks.receiving import journal_files, running_receiver
 
 SAMPLE = (Path(__file__).parents[1] / "simulator" / "fixtures" / "webhook_event.json").read_bytes()

@@ -1,0 +1,118 @@
+"""The lake: typed, flat, one row per event uuid. Files are one per day and table, sorted by embed_id, occurred_at.
+
+`embed_events` has claim columns (`claim_<path>`, VARCHAR unless declared) behind these; they grow with the claims seen,
+so readers glob with `union_by_name`, and without `hive_partitioning`: an event whose date was corrected stays in the
+folder that held it first, and one folder is called `unknown`. The warehouse always has `claim_user_id`.
+"""
+
+import polars as pl
+
+from pipelines.home.tables import TIMESTAMP, Column, Table
+
+LAKE_EMBED_EVENTS = Table(
+    name="embed_events",
+    description="One event: every delivery of one uuid merged.",
+    columns=(
+        Column("event_uuid", pl.String(), "identity of the event in every channel", required=True),
+        Column("event_id", pl.Int64(), "the event's number within the API; NULL when only a webhook brought it"),
+        Column("embed_id", pl.Int64(), "the embed session", required=True),
+        Column("event_type", pl.String(), "what happened; unknown types are rows like any other", required=True),
+        Column("trigger_type", pl.String(), "user, api or automation"),
+        Column("occurred_at", TIMESTAMP, "when it happened: created_at in UTC, microseconds", required=True),
+        Column("event_date", pl.Date(), "UTC date of occurred_at", required=True),
+        Column("environment_name", pl.String(), "the event's own, else ONESCHEMA_ENVIRONMENT when fetched"),
+        Column("template_key", pl.String(), "the event's own, else its embed's when fetched"),
+        Column("operation", pl.String(), "`data.operation`: the sheet operation that was performed"),
+        Column("import_type", pl.String(), "`data.import_type`: how the import was made"),
+        Column("has_snapshot", pl.Boolean(), "a snapshot of the sheet exists for this event"),
+        Column(
+            "has_error_counts",
+            pl.Boolean(),
+            "`data.validation_error_counts` is an object; {} reports no errors",
+            required=True,
+        ),
+        Column("data", pl.String(), "`data` as JSON, extra keys included"),
+        Column("extra", pl.String(), "JSON object of event fields that api.md does not know"),
+        Column("source", pl.String(), "api, webhook or both", required=True),
+        Column("landed_at", TIMESTAMP, "first landing of any delivery (UTC)", required=True),
+        Column(
+            "jwt_status", pl.String(), "verified, unverified, invalid_signature, malformed or missing", required=True
+        ),
+        Column("claims", pl.String(), "JWT payload as JSON, after the claim policy, arrays included"),
+    ),
+)
+
+LAKE_VALIDATION_ERRORS = Table(
+    name="validation_errors",
+    description="One event x column key x error code, from any event that carries validation_error_counts.",
+    columns=(
+        Column("event_uuid", pl.String(), "the event that carried the count", required=True),
+        Column("embed_id", pl.Int64(), "the embed session", required=True),
+        Column("event_type", pl.String(), "the event's type", required=True),
+        Column("occurred_at", TIMESTAMP, "when the event happened (UTC)", required=True),
+        Column("event_date", pl.Date(), "UTC date of occurred_at", required=True),
+        Column("environment_name", pl.String(), "the event's environment"),
+        Column("template_key", pl.String(), "the event's template"),
+        Column("column_key", pl.String(), "key of the template column", required=True),
+        Column("error_code", pl.String(), "validation error code; open-ended", required=True),
+        Column("error_count", pl.Int64(), "cells with that error when the event happened", required=True),
+    ),
+)
+
+QUARANTINE = Table(
+    name="quarantine",
+    description="What could not be read: whole events (level=event), and fields of events with a row (level=field).",
+    columns=(
+        Column(
+            "event_date", pl.String(), "the raw folder that the delivery lies in: a date or `unknown`", required=True
+        ),
+        Column("level", pl.String(), "event or field", required=True),
+        Column("event_uuid", pl.String(), "identity of the event, where it could be read"),
+        Column("embed_id", pl.Int64(), "the embed session, where it could be read"),
+        Column("field", pl.String(), "the field that could not be read, dotted below data", required=True),
+        Column("reason", pl.String(), "why", required=True),
+        Column("payload", pl.String(), "level=event: the whole event as JSON; level=field: the field's value as JSON"),
+        Column("fetched_at", TIMESTAMP, "when the delivery was received (UTC)"),
+        Column("digest", pl.String(), "content digest of the delivery"),
+    ),
+)
+
+# One row per lake partition, for the reconciliation of deliveries and for meta_coverage (see flatten.days.catalogues).
+LAKE_DAYS = Table(
+    name="days",
+    description="What one day's flattening did: deliveries in raw = events + merged duplicates + quarantined.",
+    columns=(
+        Column("event_date", pl.String(), "the partition: a date or `unknown`", required=True),
+        Column("delivery_count", pl.Int64(), "rows in raw", required=True),
+        Column("event_count", pl.Int64(), "rows in the lake", required=True),
+        Column("merged_count", pl.Int64(), "deliveries merged into another row of the same uuid", required=True),
+        Column("quarantined_count", pl.Int64(), "deliveries quarantined whole", required=True),
+        Column(
+            "field_quarantined_count", pl.Int64(), "quarantined fields of events that have their row", required=True
+        ),
+        Column(
+            "conflict_count",
+            pl.Int64(),
+            "events whose deliveries disagreed in a field that was not null",
+            required=True,
+        ),
+        Column("validation_error_count", pl.Int64(), "rows in validation_errors", required=True),
+        Column("first_landed_at", TIMESTAMP, "first fetched_at of the partition (UTC)"),
+        Column("last_landed_at", TIMESTAMP, "last fetched_at of the partition (UTC)"),
+    ),
+)
+
+CLAIMS_CATALOGUE = Table(
+    name="claims",
+    description="Every claim path seen.",
+    columns=(
+        Column("path", pl.String(), "dotted path in the JWT payload", required=True),
+        Column("column_name", pl.String(), "its claim column, NULL when it has none"),
+        Column("is_column", pl.Boolean(), "it is a column of stg_embed_events", required=True),
+        Column("json_types", pl.String(), "JSON types seen, comma-separated, sorted", required=True),
+        Column("event_count", pl.Int64(), "events whose claims have it", required=True),
+        Column("coverage", pl.Float64(), "event_count over all events", required=True),
+        Column("first_seen_at", TIMESTAMP, "first occurred_at of an event that has it (UTC)", required=True),
+        Column("last_seen_at", TIMESTAMP, "last occurred_at of an event that has it (UTC)", required=True),
+    ),
+)

@@ -1,0 +1,73 @@
+"""Who may write to a home: one process at a time, and one API and organisation for good."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipelines.errors import ConfigurationError, WrongHomeError
+from pipelines.home.files import write_text
+from pipelines.home.layout import Home
+
+
+@contextmanager
+def writer_lock(home: Home, on_wait: Callable[[str], None]) -> Generator[None]:
+    """Hold the home's writer lock, an operating-system lock that dies with its process.
+
+    While another writer holds it, waits, and says so once through `on_wait`. Raises ConfigurationError when the home
+    cannot be written to.
+    """
+    path = home.state / "writer.lock"
+    holder = home.state / "writer.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            on_wait(f"{_describe(holder)} is writing to {home.root}: waiting until it is done.")
+            lock.acquire()
+    except OSError as error:
+        raise unwritable(home, error) from error
+    try:
+        # Only for the message above; the lock itself is what counts.
+        holder.write_text(json.dumps({"pid": os.getpid(), "command": Path(sys.argv[0]).name}), encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+def unwritable(home: Home, error: OSError) -> ConfigurationError:
+    """What to raise when the system does not let us write to a home."""
+    return ConfigurationError(f"EMBED_ANALYTICS_HOME {home.root} cannot be written to: {error.strerror}.")
+
+
+def _describe(holder: Path) -> str:
+    try:
+        who = json.loads(holder.read_text(encoding="utf-8"))
+        return f"Process {who['pid']} ({who['command']})"
+    except (OSError, ValueError, KeyError):
+        # The holder has the lock and has not written its name yet.
+        return "Another process"
+
+
+def claim_home(home: Home, api_url: str, organisation: str) -> None:
+    """Make the home this organisation's, or raise WrongHomeError if it is another's already."""
+    path = home.root / "home.json"
+    owner = {"api_url": api_url, "organisation": organisation}
+    if not path.exists():
+        write_text(json.dumps(owner, indent=2) + "\n", path)
+        return
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise WrongHomeError(f"{path} is damaged: restore it, or name another EMBED_ANALYTICS_HOME.") from None
+    if held != owner:
+        raise WrongHomeError(
+            f"{home.root} holds the events of {held.get('organisation')} at {held.get('api_url')}, and the key belongs "
+            f"to {organisation} at {api_url}: set another EMBED_ANALYTICS_HOME, or the key and URL of the first."
+        )

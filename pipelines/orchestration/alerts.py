@@ -1,0 +1,230 @@
+"""What alerts say: failed runs, failed checks and stuck sessions, each once per episode.
+
+A job that fails is one episode per kind of error, until it succeeds; a check until it passes; a stuck session until it
+moves. A message names no claim but the configured one, and no text that could repeat data: of an error that nobody
+foresaw it gives the type, of a check the number of rows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import httpx
+from dagster._core.event_api import EventLogCursor
+from pydantic import SecretStr
+
+from pipelines.errors import TransientError, WarehouseMissingError
+from pipelines.settings import Settings
+from pipelines.warehouse.published import connect_published
+
+# Runs that one look takes up; the next goes on from there.
+RUNS_PER_LOOK = 50
+
+# Sessions that one message lists; it says how many more there are.
+SHOWN_SESSIONS = 10
+
+# A session that has not moved for longer than this after it stopped being open cannot become stuck again.
+_FORGET_AFTER = timedelta(days=7)
+
+TIMEOUT_SECONDS = 10.0
+
+# httpx logs each request with its URL, and the webhook's is a credential.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+class AlertNotDeliveredError(TransientError):
+    """The webhook did not take a message; the text does not name its URL."""
+
+
+@dataclass
+class Watch:
+    """What has been seen and said. `after_id` is the last run event; the rest are episodes that were reported."""
+
+    after_id: int
+    failing_jobs: dict[str, list[str]] = field(default_factory=dict)
+    failed_checks: list[str] = field(default_factory=list)
+    stuck: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, cursor: str) -> Watch:
+        return cls(**json.loads(cursor))
+
+    @classmethod
+    def from_now_on(cls, instance: dg.DagsterInstance) -> Watch:
+        """Nothing of the past is reported: it may be long over."""
+        latest = [instance.fetch_run_status_changes(kind, limit=1).records for kind in _ENDS]
+        return cls(max((records[0].storage_id for records in latest if records), default=0))
+
+    def cursor(self) -> str:
+        return json.dumps(asdict(self))
+
+
+_ENDS = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE)
+
+
+def look(instance: dg.DagsterInstance, settings: Settings, watch: Watch) -> list[str]:
+    """Lines to report since the last look, in Slack's markup; `watch` is brought up to date."""
+    lines: list[str] = []
+    has_published = False
+    for storage_id, run_id, is_failure in _ended_runs(instance, watch.after_id):
+        watch.after_id = storage_id
+        run = instance.get_run_by_id(run_id)
+        # A run may have been deleted meanwhile.
+        if run is not None:
+            lines += _run_lines(instance, settings, watch, run, is_failure=is_failure)
+            has_published |= not is_failure
+    if has_published:
+        lines += _stuck_lines(settings, watch)
+    return lines
+
+
+def post(url: SecretStr, lines: list[str]) -> None:
+    """Post one message to a Slack-compatible webhook. Raises AlertNotDeliveredError, which keeps the URL to itself."""
+    try:
+        answer = httpx.post(url.get_secret_value(), json={"text": "\n".join(lines)}, timeout=TIMEOUT_SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise AlertNotDeliveredError(
+            f"EMBED_ANALYTICS_ALERT_WEBHOOK_URL cannot be reached ({type(error).__name__}): tried again next time."
+        ) from None
+    if not answer.is_success:
+        raise AlertNotDeliveredError(
+            f"EMBED_ANALYTICS_ALERT_WEBHOOK_URL answered {answer.status_code}: tried again next time."
+        )
+
+
+def _ended_runs(instance: dg.DagsterInstance, after_id: int) -> list[tuple[int, str, bool]]:
+    """(event id, run id, whether it failed) of the runs that ended after the event `after_id`, in order."""
+    cursor = EventLogCursor.from_storage_id(after_id).to_string()
+    found: list[tuple[int, str, bool]] = []
+    bound: int | None = None
+    for kind in _ENDS:
+        result = instance.fetch_run_status_changes(kind, limit=RUNS_PER_LOOK, cursor=cursor, ascending=True)
+        is_failure = kind == dg.DagsterEventType.RUN_FAILURE
+        found += [(record.storage_id, record.run_id, is_failure) for record in result.records]
+        if result.has_more:
+            last = result.records[-1].storage_id
+            bound = last if bound is None else min(bound, last)
+    return sorted(end for end in found if bound is None or end[0] <= bound)
+
+
+def _run_lines(
+    instance: dg.DagsterInstance, settings: Settings, watch: Watch, run: dg.DagsterRun, *, is_failure: bool
+) -> list[str]:
+    job = "materialisation" if run.job_name.startswith("__") else run.job_name
+    link = f"<{settings.embed_analytics_dagster_url}/runs/{run.run_id}|{job}>"
+    lines = list(_check_lines(instance, watch, run, link))
+    if not is_failure:
+        watch.failing_jobs.pop(job, None)
+        return lines
+    kind, text = _failure(instance, run)
+    reported = watch.failing_jobs.setdefault(job, [])
+    if kind in reported:
+        return lines
+    reported.append(kind)
+    return [f":red_circle: *Run failed*: {link}. {_escaped(text)}", *lines]
+
+
+def _failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str, str]:
+    """Kind and text of what ended a run."""
+    for record in instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records:
+        data = record.event_log_entry.get_dagster_event().step_failure_data
+        failure = data.user_failure_data
+        if failure is not None and "error" in failure.metadata:
+            kind = str(failure.metadata["error"].value)
+            if kind == "BuildCheckFailedError":
+                # Its own text shows offending rows.
+                return kind, "Blocking checks failed; the published warehouse is as it was."
+            return kind, failure.description or ""
+        if data.error is not None:
+            return str(data.error.cls_name), f"{data.error.cls_name} in {record.event_log_entry.step_key}."
+    return "", "It ended without an error of a step: its process died, or it was stopped."
+
+
+def _check_lines(instance: dg.DagsterInstance, watch: Watch, run: dg.DagsterRun, link: str) -> Iterable[str]:
+    records = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION).records
+    for record in records:
+        check = record.event_log_entry.get_dagster_event().asset_check_evaluation_data
+        name = f"{check.asset_key.path[-1]}: {check.check_name}"
+        if check.passed:
+            if name in watch.failed_checks:
+                watch.failed_checks.remove(name)
+        elif name not in watch.failed_checks:
+            watch.failed_checks.append(name)
+            rows = check.metadata["failing_rows"].value if "failing_rows" in check.metadata else "some"
+            effect = "blocking" if check.blocking else "warning"
+            yield f":warning: *Check failed* ({effect}): {_escaped(name)}, {rows} rows, in {link}."
+
+
+def _stuck_lines(settings: Settings, watch: Watch) -> list[str]:
+    """Sessions that became stuck. An episode is a session and its last event: once it moves, another one may begin."""
+    try:
+        sessions = _stuck_sessions(settings)
+    except WarehouseMissingError:
+        return []
+    new = [session for session in sessions if _episode(session) not in watch.stuck]
+    watch.stuck |= {_episode(session): session["last_event_at"].isoformat() for session in new}
+    if sessions:
+        # Stuck for that long, it is no longer open: it will not be listed again.
+        oldest = (
+            max(session["data_through"] for session in sessions) - settings.idle_after - _FORGET_AFTER
+        ).isoformat()
+        watch.stuck = {episode: moved_at for episode, moved_at in watch.stuck.items() if moved_at >= oldest}
+    if not new:
+        return []
+    noun = "session" if len(new) == 1 else "sessions"
+    lines = [f":hourglass: *{len(new)} {noun} became stuck*:"]
+    lines += [f"• {_session_text(session)}" for session in new[:SHOWN_SESSIONS]]
+    if len(new) > SHOWN_SESSIONS:
+        lines.append(f"• and {len(new) - SHOWN_SESSIONS} more: `select * from rpt_stuck_embeds`")
+    return lines
+
+
+def _stuck_sessions(settings: Settings) -> list[dict[str, Any]]:
+    connection = connect_published(settings.home)
+    try:
+        claim = connection.execute(
+            "select column_name from meta_claims where path = $1 and is_column",
+            [settings.embed_analytics_customer_claim],
+        ).fetchone()
+        customer = f"fct_embeds.{claim[0]}" if claim else "null"
+        result = connection.execute(f"""
+            select
+                embed_id, stuck.template_key, step, stuck.last_event_at, idle_seconds,
+                worst_column_key, worst_error_code, worst_error_count,
+                {customer}::varchar as customer, data_through
+            from rpt_stuck_embeds as stuck
+            inner join fct_embeds using (embed_id)
+            cross join meta_build
+            order by idle_seconds desc, embed_id
+        """)
+        names = [column[0] for column in result.description or []]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    finally:
+        connection.close()
+
+
+def _episode(session: dict[str, Any]) -> str:
+    return f"{session['embed_id']}@{session['last_event_at'].isoformat()}"
+
+
+def _session_text(session: dict[str, Any]) -> str:
+    who = f" of {_escaped(session['customer'])}" if session["customer"] else ""
+    text = (
+        f"embed {session['embed_id']}{who}: template {_escaped(session['template_key'])}, at {session['step']} "
+        f"for {timedelta(seconds=round(session['idle_seconds']))}"
+    )
+    if session["worst_column_key"]:
+        worst = f"{session['worst_error_code']} in {session['worst_column_key']}"
+        text += f"; {session['worst_error_count']} cells with {_escaped(worst)}"
+    return text
+
+
+def _escaped(text: str | None) -> str:
+    """Slack reads `<!channel>` and links in what customers typed unless these are escaped."""
+    return (text or "").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,43 @@
+"""Dagster's run launcher, which can also tell whether a run's process still lives.
+
+Dagster's own cannot: after a power cut or a killed `make dev`, a run stands as started for ever and the queue behind it
+waits. With it, run monitoring marks such a run as failed and run retries start it again.
+"""
+
+from dagster import DagsterRun
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+from dagster._serdes import deserialize_value
+
+from pipelines.orchestration.instance import terminal_runs
+
+
+class WatchedRunLauncher(DefaultRunLauncher):
+    """Launches runs as Dagster does, and answers for those of the command line, too."""
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        return True
+
+    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+        """Whether the process of a started run lives: asked of its code server, or read from the terminal's lock."""
+        if terminal_runs.TERMINAL_TAG in run.tags:
+            return _result(terminal_runs.is_alive(self._instance, run.run_id))
+        client = self._get_grpc_client_for_termination(run.run_id)
+        if client is None:
+            return _result(is_alive=False)
+        try:
+            answer = deserialize_value(
+                client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=10),
+                CanCancelExecutionResult,
+            )
+        except DagsterUserCodeUnreachableError:
+            return _result(is_alive=False)
+        return _result(answer.can_cancel)
+
+
+def _result(is_alive: bool) -> CheckRunHealthResult:
+    if is_alive:
+        return CheckRunHealthResult(WorkerStatus.RUNNING)
+    return CheckRunHealthResult(WorkerStatus.NOT_FOUND, terminal_runs.DEATH)

@@ -1,0 +1,46 @@
+"""Opening the Dagster instance of a home, with the project's dagster.yaml in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.home.layout import Home
+from pipelines.home.ownership import unwritable
+from pipelines.home.packaged import project_file
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+def prepare_instance(home: Home) -> Path:
+    """The Dagster instance's folder of a home, with the project's dagster.yaml in it.
+
+    Raises ConfigurationError when the home cannot be written to.
+    """
+    try:
+        home.dagster.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(project_file("dagster.yaml"), home.dagster / "dagster.yaml")
+    except OSError as error:
+        raise unwritable(home, error) from error
+    return home.dagster
+
+
+@contextmanager
+def open_instance(home: Home) -> Generator[dg.DagsterInstance]:
+    """The Dagster instance of a home."""
+    import dagster as dg
+
+    # dagster.yaml reads the folder from there, and batches are off unless the environment gives them a size.
+    os.environ.update(instance_environment(home))
+    with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
+        yield instance
+
+
+def instance_environment(home: Home) -> dict[str, str]:
+    """Environment variables that Dagster's processes need to find the home's instance, which is prepared."""
+    return {"DAGSTER_HOME": str(prepare_instance(home)), "DAGSTER_EVENT_BATCH_SIZE": "1000"}

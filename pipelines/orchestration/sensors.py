@@ -1,0 +1,97 @@
+"""What follows a run by itself: publishing after a backfill in the UI, and alerts."""
+
+from collections.abc import Iterable
+
+import dagster as dg
+
+from pipelines.orchestration.jobs import FLATTEN_CONFIG, RANGE_END, RANGE_START, flatten, publish
+from pipelines.settings import load_settings
+
+BACKFILL_TAG = "dagster/backfill"
+PARTITION_TAG = "dagster/partition"
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    request_jobs=[flatten, publish],
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=10,
+    description="Publishes after a backfill in the UI, which cannot hold partitioned and unpartitioned assets in one "
+    "run. After one of raw alone it flattens, too.",
+)
+def publish_after_backfill(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+    run = context.dagster_run
+    groups = _groups(run.asset_selection or [])
+    if not run.job_name.startswith("__") or not groups & {"raw", "lake"}:
+        return dg.SkipReason("The run was no materialisation of raw or lake partitions in the UI.")
+    launched = groups | _groups_of_backfill(context.instance, run)
+    if "warehouse" in launched:
+        return dg.SkipReason("The warehouse was launched with it.")
+    if "lake" in launched - groups:
+        return dg.SkipReason("The lake follows in the same backfill.")
+    backfill_id = run.tags.get(BACKFILL_TAG)
+    if backfill_id and _has_unfinished(context.instance, backfill_id):
+        return dg.SkipReason("Another range of the same backfill is not done yet.")
+    if "lake" in groups:
+        return dg.RunRequest(run_key=run.run_id, job_name=publish.name)
+    first = run.tags.get(RANGE_START, run.tags.get(PARTITION_TAG))
+    last = run.tags.get(RANGE_END, run.tags.get(PARTITION_TAG))
+    if first is None or last is None:
+        return dg.SkipReason("The run had no partitions.")
+    return dg.RunRequest(
+        run_key=run.run_id,
+        job_name=flatten.name,
+        tags={RANGE_START: first, RANGE_END: last},
+        run_config=FLATTEN_CONFIG,
+    )
+
+
+@dg.sensor(
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Posts failed runs, failed checks and stuck sessions to EMBED_ANALYTICS_ALERT_WEBHOOK_URL, once per "
+    "episode. Nothing is posted without that setting.",
+)
+def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    settings = load_settings()
+    if settings.embed_analytics_alert_webhook_url is None:
+        # Once it is set, what happened before is not told.
+        return dg.SensorResult(skip_reason="EMBED_ANALYTICS_ALERT_WEBHOOK_URL is not set.", cursor="")
+
+    from pipelines.orchestration.alerts import Watch, look, post
+
+    if not context.cursor:
+        return dg.SensorResult(skip_reason="Watching from now on.", cursor=Watch.from_now_on(context.instance).cursor())
+    watch = Watch.read(context.cursor)
+    lines = look(context.instance, settings, watch)
+    if lines:
+        # When this fails, the cursor stays, and the next tick tries again.
+        post(settings.embed_analytics_alert_webhook_url, lines)
+    return dg.SensorResult(
+        skip_reason=f"Posted {len(lines)} lines." if lines else "Nothing new.", cursor=watch.cursor()
+    )
+
+
+def _groups(keys: Iterable[dg.AssetKey]) -> set[str]:
+    return {key.path[0] for key in keys}
+
+
+def _groups_of_backfill(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
+    backfill_id = run.tags.get(BACKFILL_TAG)
+    backfill = instance.get_backfill(backfill_id) if backfill_id else None
+    return _groups(backfill.asset_selection or []) if backfill else set()
+
+
+def _has_unfinished(instance: dg.DagsterInstance, backfill_id: str) -> bool:
+    same = dg.RunsFilter(tags={BACKFILL_TAG: backfill_id}, statuses=_UNFINISHED)
+    return bool(instance.get_run_ids(same, limit=1))
+
+
+SENSORS = [publish_after_backfill, alerts]

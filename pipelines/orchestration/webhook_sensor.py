@@ -1,0 +1,60 @@
+"""When webhook events are refreshed into the warehouse without waiting for the schedule."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from pipelines.orchestration.jobs import partition_range, refresh, run_config
+from pipelines.settings import load_settings
+from pipelines.webhooks.segments import segment_sizes
+
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+def journal_mark(folder: Path) -> dict[str, int]:
+    """What the journal holds, as far as a look at its files tells: bytes by segment."""
+    return {segment.name: segment.size_bytes for segment in segment_sizes(folder)}
+
+
+def has_arrived(seen: dict[str, int], now: dict[str, int]) -> bool:
+    """Whether a journal holds more than it did; that segments have gone is a refresh's work and no arrival."""
+    return any(seen.get(name) != size for name, size in now.items())
+
+
+def build_sensor(journal: Path, seconds: int) -> dg.SensorDefinition:
+    """A sensor that asks for a refresh when events have arrived since the last it asked for, once in `seconds`."""
+
+    @dg.sensor(
+        name="refresh_after_webhooks",
+        job=refresh,
+        minimum_interval_seconds=seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Refreshes soon after webhook events arrived (EMBED_ANALYTICS_WEBHOOK_REFRESH_SECONDS).",
+    )
+    def refresh_after_webhooks(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        mark = journal_mark(journal)
+        if not has_arrived(json.loads(context.cursor or "{}"), mark):
+            return dg.SkipReason("No webhook event has arrived since the last refresh that was asked for.")
+        # The cursor stays: what arrived is asked for when the refresh under way, which may have begun before, is done.
+        if context.instance.get_runs_count(dg.RunsFilter(job_name=refresh.name, statuses=UNFINISHED)):
+            return dg.SkipReason("A refresh is under way.")
+        today = datetime.now(UTC).date()
+        request = dg.RunRequest(tags=partition_range(today, today), run_config=run_config("refresh"))
+        return dg.SensorResult(run_requests=[request], cursor=json.dumps(mark))
+
+    return refresh_after_webhooks
+
+
+_settings = load_settings()
+WEBHOOK_SENSORS = (
+    [build_sensor(_settings.home.webhook_journal, _settings.embed_analytics_webhook_refresh_seconds)]
+    if _settings.embed_analytics_webhook_refresh_seconds
+    else []
+)

@@ -1,0 +1,308 @@
+"""What the poll remembers between sweeps: `state/poll.sqlite`.
+
+Everything here can be made again: the index of held events from the raw files, the frontier by asking. So losing it
+costs requests and nothing else. A transaction is committed only after the raw files that it speaks of are in place.
+"""
+
+import json
+import sqlite3
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from datetime import date, datetime, timedelta
+
+import polars as pl
+
+from pipelines.errors import ConfigurationError
+from pipelines.home.layout import Home
+from pipelines.home.times import micros, moment
+from pipelines.raw import held
+
+SCHEMA = """
+create table if not exists facts (name text primary key, value text not null) without rowid;
+create table if not exists embeds (
+    embed_id integer primary key,
+    -- As last landed in raw/embeds.
+    template_key text, status text, imported_row_count integer,
+    claims text, jwt_status text not null, token_fingerprint text,
+    summary_digest blob,
+    -- The frontier. Times are microseconds since 1970; due_at is null for settled embeds.
+    first_seen_at integer not null, first_event_at integer, last_event_at integer,
+    polled_at integer, due_at integer,
+    failure_count integer not null default 0, is_gone integer not null default 0,
+    body_digest blob, polled_in_sweep text
+);
+create index if not exists embeds_due on embeds (due_at) where due_at is not null;
+create table if not exists open_sweeps (sweep_id text primary key, sweep text not null) without rowid;
+-- Of the reconcile under way: what the source had of each embed and raw folder, beside what was held then.
+create table if not exists coverage (
+    embed_id integer, event_date text, held_at_source_count integer, unheld_count integer, new_at_source_count integer,
+    primary key (embed_id, event_date)
+) without rowid;
+"""
+
+# Key in a raw file's Parquet metadata: the embeds whose answers are in raw whole once this file is.
+BATCH_METADATA = "embed_analytics.polled"
+
+
+@dataclass(frozen=True)
+class KnownEmbed:
+    """An embed as last landed in raw/embeds, with what the next poll of it needs. Times are microseconds since 1970."""
+
+    embed_id: int
+    template_key: str | None
+    claims: str | None
+    jwt_status: str
+    token_fingerprint: str | None
+    first_seen_at: int
+    first_event_at: int | None
+    last_event_at: int | None
+    polled_at: int | None
+    failure_count: int
+    body_digest: bytes | None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An embed of the list that is new or changed. `summary_digest` covers every field, credentials included."""
+
+    embed_id: int
+    template_key: str | None
+    status: str | None
+    imported_row_count: int | None
+    claims: str | None
+    jwt_status: str
+    token_fingerprint: str | None
+    summary_digest: bytes
+
+
+@dataclass(frozen=True)
+class Polled:
+    """The outcome of asking one embed for its events. Times are microseconds since 1970; polled_at None: no answer."""
+
+    embed_id: int
+    polled_at: int | None
+    due_at: int | None
+    first_event_at: int | None = None
+    last_event_at: int | None = None
+    body_digest: str | None = None
+    failure_count: int = 0
+    is_gone: bool = False
+
+
+@dataclass(frozen=True)
+class OpenSweep:
+    """A sweep that is under way, or that a crash left unfinished."""
+
+    sweep_id: str
+    kind: str
+    started_at: str
+    from_date: str | None
+    to_date: str | None
+
+
+class PollState:
+    """The state database, open. Methods write into the open transaction; `commit` ends it."""
+
+    def __init__(self, home: Home, connection: sqlite3.Connection) -> None:
+        self._home = home
+        self.connection = connection
+
+    def commit(self) -> None:
+        self.connection.commit()
+
+    # Facts
+
+    def fact(self, name: str) -> str | None:
+        row = self.connection.execute("select value from facts where name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def set_fact(self, name: str, value: str | None) -> None:
+        if value is None:
+            self.connection.execute("delete from facts where name = ?", (name,))
+        else:
+            self.connection.execute("insert or replace into facts values (?, ?)", (name, value))
+
+    # Sweeps that have begun and not ended
+
+    def open_sweeps(self) -> list[OpenSweep]:
+        """The oldest first."""
+        rows = self.connection.execute("select sweep from open_sweeps order by sweep_id")
+        return [OpenSweep(**json.loads(text)) for (text,) in rows]
+
+    def begin_sweep(self, sweep: OpenSweep) -> None:
+        text = json.dumps(asdict(sweep))
+        self.connection.execute("insert or replace into open_sweeps values (?, ?)", (sweep.sweep_id, text))
+
+    def end_sweep(self, sweep_id: str) -> None:
+        self.connection.execute("delete from open_sweeps where sweep_id = ?", (sweep_id,))
+
+    # Embeds
+
+    def embed_count(self) -> int:
+        return self.connection.execute("select count(*) from embeds").fetchone()[0]
+
+    def due_count(self, now: datetime) -> int:
+        query = "select count(*) from embeds where due_at <= ? and not is_gone"
+        return self.connection.execute(query, (micros(now),)).fetchone()[0]
+
+    def known_among(self, embed_ids: Iterable[int]) -> set[int]:
+        """Those of the ids that were ever listed."""
+        query = "select embed_id from embeds where embed_id in (select value from json_each(?))"
+        return {embed_id for (embed_id,) in self.connection.execute(query, (json.dumps(list(embed_ids)),))}
+
+    def summaries(self, embed_ids: Iterable[int]) -> dict[int, bytes | None]:
+        """summary_digest of those embeds that are known and not gone."""
+        rows = self.connection.execute(
+            "select embed_id, summary_digest from embeds"
+            " where not is_gone and embed_id in (select value from json_each(?))",
+            (json.dumps(list(embed_ids)),),
+        )
+        return dict(rows.fetchall())
+
+    def landed(self, embed_ids: Iterable[int]) -> dict[int, tuple[str | None, str | None, int | None, str | None, str]]:
+        """(template_key, status, imported_row_count, claims, jwt_status) as last landed in raw/embeds."""
+        rows = self.connection.execute(
+            "select embed_id, template_key, status, imported_row_count, claims, jwt_status from embeds"
+            " where embed_id in (select value from json_each(?))",
+            (json.dumps(list(embed_ids)),),
+        )
+        return {row[0]: row[1:] for row in rows}
+
+    def list_embeds(self, listed: Iterable[Listed], now: datetime) -> None:
+        """Take new and changed embeds in; each is due at once, unless the list says of it what it said before."""
+        names = [field.name for field in fields(Listed)]
+        updates = ", ".join(f"{name} = excluded.{name}" for name in [*names[1:], "is_gone"])
+        is_same = "embeds.summary_digest is excluded.summary_digest"
+        updates += f", due_at = iif({is_same}, embeds.due_at, excluded.due_at)"
+        self.connection.executemany(
+            f"insert into embeds ({', '.join(names)}, first_seen_at, due_at, is_gone)"
+            f" values ({', '.join('?' * len(names))}, ?, ?, 0) on conflict (embed_id) do update set {updates}",
+            ((*vars(embed).values(), micros(now), micros(now)) for embed in listed),
+        )
+
+    def embeds(self, embed_ids: Iterable[int]) -> list[KnownEmbed]:
+        """Those embeds, in the order given."""
+        names = ", ".join(field.name for field in fields(KnownEmbed))
+        query = f"select {names} from json_each(?) join embeds on embed_id = value order by key"
+        return [KnownEmbed(*row) for row in self.connection.execute(query, (json.dumps(list(embed_ids)),))]
+
+    def began_before(self, embed_id: int) -> int | None:
+        """An upper bound of when an embed began: ids grow with time, so a later embed's first event is one."""
+        row = self.connection.execute(
+            "select first_event_at from embeds"
+            " where embed_id > ? and first_event_at is not null order by embed_id limit 1",
+            (embed_id,),
+        ).fetchone()
+        return row[0] if row else None
+
+    def due(self, now: datetime, answered_since: datetime | None) -> list[int]:
+        """Embeds that a refresh asks: failed ones first, then the oldest, whose events the vendor deletes first.
+
+        Without those that answered since a time: the start of the sweep that is taken up again.
+        """
+        return self._ids("due_at <= :now", now, answered_since)
+
+    def unasked_since(self, since: datetime) -> tuple[int, datetime | None]:
+        """(how many embeds, not settled and not gone, were not answered since then; the first one's last answer)."""
+        count, first = self.connection.execute(
+            "select count(*), min(coalesce(polled_at, first_seen_at)) from embeds"
+            " where due_at is not null and not is_gone and coalesce(polled_at, first_seen_at) < ?",
+            (micros(since),),
+        ).fetchone()
+        return count, moment(first) if count else None
+
+    def begun_by(self, last_date: date, now: datetime, answered_since: datetime | None) -> list[int]:
+        """Embeds not known to begin after `last_date`, likewise: what a backfill asks."""
+        end = micros(datetime.combine(last_date, datetime.min.time()) + timedelta(days=1))
+        return self._ids("(first_event_at is null or first_event_at < :end)", now, answered_since, end=end)
+
+    def not_polled_in(self, sweep_id: str) -> list[int]:
+        """Every embed that this sweep itself has not asked: what a reconcile asks, which compares what it is told."""
+        return self._ids("polled_in_sweep is not :sweep_id", None, None, sweep_id=sweep_id)
+
+    def _ids(
+        self, condition: str, now: datetime | None, answered_since: datetime | None, **values: object
+    ) -> list[int]:
+        # Up to now: a clock that was ahead for a while must not keep an embed from being asked.
+        query = f"""
+            select embed_id from embeds
+            where {condition} and not is_gone
+                and (:since is null or polled_at is null or polled_at not between :since and :now)
+            order by failure_count > 0 desc, embed_id
+        """
+        values |= {"now": micros(now) if now else None, "since": micros(answered_since) if answered_since else None}
+        return [embed_id for (embed_id,) in self.connection.execute(query, values)]
+
+    def polled(self, outcomes: Iterable[Polled], sweep_id: str) -> None:
+        """Remember outcomes; a time of None leaves what is known. Without an answer, a resumed sweep asks again."""
+        self.connection.executemany(
+            """
+            update embeds set
+                polled_at = coalesce(:polled_at, polled_at),
+                due_at = :due_at,
+                first_event_at = coalesce(min(first_event_at, :first_event_at), first_event_at, :first_event_at),
+                last_event_at = coalesce(max(last_event_at, :last_event_at), last_event_at, :last_event_at),
+                body_digest = coalesce(:body_digest, body_digest),
+                failure_count = :failure_count,
+                is_gone = :is_gone,
+                polled_in_sweep = iif(:polled_at is null, polled_in_sweep, :sweep_id)
+            where embed_id = :embed_id
+            """,
+            (
+                {
+                    **vars(outcome),
+                    "body_digest": bytes.fromhex(outcome.body_digest) if outcome.body_digest else None,
+                    "sweep_id": sweep_id,
+                }
+                for outcome in outcomes
+            ),
+        )
+
+    def recover(self) -> None:
+        """Take in what landed in raw just before a crash kept it from being remembered here."""
+        sweep_ids = {sweep.sweep_id for sweep in self.open_sweeps()}
+        files, has_lost_events = held.absorb_unknown_files(self.connection, self._home)
+        for path in files:
+            batch = pl.read_parquet_metadata(path).get(BATCH_METADATA)
+            if batch and (manifest := json.loads(batch))["sweep_id"] in sweep_ids:
+                self.polled((Polled(**outcome) for outcome in manifest["polled"]), manifest["sweep_id"])
+        if has_lost_events:
+            # What was answered is not held any more: every embed is asked as if it were new.
+            self.connection.execute(
+                "update embeds set due_at = first_seen_at, polled_at = null, polled_in_sweep = null, body_digest = null"
+            )
+        self.commit()
+
+
+def batch_metadata(outcomes: list[Polled], sweep_id: str) -> dict[str, str]:
+    """Parquet metadata for a raw file; see BATCH_METADATA."""
+    return {BATCH_METADATA: json.dumps({"sweep_id": sweep_id, "polled": [vars(outcome) for outcome in outcomes]})}
+
+
+@contextmanager
+def open_state(home: Home) -> Generator[PollState]:
+    """The state of `home`, caught up with raw. The caller holds the home's writer lock.
+
+    Raises ConfigurationError when its file is damaged.
+    """
+    home.state.mkdir(parents=True, exist_ok=True)
+    path = home.state / "poll.sqlite"
+    connection = sqlite3.connect(path, check_same_thread=False)
+    try:
+        try:
+            connection.execute("pragma journal_mode = wal")
+        except sqlite3.OperationalError:
+            # Locked or not to be opened: nothing that deleting it would mend.
+            raise
+        except sqlite3.DatabaseError as error:
+            raise ConfigurationError(
+                f"{path} cannot be read ({error}): delete poll.sqlite*, the next run makes it again from raw."
+            ) from error
+        connection.execute("pragma synchronous = full")
+        connection.executescript(SCHEMA + held.SCHEMA)
+        state = PollState(home, connection)
+        state.recover()
+        yield state
+    finally:
+        connection.close()

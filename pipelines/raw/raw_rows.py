@@ -1,0 +1,175 @@
+"""Landing: a delivered event and its envelope become one row of raw, without credentials and with nothing lost.
+
+Values of the documented types go to typed columns; a known field with any other value goes to `odd` as it came, unknown
+fields to `extra`. A delivery that is no object has its JSON in `odd`. null counts as a missing field.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Literal
+
+import orjson
+import polars as pl
+
+from pipelines.home.tables import TIMESTAMP
+from pipelines.oneschema.credentials import may_hold_credentials, split_credentials, without_credentials
+from pipelines.oneschema.json_text import dumps, loads, storable
+from pipelines.oneschema.reading import FIELDS, Unreadable, microseconds, read_timestamp
+from pipelines.oneschema.tokens import ReadToken, TokenReader
+from pipelines.oneschema.vocabulary import CREDENTIAL_FIELDS
+from pipelines.raw.raw_tables import RAW_EMBED_EVENTS, UNKNOWN_DATE
+
+_EVENT_TOKEN = "embed_jwt"
+_KNOWN = frozenset(field.name for field in FIELDS)
+_DOCUMENTED = (
+    ("uuid", str),
+    ("id", int),
+    ("embed_id", int),
+    ("event_type", str),
+    ("trigger_type", str),
+    ("created_at", float),
+    ("has_snapshot", bool),
+    ("data", dict),
+    ("template_key", str),
+    ("environment_name", str),
+)
+_EPOCH = date(1970, 1, 1)
+_INTEGERS = range(-(2**63), 2**63)
+_LARGEST_EXACT_IN_A_DOUBLE = 2**53
+
+# The same event by the other channel is news, whichever came first: else the lake's `source` would tell the order.
+_DIGEST_PERSON = {"api": b"", "webhook": b"webhook"}
+
+_SCHEMA = {**RAW_EMBED_EVENTS.polars_schema, "odd_event_date": pl.String()}
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What is known of a delivery besides the event itself. `fetched_at` is naive UTC."""
+
+    embed_id: int | None
+    template_key: str | None
+    environment_name: str | None
+    token: ReadToken
+    source: Literal["api", "webhook"]
+    fetched_at: datetime
+    sweep_id: str
+
+
+def decode_json(body: bytes) -> Any:
+    """The value of a JSON body, made storable as `json_text` says. Raises ValueError when it is no JSON."""
+    return loads(body)
+
+
+def to_raw(deliveries: Iterable[tuple[Any, Envelope]], tokens: TokenReader) -> pl.DataFrame:
+    """RAW_EMBED_EVENTS, a row per delivery in the order given, and last `event_date`: its folder, a date or `unknown`.
+
+    The event's own `embed_jwt`, template, environment and embed win over the envelope's. Where the event's own value
+    has not the documented type, the typed column has the envelope's, and flattening goes by `odd`.
+    """
+    rows = [_row(event, envelope, tokens) for event, envelope in deliveries]
+    frame = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    plain_date = microseconds(pl.col("created_at")).cast(TIMESTAMP).dt.strftime("%Y-%m-%d")
+    event_date = pl.coalesce("odd_event_date", plain_date, pl.lit(UNKNOWN_DATE)).alias("event_date")
+    return frame.with_columns(event_date).drop("odd_event_date")
+
+
+def _row(event: Any, envelope: Envelope, tokens: TokenReader) -> tuple[Any, ...]:
+    token = envelope.token
+    if type(event) is dict and event.get(_EVENT_TOKEN) is not None:
+        token = tokens.read(event[_EVENT_TOKEN])
+    event, canonical = _without_credentials(event)
+    typed, odd, extra = _split(event) if type(event) is dict else (_NOTHING, canonical.decode(), None)
+    uuid, event_id, embed_id, event_type, trigger_type, created_at, has_snapshot, data, template, environment = typed
+    return (
+        uuid,
+        event_id,
+        envelope.embed_id if embed_id is None else embed_id,
+        event_type,
+        trigger_type,
+        created_at,
+        has_snapshot,
+        data,
+        envelope.template_key if template is None else template,
+        envelope.environment_name if environment is None else environment,
+        odd,
+        extra,
+        token.claims,
+        token.jwt_status,
+        token.fingerprint,
+        envelope.source,
+        envelope.fetched_at,
+        envelope.sweep_id,
+        hashlib.blake2b(canonical, digest_size=16, person=_DIGEST_PERSON[envelope.source]).hexdigest(),
+        # Only an odd created_at is read here; Polars reads the others, a column at a time.
+        None if odd is None or type(event) is not dict else _odd_date(event.get("created_at")),
+    )
+
+
+_NOTHING: tuple[Any, ...] = (None,) * len(_DOCUMENTED)
+
+
+def _without_credentials(event: Any) -> tuple[Any, bytes]:
+    """The event without credentials, everything in it storable, and its canonical JSON, which the digest is of.
+
+    Both are the same whatever the credentials were: whether a cheap look clears an event depends on them, so the
+    thorough way ends in the same text.
+    """
+    kept, secrets = event, []
+    if type(event) is dict and not CREDENTIAL_FIELDS.isdisjoint(event):
+        kept, secrets = split_credentials(event)
+    try:
+        canonical = orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        event = without_credentials(storable(event))
+        return event, dumps(event).encode()
+    if may_hold_credentials(canonical) or any(_may_repeat(secret, canonical) for secret in secrets):
+        event = without_credentials(event)
+        return event, _json(event).encode()
+    return kept, canonical
+
+
+def _may_repeat(secret: Any, canonical: bytes) -> bool:
+    """Whether a removed value may stand elsewhere in the event; one that is no text is not looked at cheaply."""
+    try:
+        return not isinstance(secret, str) or (secret != "" and orjson.dumps(secret)[1:-1] in canonical)
+    except TypeError:
+        return True
+
+
+def _split(event: dict[str, Any]) -> tuple[list[Any], str | None, str | None]:
+    """The values of the documented types in the order of _DOCUMENTED, `odd` and `extra`."""
+    typed: list[Any] = []
+    odd: dict[str, Any] = {}
+    for name, documented in _DOCUMENTED:
+        value = event.get(name)
+        if value is None:
+            typed.append(None)
+        elif type(value) is documented:
+            if documented is int and value not in _INTEGERS:
+                odd[name] = value
+                value = None
+            typed.append(_json(value) if documented is dict else value)
+        elif documented is float and type(value) is int and abs(value) <= _LARGEST_EXACT_IN_A_DOUBLE:
+            typed.append(float(value))
+        else:
+            odd[name] = value
+            typed.append(None)
+    extra = None if event.keys() <= _KNOWN else _json({key: event[key] for key in event.keys() - _KNOWN})
+    return typed, _json(odd) if odd else None, extra
+
+
+def _json(value: Any) -> str:
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError:
+        return dumps(value)
+
+
+def _odd_date(created_at: object) -> str | None:
+    read = None if created_at is None else read_timestamp(created_at)
+    if read is None or isinstance(read, Unreadable):
+        return None
+    return (_EPOCH + timedelta(microseconds=read)).isoformat()

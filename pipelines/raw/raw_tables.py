@@ -1,0 +1,88 @@
+"""The raw layer: what the vendor said, append-only.
+
+An event is split into typed columns where its values have the documented types, so that flattening decodes no JSON for
+the plain ones; a known field with any other value is kept as it came in `odd`, and unknown fields in `extra`. Together
+(`typed columns` + `data` + `odd` + `extra`) they are the event without its credentials, with nothing lost.
+"""
+
+import polars as pl
+
+from pipelines.home.tables import TIMESTAMP, Column, Table
+
+RAW_EMBED_EVENTS = Table(
+    name="embed_events",
+    description="One delivered event with the envelope it came in: self-contained, never joined again.",
+    columns=(
+        Column("event_uuid", pl.String(), "`uuid` of the event: its identity in every channel"),
+        Column("event_id", pl.Int64(), "`id`: the event's number within the API"),
+        Column("embed_id", pl.Int64(), "`embed_id` of the event, else the embed that was asked"),
+        Column("event_type", pl.String(), "`event_type`"),
+        Column("trigger_type", pl.String(), "`trigger_type`"),
+        Column("created_at", pl.Float64(), "`created_at`: epoch seconds, the double as it came"),
+        Column("has_snapshot", pl.Boolean(), "`has_snapshot`"),
+        Column("data", pl.String(), "`data`, an object, as JSON"),
+        Column("template_key", pl.String(), "`template_key` of the event, else of its embed in that sweep"),
+        Column("environment_name", pl.String(), "`environment_name` of the event, else ONESCHEMA_ENVIRONMENT"),
+        Column("odd", pl.String(), "JSON object: known fields whose value has not the documented type, as they came"),
+        Column("extra", pl.String(), "JSON object: fields that api.md does not know, as they came"),
+        Column("claims", pl.String(), "payload of the event's JWT, else of its embed's, after the claim policy (JSON)"),
+        Column("jwt_status", pl.String(), "verified, unverified, invalid_signature, malformed or missing"),
+        Column("token_fingerprint", pl.String(), "truncated keyed digest of the JWT; all that is kept of a bad one"),
+        Column("source", pl.String(), "api or webhook"),
+        Column("fetched_at", TIMESTAMP, "when the delivery was received (UTC)"),
+        Column("sweep_id", pl.String(), "the sweep, or webhook journal segment, that landed it"),
+        Column("digest", pl.String(), "content digest of the event without credentials and envelope (hex)"),
+    ),
+)
+
+# The folder of events whose created_at cannot be read.
+UNKNOWN_DATE = "unknown"
+
+RAW_EMBEDS = Table(
+    name="embeds",
+    description="One row whenever an embed's status, imported row count, template or token payload changed.",
+    columns=(
+        Column("embed_id", pl.Int64(), "`id` of the embed"),
+        Column("template_key", pl.String(), "`template_key`"),
+        Column("status", pl.String(), "`status`: the API's word for how far the session is"),
+        Column("imported_row_count", pl.Int64(), "`imported_row_count`, only when imported"),
+        Column("environment_name", pl.String(), "ONESCHEMA_ENVIRONMENT of the sweep that saw it"),
+        Column("claims", pl.String(), "JWT payload after the claim policy (JSON)"),
+        Column("jwt_status", pl.String(), "verified, unverified, invalid_signature, malformed or missing"),
+        Column("token_fingerprint", pl.String(), "truncated keyed digest of the JWT"),
+        Column("fetched_at", TIMESTAMP, "when the list or the embed was received (UTC)"),
+        Column("sweep_id", pl.String(), "the sweep that saw it"),
+    ),
+)
+
+RAW_SWEEPS = Table(
+    name="sweeps",
+    description="One row per sweep of the API, also when it found nothing.",
+    columns=(
+        Column("sweep_id", pl.String(), "identity of the sweep; sorts by start"),
+        Column("kind", pl.String(), "refresh, backfill or reconcile"),
+        Column("started_at", TIMESTAMP, "start (UTC)"),
+        Column("finished_at", TIMESTAMP, "end (UTC)"),
+        Column(
+            "is_complete", pl.Boolean(), "the embeds were listed and every due one was asked (some may have failed)"
+        ),
+        Column("listed_count", pl.Int64(), "embeds listed"),
+        Column("new_embed_count", pl.Int64(), "embeds not known before"),
+        Column("due_count", pl.Int64(), "embeds due"),
+        Column("fetched_count", pl.Int64(), "embeds whose events were answered"),
+        Column("gone_count", pl.Int64(), "embeds answered with 404"),
+        Column("failed_count", pl.Int64(), "embeds that failed"),
+        Column("delivered_event_count", pl.Int64(), "events in the answers"),
+        Column("landed_event_count", pl.Int64(), "events that were news"),
+        Column("request_count", pl.Int64(), "HTTP requests sent, retries included"),
+        Column("failures", pl.String(), "JSON array of {embed_id (null: listed without an id), error, is_transient}"),
+        Column("unasked_embed_count", pl.Int64(), "embeds not answered for half the retention period; NULL: unknown"),
+        Column("first_loss_at", TIMESTAMP, "when the first of those could lose an event to retention (UTC)"),
+        Column(
+            "coverage",
+            pl.String(),
+            "reconcile only, by raw folder: JSON array of {event_date, held_at_source_count, held_purged_count, "
+            "unheld_count (the source had it when the embed was last asked: must be 0), new_at_source_count}",
+        ),
+    ),
+)

@@ -1,0 +1,215 @@
+"""The command line. What a command needs is imported when it runs, so that `--help` and errors answer at once."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from pipelines.errors import ConfigurationError, EmbedAnalyticsError
+
+if TYPE_CHECKING:
+    from pipelines.terminal.runs import RunSummary
+
+app = typer.Typer(
+    help="Polls OneSchema embed events and publishes a DuckDB warehouse of funnels, errors and operations.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Entry point: an error that was raised on purpose is one line on standard error and exit code 1."""
+    try:
+        app()
+    except EmbedAnalyticsError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted; what had landed is kept, and the next run goes on from there.", code=130)
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    typer.echo(f"embed-analytics: {message}", err=True)
+    sys.exit(code)
+
+
+@app.command()
+def refresh(
+    full_refresh: Annotated[bool, typer.Option(help="Build every table from nothing.")] = False,
+) -> None:
+    """Poll what is due, flatten what is new, build, check and publish."""
+    _run("refresh", _today(), _today(), full_refresh=full_refresh)
+
+
+@app.command()
+def reconcile() -> None:
+    """Ask every embed there is, count what the source still has, check everything and publish."""
+    _run("reconcile", _today(), _today())
+
+
+@app.command()
+def backfill(
+    from_date: Annotated[str, typer.Option("--from", metavar="YYYY-MM-DD", help="First event date.")],
+    to_date: Annotated[str, typer.Option("--to", metavar="YYYY-MM-DD", help="Last event date, included.")],
+) -> None:
+    """Ask every embed that may have events in a range of dates, in one run, and publish."""
+    _run("backfill", *_backfill_range(from_date, to_date))
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="The SQL; `-` reads it from standard input.")],
+    output: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    limit: Annotated[int, typer.Option(min=1, help="Rows that a table shows at most; csv and json give all.")] = 100,
+) -> None:
+    """Read-only SQL on the published warehouse."""
+    from pipelines.settings import load_settings
+    from pipelines.terminal.query import run_query
+
+    run_query(load_settings().home, sys.stdin.read() if sql == "-" else sql, output, limit)
+
+
+@app.command()
+def simulate(
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8787,
+    embeds: Annotated[int, typer.Option(min=0, help="Embed sessions in the world.")] = 3000,
+    days: Annotated[float, typer.Option(min=0.01, help="Days of history before now.")] = 30,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 1,
+    days_ahead: Annotated[float, typer.Option(min=0, help="Days that the world goes on after now.")] = 7,
+    faults: Annotated[str, typer.Option(help="Faults by probability: 429=0.1,500=0.05,timeout=0.01.")] = "",
+    paging: Annotated[str, typer.Option(help="ignored, honoured or capped.")] = "ignored",
+    list_order: Annotated[str, typer.Option(help="ascending, descending or shuffled.")] = "ascending",
+    event_shape: Annotated[str, typer.Option(help="api, or full: with the webhook's fields.")] = "api",
+    latency: Annotated[float, typer.Option(min=0, help="Seconds before every answer.")] = 0,
+    retention_days: Annotated[float | None, typer.Option(help="Events older than this are purged.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Serve a made-up OneSchema account over HTTP: the vendor's API, with faults on demand."""
+    from pydantic import ValidationError
+
+    from pipelines.simulator.faults import parse_faults
+    from pipelines.simulator.options import SimulatorOptions
+    from pipelines.simulator.server import serve
+
+    try:
+        options = SimulatorOptions.model_validate(
+            {
+                "host": host,
+                "port": port,
+                "embeds": embeds,
+                "days": days,
+                "days_ahead": days_ahead,
+                "seed": seed,
+                "now": None,
+                "clock_runs": True,
+                "faults": parse_faults(faults),
+                "paging": paging,
+                "list_order": list_order,
+                "event_shape": event_shape,
+                "latency_seconds": latency,
+                "retention_days": retention_days,
+            }
+        )
+    except ValidationError as error:
+        problems = "; ".join(f"--{str(e['loc'][0]).replace('_', '-')}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(problems) from None
+    serve(options)
+
+
+@app.command()
+def serve_webhooks(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8788,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Accept events from anybody.")] = False,
+) -> None:
+    """Receive events that OneSchema pushes, beside the poll; the next refresh takes them in."""
+    from pipelines.settings import load_settings
+    from pipelines.webhooks.server import ServeOptions, serve
+
+    serve(ServeOptions(load_settings(), host, port, is_open=no_auth))
+
+
+@app.command()
+def dev(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address of the Dagster UI.")] = "127.0.0.1",
+) -> None:
+    """Open the Dagster UI on this home, with its schedules and sensors at work."""
+    from pipelines.terminal.dev import run_dagster_dev
+
+    run_dagster_dev(host, port)
+
+
+@app.command()
+def demo(
+    home: Annotated[Path, typer.Option(help="Folder of the demo's home; made anew.")] = Path("demo-data"),
+    embeds: Annotated[int, typer.Option(min=1, help="Embed sessions of the simulated account.")] = 3000,
+    days: Annotated[int, typer.Option(min=1, help="Days of history.")] = 30,
+) -> None:
+    """Backfill a simulated account through HTTP and Dagster, and show what the warehouse answers."""
+    from pipelines.terminal.demo import run_demo
+
+    run_demo(home, embeds, days)
+
+
+def _run(job: str, first: date, last: date, *, full_refresh: bool = False) -> None:
+    from pipelines.settings import load_settings
+
+    settings = load_settings()
+    # Before Dagster is imported: what is missing is said at once.
+    settings.require_api_key()
+
+    from pipelines.orchestration.jobs import partition_range, run_config
+    from pipelines.orchestration.progress import terminal_progress
+    from pipelines.terminal.runs import run_job
+
+    with terminal_progress():
+        summary = run_job(settings.home, job, run_config(job, full_refresh=full_refresh), partition_range(first, last))
+    for line in summary_lines(summary):
+        typer.echo(line)
+    typer.echo(f"published: {settings.home.warehouse}")
+
+
+def summary_lines(summary: RunSummary) -> list[str]:
+    """What a run did, for people."""
+    sweep = summary.metadata["raw/embed_events"]
+    flat = summary.metadata["lake/embed_events"]
+    by_webhook = f" and {sweep['webhook_events']} by webhook" if sweep["webhook_events"] else ""
+    return [
+        f"asked {sweep['due_embeds']} of {sweep['listed_embeds']} listed embeds in {sweep['requests']} requests "
+        f"({sweep['failed_embeds']} failed, {sweep['gone_embeds']} gone)",
+        f"landed {sweep['landed_events']} new events{by_webhook}, flattened {flat['flattened_days']} days",
+        *(f"warning: {warning}" for warning in summary.warnings),
+    ]
+
+
+def _backfill_range(from_date: str, to_date: str) -> tuple[date, date]:
+    from pipelines.settings import load_settings
+
+    first, last = _date("--from", from_date), _date("--to", to_date)
+    start = load_settings().embed_analytics_start_date
+    if first > last:
+        raise ConfigurationError(f"--from {first} lies after --to {last}.")
+    if last > _today():
+        raise ConfigurationError(f"--to {last} lies in the future: today is {_today()} (UTC).")
+    if first < start:
+        raise ConfigurationError(
+            f"--from {first} lies before the first partition, {start}: EMBED_ANALYTICS_START_DATE."
+        )
+    return first, last
+
+
+def _date(option: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(f"{option} {text!r} is no date: write YYYY-MM-DD.") from None
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()

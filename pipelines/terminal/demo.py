@@ -1,0 +1,157 @@
+"""`make demo`: a simulated account, backfilled through HTTP and Dagster, and what the warehouse says of it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+from rich.console import Console
+
+from pipelines.errors import ConfigurationError, HostUnreachableError
+from pipelines.home.layout import Home
+from pipelines.orchestration.jobs import partition_range, run_config
+from pipelines.orchestration.progress import terminal_progress
+from pipelines.settings import Settings, use_settings
+from pipelines.terminal.cli import summary_lines
+from pipelines.terminal.query import print_table
+from pipelines.terminal.runs import run_job
+from pipelines.warehouse.published import connect_published
+
+MARKER = ".embed-analytics-demo"
+
+FUNNEL = """
+select step_number as "#", step, sum(reached_count)::bigint as embeds,
+    round(100 * sum(reached_count) / sum(entered_count), 1) as "% of entered",
+    sum(in_order_count)::bigint as "in order"
+from fct_embed_funnel_daily group by all order by 1
+"""
+
+WORST_COLUMNS = """
+select template_key as template, column_key as "column", error_code as error, count(*) as embeds,
+    sum(first_error_count)::bigint as "cells at first", sum(last_error_count)::bigint as "cells left",
+    round(100 * avg(is_resolved::int), 1) as "% resolved"
+from fct_embed_validation_errors group by all order by "cells left" desc, embeds desc limit 10
+"""
+
+OPERATIONS = """
+select coalesce(operation, '(not said)') as operation, sum(operation_count)::bigint as operations,
+    coalesce(sum(operation_count) filter (trigger_type = 'user'), 0)::bigint as "by hand",
+    coalesce(sum(operation_count) filter (trigger_type = 'automation'), 0)::bigint as "by automation"
+from fct_sheet_operations_daily group by all order by operations desc
+"""
+
+QUERIES = [
+    "select outcome, count(*) as embeds, median(seconds_to_submit) as median_seconds from fct_embeds group by all",
+    "select template_key, step, sum(reached_count) as n from fct_embed_funnel_daily group by all order by 1, 3 desc",
+    "select * from rpt_stuck_embeds order by idle_seconds desc limit 10",
+]
+
+
+def run_demo(root: Path, embeds: int, days: int) -> None:
+    """Build the demo's home at `root` anew and show it. The settings of the environment are left out."""
+    # Long lines are the terminal's to wrap: a URL, a path or a command is copied whole.
+    console = Console(soft_wrap=True)
+    started = time.monotonic()
+    _make_anew(root)
+    # The simulator is on this machine: a proxy that leads out of it does not find it.
+    os.environ.update(dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1"))
+    today = datetime.now(UTC).date()
+    with _simulator(embeds, days) as (url, api_key):
+        console.print(f"[bold]1.[/] An account of {embeds} embed sessions over {days} days is simulated at {url}.")
+        settings = Settings(
+            _env_file=None,  # pyright: ignore[reportCallIssue]
+            **{
+                **_defaults(),
+                "oneschema_api_url": url,
+                "oneschema_api_key": SecretStr(api_key),
+                "oneschema_environment": "Production",
+                "embed_analytics_home": root,
+                "embed_analytics_start_date": today - timedelta(days=days),
+            },
+        )
+        console.print(
+            "[bold]2.[/] Dagster backfills it through HTTP, flattens it, and builds and checks the warehouse."
+        )
+        with use_settings(settings), terminal_progress():
+            summary = run_job(
+                settings.home,
+                "backfill",
+                run_config("backfill"),
+                partition_range(today - timedelta(days=days), today),
+            )
+    for line in summary_lines(summary):
+        console.print(f"   {line}", highlight=False)
+    console.print(f"[bold]3.[/] Published after {time.monotonic() - started:.0f} s. What it says:\n")
+    _show_answers(console, settings.home)
+    _say_how_to_go_on(console, root)
+
+
+def _show_answers(console: Console, home: Home) -> None:
+    with connect_published(home) as connection:
+        for title, sql in (
+            ("The funnel: where customers drop out", FUNNEL),
+            ("The worst columns: which errors are left when customers stop", WORST_COLUMNS),
+            ("The operations: what customers do by hand to repair their data", OPERATIONS),
+        ):
+            print_table(connection.execute(sql), title=title)
+            console.print()
+
+
+def _say_how_to_go_on(console: Console, root: Path) -> None:
+    command = f"EMBED_ANALYTICS_HOME={root} .venv/bin/embed-analytics"
+    console.print(f"The warehouse is {Home(root.absolute()).warehouse}; any DuckDB client opens it. Worth trying:\n")
+    for sql in QUERIES:
+        console.print(f'  {command} query "{sql}"', highlight=False)
+    console.print(
+        "\nNext: put ONESCHEMA_API_KEY=... into .env and run [bold].venv/bin/embed-analytics refresh[/], "
+        "or open Dagster with [bold]make dev[/]."
+    )
+
+
+def _make_anew(root: Path) -> None:
+    if root.exists():
+        if not (root / MARKER).exists():
+            raise ConfigurationError(f"--home {root} exists and is no demo's home: name another, or remove it.")
+        shutil.rmtree(root)
+    root.mkdir(parents=True)
+    (root / MARKER).touch()
+
+
+def _defaults() -> dict[str, Any]:
+    """Every setting at its default, so that the environment's are not taken."""
+    return {name: field.get_default() for name, field in Settings.model_fields.items()}
+
+
+@contextmanager
+def _simulator(embeds: int, days: int) -> Generator[tuple[str, str]]:
+    """A simulator in a process of its own: its URL and API key."""
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines",
+        "simulate",
+        "--port",
+        "0",
+        "--embeds",
+        str(embeds),
+        "--days",
+        str(days),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().rpartition(" ")[2].strip()
+        api_key = process.stdout.readline().rpartition(" ")[2].strip()
+        if not url.startswith("http"):
+            raise HostUnreachableError("The simulator did not start; its message stands above.")
+        yield url, api_key
+    finally:
+        process.terminate()
+        process.wait()

@@ -1,0 +1,84 @@
+"""Running a Dagster job in this process: what the command line does, recorded in the home's run history."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from pipelines.errors import EmbedAnalyticsError, PermanentError
+from pipelines.home.layout import Home
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+class RunFailedError(PermanentError):
+    """A run ended red; the text is the failure's."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a successful run left: each asset's metadata by its key (`raw/embed_events`), and the warnings."""
+
+    metadata: dict[str, dict[str, Any]]
+    warnings: list[str]
+
+
+def run_job(home: Home, job: str, config: dict[str, Any], tags: dict[str, str]) -> RunSummary:
+    """Run a job to its end. Raises RunFailedError with the text of the failure that ended it."""
+    from pipelines.definitions import defs
+    from pipelines.orchestration.instance import terminal_runs
+    from pipelines.orchestration.instance.opening import open_instance
+
+    run_id = str(uuid4())
+    with _quiet_logs(), open_instance(home) as instance, terminal_runs.alive(instance, run_id):
+        terminal_runs.fail_dead_runs(instance)
+        result = defs.resolve_job_def(job).execute_in_process(
+            run_config={**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={**tags, terminal_runs.TERMINAL_TAG: "yes"},
+            instance=instance,
+            raise_on_error=False,
+            run_id=run_id,
+        )
+    if not result.success:
+        raise _failure(result)
+    return RunSummary(
+        {
+            event.asset_key.to_user_string(): {
+                name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
+            }
+            for event in result.get_asset_materialization_events()
+            if event.asset_key
+        },
+        [
+            f"{check.asset_key.path[-1]}: {check.check_name} ({check.metadata['failing_rows'].value} rows)"
+            for check in result.get_asset_check_evaluations()
+            if not check.passed
+        ],
+    )
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> EmbedAnalyticsError:
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:
+                return RunFailedError(data.user_failure_data.description)
+            if data.error:
+                return RunFailedError(data.error.to_string())
+    return RunFailedError("The run ended without success and without an error of a step.")
+
+
+@contextmanager
+def _quiet_logs() -> Generator[None]:
+    logger = logging.getLogger("dagster")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

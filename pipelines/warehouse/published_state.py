@@ -1,0 +1,113 @@
+"""What a published warehouse says of itself to the next build (schema `builder`)."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import duckdb
+import polars as pl
+
+from pipelines.home.layout import Home
+from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES
+from pipelines.warehouse import ledger
+from pipelines.warehouse.ledger import Ledger
+from pipelines.warehouse.models import Model
+from pipelines.warehouse.published import connect_published
+from pipelines.warehouse.sources import Parameters
+
+# Raised when the way of building changes in a form that the models' own versions do not show.
+BUILDER_VERSION = 1
+
+# A file may grow to this many times what its rows took when it was last written afresh, and a little more.
+_GROWTH_LIMIT = 1.5
+_GROWTH_ALLOWANCE = 16 * 2**20
+
+_VOCABULARY = frozenset({"event_types", "trigger_types", "funnel_steps"})
+_VOCABULARY_VERSION = hashlib.sha256(json.dumps([EVENT_TYPES, TRIGGER_TYPES, FUNNEL_STEPS]).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class PublishedState:
+    """The build behind the published file: what it read, with which models and settings, and how big it was."""
+
+    build_id: str
+    data_through: datetime | None
+    ledger: Ledger
+    model_versions: Mapping[str, str]
+    builder_version: int
+    fresh_bytes: int
+    fresh_rows: int
+    staged_rows: int
+    file_bytes: int
+
+    @property
+    def is_bloated(self) -> bool:
+        """Replaced rows have left so much behind that the next build writes the file afresh."""
+        growth = max(1.0, self.staged_rows / max(1, self.fresh_rows))
+        return self.file_bytes > self.fresh_bytes * growth * _GROWTH_LIMIT + _GROWTH_ALLOWANCE
+
+
+def versions_of(models: Iterable[Model], parameters: Parameters) -> dict[str, str]:
+    """Per model a text that changes with its SQL, its refresh, and the settings and vocabulary that it uses."""
+    settings = {"idle_after": parameters.idle_after, "funnel_window": parameters.funnel_window}
+    versions: dict[str, str] = {}
+    for model in models:
+        used = [f"{name}={settings[name].total_seconds()}" for name in model.parameters if name in settings]
+        words = [_VOCABULARY_VERSION] if _VOCABULARY.intersection(model.sources) else []
+        versions[model.name] = " ".join([model.code_version, model.refresh, *used, *words])
+    return versions
+
+
+def read_published(home: Home) -> PublishedState | None:
+    """The state of the published warehouse; None when there is none, or it is from before there was a state."""
+    if not home.warehouse.exists():
+        return None
+    with connect_published(home) as connection:
+        known = connection.execute(
+            "select count(*) from duckdb_tables() where database_name = 'warehouse' and schema_name = 'builder'"
+        ).fetchone()
+        if known is None or known[0] < 3:
+            return None
+        row = connection.execute(
+            "select build_id, data_through, builder_version, fresh_bytes, fresh_rows, "
+            "(select count(*) from main.stg_embed_events) from builder.state cross join main.meta_build"
+        ).fetchone()
+        if row is None:
+            return None
+        versions = dict(connection.execute("select name, version from warehouse.builder.models").fetchall())
+        return PublishedState(
+            build_id=row[0],
+            data_through=row[1],
+            ledger=ledger.read(connection),
+            model_versions=versions,
+            builder_version=row[2],
+            fresh_bytes=row[3],
+            fresh_rows=row[4],
+            staged_rows=row[5],
+            file_bytes=home.warehouse.stat().st_size,
+        )
+
+
+def write(connection: duckdb.DuckDBPyConnection, read: Ledger, versions: Mapping[str, str]) -> None:
+    """Note what this build read and with which models."""
+    connection.execute("create schema if not exists warehouse.builder")
+    ledger.write(connection, read)
+    frame = pl.DataFrame({"name": list(versions), "version": list(versions.values())}).to_arrow()
+    connection.register("model_versions", frame)
+    connection.execute("create or replace table warehouse.builder.models as select * from model_versions")
+    connection.unregister("model_versions")
+
+
+def write_fresh_size(connection: duckdb.DuckDBPyConnection) -> None:
+    """Note the size of a file that was written afresh. The file has been checkpointed."""
+    connection.execute(f"""
+        create or replace table warehouse.builder.state as
+        select
+            {BUILDER_VERSION} as builder_version,
+            (
+                select used_blocks * block_size from pragma_database_size() where database_name = 'warehouse'
+            ) as fresh_bytes,
+            (select count(*) from warehouse.main.stg_embed_events) as fresh_rows
+    """)

@@ -1,0 +1,80 @@
+"""Fixtures of the Dagster tests."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pipelines.definitions import defs
+from pipelines.home.layout import Home
+from pipelines.orchestration.instance.opening import open_instance
+from pipelines.orchestration.jobs import partition_range, run_config
+from pipelines.settings import Settings, use_settings
+from pipelines.simulator.options import SimulatorOptions
+from pipelines.simulator.server import RunningSimulator, running_simulator
+from pipelines.terminal.runs import RunSummary, run_job
+from tests.orchestration.alert_endpoint import AlertEndpoint, running_alert_endpoint
+
+# The simulator's history ends at noon of this day.
+LAST_DAY = datetime.fromtimestamp(SimulatorOptions().now or 0, UTC).date()
+
+
+@pytest.fixture
+def alert_endpoint() -> Iterator[AlertEndpoint]:
+    with running_alert_endpoint() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def simulator(request: pytest.FixtureRequest) -> Iterator[RunningSimulator]:
+    with running_simulator(getattr(request, "param", SimulatorOptions(embeds=40, days=4, seed=5))) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(simulator: RunningSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Settings of a home of its own at the simulator; Dagster's environment is as before afterwards."""
+    for name in ("DAGSTER_HOME", "DAGSTER_EVENT_BATCH_SIZE"):
+        monkeypatch.setenv(name, "")
+    values: dict[str, Any] = {name: field.get_default() for name, field in Settings.model_fields.items()}
+    values |= {
+        "oneschema_api_url": simulator.url,
+        "oneschema_api_key": simulator.simulation.options.api_key,
+        "embed_analytics_home": tmp_path / "home",
+    }
+    with use_settings(Settings(_env_file=None, **values)) as _:
+        yield Settings(_env_file=None, **values)
+
+
+@pytest.fixture
+def home(settings: Settings) -> Home:
+    return settings.home
+
+
+@pytest.fixture
+def instance(home: Home) -> Iterator[dg.DagsterInstance]:
+    with open_instance(home) as opened:
+        yield opened
+
+
+def backfill(home: Home, days: int) -> RunSummary:
+    """Backfill the `days` days that end with the simulator's last."""
+    from datetime import timedelta
+
+    return run_job(
+        home, "backfill", run_config("backfill"), partition_range(LAST_DAY - timedelta(days=days - 1), LAST_DAY)
+    )
+
+
+def materialize(
+    instance: dg.DagsterInstance, *keys: dg.AssetKey, tags: Mapping[str, str] | None = None
+) -> dg.ExecuteInProcessResult:
+    """What the UI's Materialize does: it adds what the assets' functions make besides, and says so first."""
+    graph = defs.get_repository_def().asset_graph
+    together = {made for key in keys for made in graph.get(key).execution_set_asset_keys}
+    return defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        asset_selection=sorted(together), instance=instance, tags=tags, raise_on_error=False
+    )

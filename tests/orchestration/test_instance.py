@@ -1,0 +1,144 @@
+"""The instance's own parts: pruning keeps the present, the storage is Dagster's, and dead runs are found."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.launcher import WorkerStatus
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+
+from assets.warehouse import model_key
+from pipelines.definitions import defs
+from pipelines.home.layout import Home
+from pipelines.orchestration.instance import terminal_runs
+from pipelines.orchestration.instance.launcher import WatchedRunLauncher
+from pipelines.orchestration.instance.pruning import prune_run_history
+from pipelines.orchestration.instance.storage import PooledSqliteStorage
+from pipelines.orchestration.jobs import partition_range, run_config
+from pipelines.terminal.runs import run_job
+from pipelines.warehouse.models import load_models
+from tests.orchestration.conftest import LAST_DAY, backfill
+
+RAW = dg.AssetKey(["raw", "embed_events"])
+LAKE = dg.AssetKey(["lake", "embed_events"])
+CHECKS = defs.get_repository_def().asset_graph.asset_check_keys
+
+
+def test_pruning_keeps_what_assets_partitions_and_checks_are(home: Home, instance: dg.DagsterInstance) -> None:
+    backfill(home, 6)
+    today = partition_range(LAST_DAY, LAST_DAY)
+    for _ in range(3):
+        run_job(home, "refresh", run_config("refresh"), today)
+    before = _present(instance)
+    runs = instance.get_run_ids()
+
+    report = prune_run_history(instance, datetime.now(UTC) + timedelta(hours=1), CHECKS)
+
+    # The backfill still stands for the five days before, the last refresh for everything else.
+    assert (report.deleted_count, report.kept_count) == (2, 2)
+    assert _present(instance) == before
+    kept = set(instance.get_run_ids())
+    assert kept == {runs[0], runs[-1]}
+    shards = {path.name.partition(".")[0] for path in (home.dagster / "history" / "runs").iterdir()}
+    assert not shards & (set(runs) - kept)
+    # The next refresh goes on as if nothing had happened.
+    run_job(home, "refresh", run_config("refresh"), today)
+
+
+def test_young_runs_stay(home: Home, instance: dg.DagsterInstance) -> None:
+    for _ in range(2):
+        run_job(home, "refresh", run_config("refresh"), partition_range(LAST_DAY, LAST_DAY))
+
+    report = prune_run_history(instance, datetime.now(UTC) - timedelta(days=1), CHECKS)
+
+    assert (report.deleted_count, len(instance.get_run_ids())) == (0, 2)
+
+
+def test_dagsters_own_storage_reads_what_was_written(home: Home, instance: dg.DagsterInstance) -> None:
+    backfill(home, 6)
+
+    assert isinstance(instance._event_storage, type(PooledSqliteStorage(str(home.dagster)).event_log_storage))
+    theirs = DagsterSqliteStorage.from_local(str(home.dagster)).event_log_storage
+    theirs.register_instance(instance)
+    (run_id,) = instance.get_run_ids()
+    for kind in (dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        mine = instance.get_records_for_run(run_id, of_type=kind).records
+        assert mine
+        assert [record.event_log_entry for record in theirs.get_records_for_run(run_id, of_type=kind).records] == [
+            record.event_log_entry for record in mine
+        ]
+    assert theirs.get_materialized_partitions(LAKE) == instance.get_materialized_partitions(LAKE)
+    latest = theirs.get_latest_materialization_events([LAKE])[LAKE]
+    assert latest is not None
+    assert latest.get_dagster_event().partition == str(LAST_DAY)
+
+
+def test_a_terminal_run_whose_process_died_is_marked_as_failed(home: Home, instance: dg.DagsterInstance) -> None:
+    dead = _started_run(instance, {terminal_runs.TERMINAL_TAG: "yes"})
+    # A real process that takes the run's lock, says so, and is killed.
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(home.dagster / "running" / f"{dead}.lock")], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    assert _health(instance, dead) == WorkerStatus.RUNNING
+    terminal_runs.fail_dead_runs(instance)
+    assert _status(instance, dead) == dg.DagsterRunStatus.STARTED
+
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+
+    assert _health(instance, dead) == WorkerStatus.NOT_FOUND
+    run_job(home, "refresh", run_config("refresh"), partition_range(LAST_DAY, LAST_DAY))
+    assert _status(instance, dead) == dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_whose_code_server_is_gone_counts_as_dead(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    socket = json.dumps({"host": "localhost", "socket": str(tmp_path / "gone")})
+    assert _health(instance, _started_run(instance, {".dagster/grpc_info": socket})) == WorkerStatus.NOT_FOUND
+    assert _health(instance, _started_run(instance, {})) == WorkerStatus.NOT_FOUND
+
+
+_HOLD = """
+import sys
+from pathlib import Path
+from filelock import FileLock
+Path(sys.argv[1]).parent.mkdir(exist_ok=True)
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+    import threading
+    threading.Event().wait()
+"""
+
+
+def _started_run(instance: dg.DagsterInstance, tags: dict[str, str]) -> str:
+    run = instance.create_run_for_job(defs.resolve_job_def("publish"), status=dg.DagsterRunStatus.STARTED, tags=tags)
+    return run.run_id
+
+
+def _status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
+
+
+def _health(instance: dg.DagsterInstance, run_id: str) -> WorkerStatus:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    assert isinstance(instance.run_launcher, WatchedRunLauncher)
+    return instance.run_launcher.check_run_worker_health(run).status
+
+
+def _present(instance: dg.DagsterInstance) -> dict[str, object]:
+    tables = [model_key(model.name) for model in load_models()]
+    checks = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(CHECKS))
+    return {
+        "partitions": [instance.get_materialized_partitions(key) for key in (RAW, LAKE)],
+        "tables": [instance.get_latest_materialization_event(key) for key in (RAW, LAKE, *tables)],
+        "checks": {key: record.run_id for key, record in checks.items()},
+    }

@@ -1,0 +1,280 @@
+"""The real UI in a real browser: what analysts and data engineers do in Dagster, from a backfill to a red check.
+
+Needs Debian's chromium. UI_SCREENSHOTS=docs writes the screenshots that the documentation shows.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from pipelines.home.layout import Home, partition_folder
+from pipelines.simulator.options import SimulatorOptions
+from pipelines.simulator.server import RunningSimulator, running_simulator
+from pipelines.warehouse.checks import load_checks
+from tests.orchestration.alert_endpoint import AlertEndpoint
+from tests.orchestration.dev_server import DevServer, dev_server
+
+BROWSER_ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
+EMBEDS = 120
+HISTORY_DAYS = 6
+BACKFILL_DAYS = 10
+
+AUTOMATIONS = ("refresh_schedule", "reconcile_schedule", "prune_schedule", "alerts", "publish_after_backfill")
+
+RUNS = "{ runsOrError { ... on Runs { results { runId jobName status } } } }"
+ALL_DONE = "data => data.runsOrError.results.every(run => ['SUCCESS', 'FAILURE', 'CANCELED'].includes(run.status))"
+
+PARTITIONS = """
+query ($path: [String!]!) {
+  assetNodeOrError(assetKey: {path: $path}) { ... on AssetNode { assetPartitionStatuses {
+    ... on TimePartitionStatuses { ranges { status startKey endKey } }
+  } } }
+}
+"""
+
+ALERT_TICKS = """
+{ sensorOrError(sensorSelector: {
+    repositoryName: "__repository__", repositoryLocationName: "embed_analytics", sensorName: "alerts"
+  }) { ... on Sensor { sensorState { ticks(limit: 100) { tickId skipReason error { message } } } } } }
+"""
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything at work: the simulated vendor, `make dev` on a home, the alert endpoint, and a page in a browser."""
+
+    simulator: RunningSimulator
+    home: Home
+    server: DevServer
+    alerts: AlertEndpoint
+    page: Page
+
+    def open(self, path: str) -> Page:
+        self.page.goto(f"{self.server.url}{path}")
+        return self.page
+
+
+@pytest.fixture
+def world(tmp_path: Path, alert_endpoint: AlertEndpoint) -> Iterator[World]:
+    executable = shutil.which("chromium")
+    assert executable, "chromium is missing, and the UI is tested in it: apt-get install chromium"
+    home = Home(tmp_path / "home")
+    options = SimulatorOptions(embeds=EMBEDS, days=HISTORY_DAYS, seed=11, now=None, clock_runs=True)
+    with running_simulator(options) as simulator:
+        environment = {
+            "ONESCHEMA_API_KEY": simulator.api_key,
+            "EMBED_ANALYTICS_HOME": str(home.root),
+            "EMBED_ANALYTICS_START_DATE": str(_today() - timedelta(days=30)),
+            # Out of the way of the test, which launches its runs itself.
+            "EMBED_ANALYTICS_REFRESH_CRON": "0 0 29 2 *",
+            "EMBED_ANALYTICS_ALERT_WEBHOOK_URL": alert_endpoint.url,
+            "EMBED_ANALYTICS_CUSTOMER_CLAIM": "org.name",
+        }
+        # The environment wins over `.env`, in Dagster's processes as well.
+        (tmp_path / ".env").write_text(
+            f"ONESCHEMA_API_URL={simulator.url}\nONESCHEMA_API_KEY=\nEMBED_ANALYTICS_HOME=another\n", encoding="utf-8"
+        )
+        with dev_server(environment, tmp_path, tmp_path / "dev.log") as server, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=executable, args=BROWSER_ARGUMENTS)
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.set_default_timeout(60_000)
+            expect.set_options(timeout=60_000)
+            yield World(simulator, home, server, alert_endpoint, page)
+            browser.close()
+
+
+def test_backfill_tables_schedules_and_a_broken_check(world: World) -> None:
+    _wait_for_alerts_to_watch(world)
+    first, last = _today() - timedelta(days=BACKFILL_DAYS - 1), _today()
+    _backfill_from_the_asset_page(world, first, last)
+    _see_every_partition_filled(world, first, last)
+    _see_a_partition_with_its_chart(world, last)
+    _see_a_table_with_schema_rows_and_checks(world)
+    _see_the_schedules_on(world)
+    _see_the_lineage(world)
+    _break_a_check(world)
+
+
+def _wait_for_alerts_to_watch(world: World) -> None:
+    """An alert's first look only notes where it begins."""
+    world.open("/automation")
+    world.server.wait(
+        world.page,
+        ALERT_TICKS,
+        "data => data.sensorOrError.sensorState.ticks.some(tick => tick.skipReason === 'Watching from now on.')",
+    )
+
+
+def _backfill_from_the_asset_page(world: World, first: date, last: date) -> None:
+    page = world.open("/assets/raw/embed_events?view=partitions")
+    page.get_by_role("button", name="Materialize").first.click()
+    dialog = page.locator(".bp5-dialog")
+    selection = dialog.locator("input[placeholder]").first
+    selection.fill(f"[{first}...{last}]")
+    selection.press("Enter")
+    expect(dialog.get_by_text(f"{BACKFILL_DAYS} partitions").first).to_be_visible()
+    dialog.get_by_role("button", name="Launch backfill").click()
+    runs = world.server.wait(
+        page,
+        RUNS,
+        f"data => data.runsOrError.results.some(run => run.jobName === 'flatten') && ({ALL_DONE})(data)",
+        seconds=240,
+    )["runsOrError"]["results"]
+    assert [run["status"] for run in runs] == ["SUCCESS", "SUCCESS"]
+    # Once per embed, not once per day.
+    assert set(world.simulator.simulation.requests.as_json()["events_by_embed"].values()) == {1}
+
+
+def _see_every_partition_filled(world: World, first: date, last: date) -> None:
+    for path in (["raw", "embed_events"], ["lake", "embed_events"], ["lake", "validation_errors"]):
+        node = world.server.ask(PARTITIONS, path=path)["assetNodeOrError"]
+        ranges = node["assetPartitionStatuses"]["ranges"]
+        assert [(each["status"], each["startKey"], each["endKey"]) for each in ranges] == [
+            ("MATERIALIZED", str(first), str(last))
+        ]
+    page = world.open("/assets/lake/embed_events?view=partitions")
+    _see(page, f"Materialized ({BACKFILL_DAYS})")
+
+
+def _see_a_partition_with_its_chart(world: World, last: date) -> None:
+    page = world.open(f"/assets/lake/embed_events?view=partitions&partition={last}")
+    _see(page, "dagster/partition_row_count")
+    page.get_by_text("Show Markdown").first.click()
+    image = page.locator(".bp5-dialog img")
+    expect(image).to_be_visible()
+    assert image.evaluate("image => image.naturalWidth") > 500
+    _screenshot(page, "partition")
+
+
+def _see_a_table_with_schema_rows_and_checks(world: World) -> None:
+    page = world.open("/assets/warehouse/fct_embed_funnel_daily")
+    _see(page, "sessions of the cohort, the same on all five rows", exact=True)
+    _see(page, "BIGINT")
+    rows = world.server.ask(
+        """{ assetOrError(assetKey: {path: ["warehouse", "fct_embed_funnel_daily"]}) { ... on Asset {
+            assetMaterializations(limit: 1) { metadataEntries { label ... on IntMetadataEntry { intValue } } } } } }"""
+    )["assetOrError"]["assetMaterializations"][0]["metadataEntries"]
+    (row_count,) = [entry["intValue"] for entry in rows if entry["label"] == "dagster/row_count"]
+    assert row_count > 0
+    _see(page, "Row count", exact=True)
+    _see(page, f"{row_count:,}", exact=True)
+    for check in load_checks():
+        if check.table == "fct_embed_funnel_daily":
+            page = world.open(f"/assets/warehouse/{check.table}?view=checks&checkDetail={check.name}")
+            _see(page, check.description[:30])
+            _see(page, "Passed")
+
+
+def _see_the_schedules_on(world: World) -> None:
+    page = world.open("/automation")
+    for name in AUTOMATIONS:
+        _see(page, name, exact=True)
+    state = world.server.ask(
+        '{ schedulesOrError(repositorySelector: {repositoryName: "__repository__", '
+        'repositoryLocationName: "embed_analytics"}) { ... on Schedules { results { name '
+        "scheduleState { status } } } } }"
+    )["schedulesOrError"]["results"]
+    assert {each["scheduleState"]["status"] for each in state} == {"RUNNING"}
+    expect(page.locator("input[type=checkbox]:checked")).to_have_count(len(AUTOMATIONS))
+
+
+def _see_the_lineage(world: World) -> None:
+    page = world.open("/assets/warehouse/fct_embeds?view=lineage")
+    for name in ("stg_embed_events", "rpt_stuck_embeds"):
+        _see(page, name, exact=True)
+    _see(page, "Materialized")
+    expect(page.get_by_text("Loading...")).to_have_count(0)
+    _screenshot(page, "lineage")
+
+
+def _break_a_check(world: World) -> None:
+    _lose_an_event_of_the_lake(world.home)
+    before = _digest(world.home.warehouse)
+    asked = world.simulator.simulation.requests.as_json()["total"]
+    page = world.open("/assets/warehouse/fct_embeds")
+    page.get_by_role("button", name="Materialize").first.click()
+    # The UI says that the other tables are built with it.
+    page.locator(".bp5-dialog").get_by_role("button", name="Confirm").click()
+    runs = world.server.wait(
+        page, RUNS, f"data => data.runsOrError.results.length >= 3 && ({ALL_DONE})(data)", seconds=240
+    )["runsOrError"]["results"]
+    assert [run["status"] for run in runs] == ["FAILURE", "SUCCESS", "SUCCESS"]
+    page = world.open(f"/runs/{runs[0]['runId']}")
+    _see(page, "The warehouse was not published")
+    page = world.open("/assets/warehouse/stg_lake_days?view=checks&checkDetail=stg_lake_days_reconcile")
+    _see(page, "Failed")
+    _see(page, "failing_rows")
+    _screenshot(page, "check")
+    assert _digest(world.home.warehouse) == before
+    assert world.simulator.simulation.requests.as_json()["total"] == asked
+    _receive_one_alert(world, runs[0]["runId"])
+
+
+def _receive_one_alert(world: World, run_id: str) -> None:
+    query = ALERT_TICKS
+    posted = "tick => (tick.skipReason ?? '').startsWith('Posted')"
+    # The first message told of warnings and stuck sessions; this one of the failed run.
+    world.server.wait(
+        world.page, query, f"data => data.sensorOrError.sensorState.ticks.filter({posted}).length >= 2", seconds=120
+    )
+    # Looks that follow find nothing new.
+    world.server.wait(
+        world.page,
+        query,
+        "data => (data.sensorOrError.sensorState.ticks[0].skipReason ?? '') === 'Nothing new.'",
+        seconds=120,
+    )
+    told = [message for message in world.alerts.messages if run_id in message]
+    assert len(told) == 1
+    assert "Run failed" in told[0]
+    assert "stg_lake_days: stg_lake_days_reconcile" in told[0]
+    everything = "\n".join(world.alerts.messages)
+    assert world.simulator.api_key not in everything
+    assert "secret-path" not in everything
+
+
+def _lose_an_event_of_the_lake(home: Home) -> None:
+    """What a damaged disk or a careless hand may do: a day's file loses a row and still says that it is clean."""
+    path = next(
+        file
+        for day in range(1, HISTORY_DAYS)
+        for file in partition_folder(home.lake_embed_events, str(_today() - timedelta(days=day))).glob("*.parquet")
+        if pl.read_parquet(file).height > 1
+    )
+    metadata = {key: value for key, value in pl.read_parquet_metadata(path).items() if key != "ARROW:schema"}
+    rows = pl.read_parquet(path)
+    temporary = path.with_suffix(".lost")
+    rows.head(rows.height - 1).write_parquet(temporary, metadata=metadata)
+    temporary.replace(path)
+
+
+def _see(page: Page, text: str, *, exact: bool = False) -> None:
+    """Dagster keeps hidden copies of texts, to measure them."""
+    expect(page.get_by_text(text, exact=exact).filter(visible=True).first).to_be_visible()
+
+
+def _screenshot(page: Page, name: str) -> None:
+    if folder := os.environ.get("UI_SCREENSHOTS"):
+        # What is loaded later moves what is there: the picture waits for the network to rest.
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=Path(folder) / f"dagster-{name}.png")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()

@@ -1,0 +1,61 @@
+"""The demo, whatever the environment says, and what it says itself."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import duckdb
+
+from tests.terminal.test_cli import fails, run
+
+# None of it is the demo's business; a proxy leads out of this machine, where the simulator is.
+FOREIGN = {
+    "ONESCHEMA_REGION": "mars",
+    "ONESCHEMA_API_KEY": "osk_somebody_elses",
+    "EMBED_ANALYTICS_HOME": "/proc/nowhere",
+    "EMBED_ANALYTICS_FUNNEL_WINDOW_DAYS": "soon",
+    "EMBED_ANALYTICS_REFRESH_CRON": "never",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "http_proxy": "http://127.0.0.1:9",
+}
+
+
+def demo(cwd: Path) -> subprocess.CompletedProcess[str]:
+    return run(cwd, "demo", "--embeds", "200", "--days", "3", **FOREIGN)
+
+
+def test_the_demo_answers_and_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("ONESCHEMA_API_URL=https://elsewhere.invalid\n", encoding="utf-8")
+    done = demo(tmp_path)
+    assert done.returncode == 0, done.stderr
+    titles = ("The funnel", "The worst columns", "The operations")
+    blocks = [re.split(r"\n\s*\n", done.stdout.partition(title)[2], maxsplit=1)[0] for title in titles]
+    assert "embed_initialized" in blocks[0]
+    assert "INVALID_" in blocks[1]
+    operations = [line.split("  ")[0].strip() for line in blocks[2].splitlines()[2:]]
+    assert {"set_cell_value", "(not said)"} <= set(operations)
+    assert "" not in operations
+
+    warehouse = tmp_path / "demo-data" / "warehouse.duckdb"
+    assert f"The warehouse is {warehouse};" in done.stdout
+    queries = re.findall(r'EMBED_ANALYTICS_HOME=demo-data \S+ query "(.+)"', done.stdout)
+    assert len(queries) == 3
+    for sql in queries:
+        answer = run(tmp_path, "query", sql, EMBED_ANALYTICS_HOME="demo-data")
+        assert answer.returncode == 0, answer.stderr
+    assert "refresh" in done.stdout.partition("Next:")[2]
+
+    # Again, over what the first one left: made anew.
+    with duckdb.connect(warehouse, read_only=True) as connection:
+        first = connection.execute("select build_id from meta_build").fetchone()
+    assert demo(tmp_path).returncode == 0
+    with duckdb.connect(warehouse, read_only=True) as connection:
+        assert connection.execute("select count(*) from fct_embeds").fetchone() == (200,)
+        assert connection.execute("select build_id from meta_build").fetchone() != first
+
+
+def test_a_folder_that_is_no_demos_stays(tmp_path: Path) -> None:
+    (tmp_path / "demo-data").mkdir()
+    (tmp_path / "demo-data" / "mine.txt").write_text("mine")
+    fails(demo(tmp_path), "demo-data", "--home")
+    assert (tmp_path / "demo-data" / "mine.txt").read_text() == "mine"
