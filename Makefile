@@ -20,6 +20,7 @@ lint: .venv/.installed
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
 
 install: .venv/.installed
 
@@ -67,4 +68,4 @@ lock:
 	$(PYTHON) -c '$(BENCH_EXTRA)' | $(LOCK) --output-file benchmarks/others.lock -
 
 clean:
-	rm -rf .venv dist .pytest_cache .ruff_cache .hypothesis demo-data benchmarks/.cache
+	rm -rf .venv dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis demo-data benchmarks/.cache

@@ -24,8 +24,8 @@ from pipelines.errors import (
     SourceError,
     TransientError,
 )
+from pipelines.oneschema.json_text import loads
 from pipelines.oneschema.pace import Pace, retry_after_seconds
-from pipelines.raw.raw_rows import decode_json
 
 T = TypeVar("T")
 
@@ -251,7 +251,7 @@ class OneSchemaClient:
 
 def _json(body: bytes, path: str) -> Any:
     try:
-        return decode_json(body)
+        return loads(body)
     except ValueError:
         # A body that ends early looks the same: the next attempt tells.
         raise RetryableResponseError(f"GET {path} answered a body that is no JSON") from None

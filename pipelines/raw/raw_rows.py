@@ -15,7 +15,7 @@ import polars as pl
 
 from pipelines.home.tables import TIMESTAMP
 from pipelines.oneschema.credentials import may_hold_credentials, split_credentials, without_credentials
-from pipelines.oneschema.json_text import dumps, loads, storable
+from pipelines.oneschema.json_text import dumps, storable
 from pipelines.oneschema.reading import FIELDS, Unreadable, microseconds, read_timestamp
 from pipelines.oneschema.tokens import ReadToken, TokenReader
 from pipelines.oneschema.vocabulary import CREDENTIAL_FIELDS
@@ -56,11 +56,6 @@ class Envelope:
     source: Literal["api", "webhook"]
     fetched_at: datetime
     sweep_id: str
-
-
-def decode_json(body: bytes) -> Any:
-    """The value of a JSON body, made storable as `json_text` says. Raises ValueError when it is no JSON."""
-    return loads(body)
 
 
 def to_raw(deliveries: Iterable[tuple[Any, Envelope]], tokens: TokenReader) -> pl.DataFrame:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from pipelines.errors import ConfigurationError, EmbedAnalyticsError
-
-if TYPE_CHECKING:
-    from pipelines.terminal.runs import RunSummary
 
 app = typer.Typer(
     help="Polls OneSchema embed events and publishes a DuckDB warehouse of funnels, errors and operations.",
@@ -166,26 +163,13 @@ def _run(job: str, first: date, last: date, *, full_refresh: bool = False) -> No
 
     from pipelines.orchestration.jobs import partition_range, run_config
     from pipelines.orchestration.progress import terminal_progress
-    from pipelines.terminal.runs import run_job
+    from pipelines.terminal.runs import run_job, summary_lines
 
     with terminal_progress():
         summary = run_job(settings.home, job, run_config(job, full_refresh=full_refresh), partition_range(first, last))
     for line in summary_lines(summary):
         typer.echo(line)
     typer.echo(f"published: {settings.home.warehouse}")
-
-
-def summary_lines(summary: RunSummary) -> list[str]:
-    """What a run did, for people."""
-    sweep = summary.metadata["raw/embed_events"]
-    flat = summary.metadata["lake/embed_events"]
-    by_webhook = f" and {sweep['webhook_events']} by webhook" if sweep["webhook_events"] else ""
-    return [
-        f"asked {sweep['due_embeds']} of {sweep['listed_embeds']} listed embeds in {sweep['requests']} requests "
-        f"({sweep['failed_embeds']} failed, {sweep['gone_embeds']} gone)",
-        f"landed {sweep['landed_events']} new events{by_webhook}, flattened {flat['flattened_days']} days",
-        *(f"warning: {warning}" for warning in summary.warnings),
-    ]
 
 
 def _backfill_range(from_date: str, to_date: str) -> tuple[date, date]:

@@ -19,9 +19,8 @@ from pipelines.home.layout import Home
 from pipelines.orchestration.jobs import partition_range, run_config
 from pipelines.orchestration.progress import terminal_progress
 from pipelines.settings import Settings, use_settings
-from pipelines.terminal.cli import summary_lines
 from pipelines.terminal.query import print_table
-from pipelines.terminal.runs import run_job
+from pipelines.terminal.runs import run_job, summary_lines
 from pipelines.warehouse.published import connect_published
 
 MARKER = ".embed-analytics-demo"

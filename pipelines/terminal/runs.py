@@ -62,6 +62,19 @@ def run_job(home: Home, job: str, config: dict[str, Any], tags: dict[str, str]) 
     )
 
 
+def summary_lines(summary: RunSummary) -> list[str]:
+    """What a run did, for people."""
+    sweep = summary.metadata["raw/embed_events"]
+    flat = summary.metadata["lake/embed_events"]
+    by_webhook = f" and {sweep['webhook_events']} by webhook" if sweep["webhook_events"] else ""
+    return [
+        f"asked {sweep['due_embeds']} of {sweep['listed_embeds']} listed embeds in {sweep['requests']} requests "
+        f"({sweep['failed_embeds']} failed, {sweep['gone_embeds']} gone)",
+        f"landed {sweep['landed_events']} new events{by_webhook}, flattened {flat['flattened_days']} days",
+        *(f"warning: {warning}" for warning in summary.warnings),
+    ]
+
+
 def _failure(result: dg.ExecuteInProcessResult) -> EmbedAnalyticsError:
     for event in result.all_events:
         if event.is_step_failure:

@@ -9,9 +9,9 @@ from hypothesis import assume, given, settings
 
 from pipelines.flatten.quarantine import event_json
 from pipelines.oneschema.credentials import without_credentials
-from pipelines.oneschema.json_text import storable
+from pipelines.oneschema.json_text import loads, storable
 from pipelines.oneschema.tokens import TokenReader
-from pipelines.raw.raw_rows import Envelope, decode_json, to_raw
+from pipelines.raw.raw_rows import Envelope, to_raw
 from pipelines.raw.raw_tables import RAW_EMBED_EVENTS
 from tests.flatten.flattening import token_reader
 from tests.flatten.payloads import EVENTS, SECRETS, sign
@@ -127,8 +127,8 @@ def test_words_with_dots_are_no_credentials() -> None:
 def test_what_is_no_json() -> None:
     for body in (b"", b"{", b"[1", b"\xff", b"nope", b"[" * 50_000, b"<html>"):
         with pytest.raises(ValueError):
-            decode_json(body)
+            loads(body)
 
 
 def test_bytes_that_are_no_text_are_kept_as_their_escapes() -> None:
-    assert decode_json(b'{"a":"\xff"}') == {"a": "\\udcff"}
+    assert loads(b'{"a":"\xff"}') == {"a": "\\udcff"}

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from pipelines import steps
 from pipelines.oneschema.credentials import without_credentials
+from pipelines.oneschema.json_text import loads
 from pipelines.oneschema.tokens import TokenReader
-from pipelines.raw.raw_rows import decode_json
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.simulation import Simulation
 from pipelines.webhooks.journal import JournalLimits
@@ -38,7 +38,7 @@ events = st.fixed_dictionaries(
 @settings(max_examples=250, derandomize=True, deadline=None, database=None)
 @given(events)
 def test_a_line_is_the_event_without_its_credentials(event: dict[str, object]) -> None:
-    event = decode_json(json.dumps(event).encode())
+    event = loads(json.dumps(event).encode())
     line = encode(event, 5, TOKENS)
     assert line.count(b"\n") == 1
     record = decode(line)
