@@ -16,7 +16,6 @@ from typing import Any
 
 import dagster as dg
 import httpx
-from dagster._core.event_api import EventLogCursor
 from pydantic import SecretStr
 
 from pipelines.errors import TransientError, WarehouseMissingError
@@ -100,11 +99,11 @@ def post(url: SecretStr, lines: list[str]) -> None:
 
 def _ended_runs(instance: dg.DagsterInstance, after_id: int) -> list[tuple[int, str, bool]]:
     """(event id, run id, whether it failed) of the runs that ended after the event `after_id`, in order."""
-    cursor = EventLogCursor.from_storage_id(after_id).to_string()
     found: list[tuple[int, str, bool]] = []
     bound: int | None = None
     for kind in _ENDS:
-        result = instance.fetch_run_status_changes(kind, limit=RUNS_PER_LOOK, cursor=cursor, ascending=True)
+        ended = dg.RunStatusChangeRecordsFilter(kind, after_storage_id=after_id)
+        result = instance.fetch_run_status_changes(ended, limit=RUNS_PER_LOOK, ascending=True)
         is_failure = kind == dg.DagsterEventType.RUN_FAILURE
         found += [(record.storage_id, record.run_id, is_failure) for record in result.records]
         if result.has_more:

@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.launcher import WorkerStatus
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 
 from assets.warehouse import model_key
 from pipelines.definitions import defs
 from pipelines.home.layout import Home
 from pipelines.orchestration.instance import terminal_runs
+from pipelines.orchestration.instance.dagster_internals import DagsterSqliteStorage, WorkerStatus
 from pipelines.orchestration.instance.launcher import WatchedRunLauncher
 from pipelines.orchestration.instance.pruning import prune_run_history
 from pipelines.orchestration.instance.storage import PooledSqliteStorage

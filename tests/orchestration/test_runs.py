@@ -15,8 +15,6 @@ import dagster as dg
 import polars as pl
 import pytest
 import yaml
-from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
-from dagster._core.loader import LoadingContextForTest
 
 from assets.failures import clear_failures
 from assets.warehouse import model_key
@@ -24,6 +22,11 @@ from pipelines.definitions import defs
 from pipelines.errors import ConfigurationError, HostUnreachableError
 from pipelines.home.layout import Home, partition_folder
 from pipelines.home.ownership import writer_lock
+from pipelines.orchestration.instance.dagster_internals import (
+    CachingStaleStatusResolver,
+    LoadingContextForTest,
+    StaleStatus,
+)
 from pipelines.orchestration.instance.terminal_runs import TERMINAL_TAG
 from pipelines.orchestration.jobs import partition_range, run_config
 from pipelines.settings import Settings, use_settings

@@ -1,27 +1,31 @@
 """Dagster's run launcher, which can also tell whether a run's process still lives.
 
-Dagster's own cannot: after a power cut or a killed `make dev`, a run stands as started for ever and the queue behind it
-waits. With it, run monitoring marks such a run as failed and run retries start it again.
+Dagster's own cannot: after a power cut or a killed `make dev`, a run stays started for ever and the queue behind it
+waits. With this one, run monitoring marks such a run as failed and run retries start it again.
 """
 
-from dagster import DagsterRun
-from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
-from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
-from dagster._serdes import deserialize_value
+from dagster import DagsterRun, DefaultRunLauncher
 
 from pipelines.orchestration.instance import terminal_runs
+from pipelines.orchestration.instance.dagster_internals import (
+    CanCancelExecutionRequest,
+    CanCancelExecutionResult,
+    CheckRunHealthResult,
+    DagsterUserCodeUnreachableError,
+    WorkerStatus,
+    deserialize_value,
+)
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
-    """Launches runs as Dagster does, and answers for those of the command line, too."""
+    """Launches runs as Dagster does, and also knows the runs of the command line."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """Whether the process of a started run lives: asked of its code server, or read from the terminal's lock."""
+        """Whether the process of a started run lives, by its code server's answer or by the terminal's lock."""
         if terminal_runs.TERMINAL_TAG in run.tags:
             return _result(terminal_runs.is_alive(self._instance, run.run_id))
         client = self._get_grpc_client_for_termination(run.run_id)
