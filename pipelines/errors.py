@@ -23,7 +23,11 @@ class ConfigurationError(PermanentError):
 
 
 class CredentialRefusedError(PermanentError):
-    """The API answered 401 or 403."""
+    """The API answered 401 or 403, which is `status`."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class WrongHomeError(PermanentError):

@@ -4,6 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1)
 
+# A time outside [PLAUSIBLE_FROM, the present + PLAUSIBLE_AHEAD] is a mistake of a clock or of a unit: it is kept, and
+# decides nothing.
+PLAUSIBLE_FROM = datetime(2020, 1, 1)
+PLAUSIBLE_AHEAD = timedelta(days=1)
+
 
 def utc_now() -> datetime:
     """Now, as a naive UTC time."""

@@ -9,7 +9,7 @@ import hashlib
 import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import httpx
@@ -33,11 +33,15 @@ TRANSIENT_STATUSES = frozenset({408, 425, 429})
 
 
 class EmbedGoneError(PermanentError):
-    """The API answered 404: the embed was deleted, or its events were purged."""
+    """The API answered 404 or 410: the embed was deleted, or its events were purged."""
 
 
 class RequestRejectedError(PermanentError):
-    """The API refused this one request (400, 409, 422, a redirect) or answered something of another shape."""
+    """The API refused this one request (400, 409, 422, 451, a redirect) or answered something of another shape."""
+
+
+class EmbedRefusedError(RequestRejectedError):
+    """The API answered 401 or 403 for one embed. Whether it refuses the key, GET /whoami tells."""
 
 
 class RetryableResponseError(SourceError):
@@ -162,15 +166,27 @@ class OneSchemaClient:
         path = "/v1/embeds"
         return await self._get(path, lambda body: _array(body, path), params={"offset": offset, "count": count})
 
-    async def embed_events(self, embed_id: int, known_body_digest: bytes | None = None) -> EventsAnswer:
-        """The events of one embed, not decoded when the body is known already. Raises EmbedGoneError on 404."""
+    async def embed_events(
+        self, embed_id: int, known_body_digest: bytes | None = None, *, attempts: int | None = None
+    ) -> EventsAnswer:
+        """The events of one embed, not decoded when the body is known already.
+
+        Raises EmbedGoneError on 404 and 410, EmbedRefusedError on 401 and 403. `attempts` are as many as the policy has
+        by default.
+        """
         path = f"/v1/embeds/{embed_id}/events"
 
         def events(body: bytes) -> EventsAnswer:
             digest = hashlib.blake2b(body, digest_size=16).digest()
             return EventsAnswer(digest, None if digest == known_body_digest else _array(body, path))
 
-        return await self._get(path, events)
+        policy = self._connection.retry
+        if attempts is not None:
+            policy = replace(policy, attempts=min(attempts, policy.attempts))
+        try:
+            return await self._get(path, events, retry=policy)
+        except CredentialRefusedError as error:
+            raise EmbedRefusedError(f"GET {path} answered {error.status}") from None
 
     async def _get(
         self,
@@ -185,7 +201,7 @@ class OneSchemaClient:
 
         Transient faults (time-outs, dropped connections, 408, 425, 429, 5xx, bodies that end early or are no JSON) are
         retried within the policy's budget, no sooner than a Retry-After asks. Raises CredentialRefusedError (401, 403),
-        EmbedGoneError (404), RequestRejectedError (other 4xx, redirects), HostUnreachableError or SourceError.
+        EmbedGoneError (404, 410), RequestRejectedError (other 4xx, redirects), HostUnreachableError or SourceError.
         """
         policy = retry or self._connection.retry
         attempts = tenacity.AsyncRetrying(
@@ -242,10 +258,11 @@ class OneSchemaClient:
         if status in (401, 403):
             return CredentialRefusedError(
                 f"The API refused the key ({status}): check ONESCHEMA_API_KEY, and that it belongs to "
-                f"{self._connection.api_url} (ONESCHEMA_REGION or ONESCHEMA_API_URL)."
+                f"{self._connection.api_url} (ONESCHEMA_REGION or ONESCHEMA_API_URL).",
+                status,
             )
-        if status == 404:
-            return EmbedGoneError(f"GET {path} answered 404")
+        if status in (404, 410):
+            return EmbedGoneError(f"GET {path} answered {status}")
         return RequestRejectedError(f"GET {path} answered {status}")
 
 

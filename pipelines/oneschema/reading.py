@@ -31,9 +31,11 @@ EXACT_FROM_SECONDS = 2.0**14
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,64}")
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,19}(\.[0-9]{1,30})?")
+# ISO 8601 as public systems print it: extended or basic form, a T or a space, a point or a comma before the fraction,
+# an offset of hours alone (PostgreSQL).
 _ISO = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2})(:[0-9]{2})?(\.[0-9]{1,30})? ?"
-    r"(Z|z|UTC|[+-][0-9]{2}:?[0-9]{2})"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?|[0-9]{8}[Tt ][0-9]{4}(?:[0-9]{2})?)"
+    r"(?:[.,]([0-9]{1,30}))? ?(Z|z|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?)"
 )
 
 
@@ -98,14 +100,15 @@ def _read_iso(text: str) -> int | Unreadable:
     found = _ISO.fullmatch(text)
     if found is None:
         return Unreadable("a text, neither a number nor an ISO time with a zone")
-    date, minutes, seconds, fraction, zone = found.groups()
-    zone = "+00:00" if zone in ("Z", "z", "UTC") else zone
+    local, fraction, zone = found.groups()
+    if fraction is not None and len(local) in (len("2026-11-20T10:00"), len("20261120T1000")):
+        return Unreadable("a fraction of a minute")
     try:
-        moment = datetime.fromisoformat(f"{date}T{minutes}{seconds or ':00'}{zone}")
+        moment = datetime.fromisoformat(f"{local}{zone if zone[0] in '+-' else '+00:00'}")
     except ValueError:
         return Unreadable("not a time that exists")
     whole_seconds = (moment - _EPOCH) // timedelta(seconds=1)
-    return _in_range(whole_seconds * 1_000_000 + round(Fraction(f"0{fraction or '.0'}") * 1_000_000))
+    return _in_range(whole_seconds * 1_000_000 + round(Fraction(f"0.{fraction or 0}") * 1_000_000))
 
 
 def _in_range(read: int) -> int | Unreadable:

@@ -3,18 +3,18 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from pipelines.errors import EmbedAnalyticsError, TransientError
+from pipelines.errors import CredentialRefusedError, EmbedAnalyticsError, HostUnreachableError, TransientError
 from pipelines.home.layout import Home
-from pipelines.home.times import micros, moment
+from pipelines.home.times import PLAUSIBLE_AHEAD, PLAUSIBLE_FROM, micros, moment
 from pipelines.oneschema.tokens import ReadToken, TokenReader
 from pipelines.poll.frontier import FrontierRule
 from pipelines.poll.poll_state import KnownEmbed, Polled, PollState, batch_metadata
 from pipelines.raw import held
-from pipelines.raw.landing import MICROSECONDS, EventLanding, LandedBatch
+from pipelines.raw.landing import EventLanding, LandedBatch
 from pipelines.raw.raw_rows import Envelope, to_raw
 
 
@@ -45,6 +45,7 @@ class BatchLander:
         rule: FrontierRule,
         *,
         sweep_id: str,
+        started_at: datetime,
         environment_name: str | None,
         counts_coverage: bool,
     ) -> None:
@@ -52,6 +53,7 @@ class BatchLander:
         self._tokens = tokens
         self._rule = rule
         self._sweep_id = sweep_id
+        self._started_at = started_at
         self._environment_name = environment_name
         self._landing = EventLanding(home, state.connection)
         self._coverage = _Coverage(state, sweep_id) if counts_coverage else None
@@ -62,7 +64,7 @@ class BatchLander:
             ((event, envelope) for answer in answers if answer.events for event, envelope in self._events(answer)),
             self._tokens,
         )
-        spans = _spans(deliveries)
+        spans = _spans(deliveries, self._started_at)
         outcomes = [self._outcome(answer, spans.get(answer.embed.embed_id)) for answer in answers]
 
         def metadata_of(whole: set[int], is_last: bool) -> dict[str, str]:
@@ -92,44 +94,57 @@ class BatchLander:
         )
         return [(event, envelope) for event in answer.events or []]
 
-    def _outcome(self, answer: Answer, span: tuple[int, int] | None) -> Polled:
+    def _outcome(self, answer: Answer, span: "_Span | None") -> Polled:
         embed, asked_at = answer.embed, micros(answer.asked_at)
         if answer.is_gone or answer.error is not None:
-            failures = embed.failure_count + 1
-            if isinstance(answer.error, TransientError):
+            # A refused key, or a host that is away, says nothing of this embed.
+            is_of_others = isinstance(answer.error, CredentialRefusedError | HostUnreachableError)
+            failures = embed.failure_count + (not is_of_others)
+            if is_of_others or isinstance(answer.error, TransientError):
                 return Polled(embed.embed_id, None, asked_at, failure_count=failures)
             retry_at = micros(self._rule.next_try_at(answer.asked_at, failures))
             polled_at = asked_at if answer.is_gone else None
             return Polled(embed.embed_id, polled_at, retry_at, failure_count=failures, is_gone=answer.is_gone)
-        first, last = span or (None, None)
+        first, last, has_future = span or _Span(None, None, has_future=False)
         due_at = self._rule.next_due_at(answer.asked_at, moment(self._active_at(embed, last, asked_at)))
+        # Time makes a future event plausible: its body is looked at again, and not taken for known.
+        body_digest = None if has_future or answer.body_digest is None else answer.body_digest.hex()
         return Polled(
             embed.embed_id,
             asked_at,
             micros(due_at) if due_at else None,
             first,
             last,
-            answer.body_digest.hex() if answer.body_digest else None,
+            body_digest,
         )
 
     def _active_at(self, embed: KnownEmbed, last_event_at: int | None, asked_at: int) -> int:
-        """The embed's last activity; an event dated after the poll counts as of the poll."""
-        known = [at for at in (embed.last_event_at, last_event_at) if at is not None]
+        """The embed's last plausible activity; an event dated after the poll counts as of the poll."""
+        latest = micros(self._started_at + PLAUSIBLE_AHEAD)
+        known = [at for at in (embed.last_event_at, last_event_at) if at is not None and at <= latest]
         if known:
             return min(max(known), asked_at)
         began_before = self._state.began_before(embed.embed_id)
         return embed.first_seen_at if began_before is None else min(embed.first_seen_at, began_before)
 
 
-def _spans(deliveries: pl.DataFrame) -> dict[int, tuple[int, int]]:
-    """(first, last) created_at in microseconds of each embed's events that say it plainly."""
-    # Years 1970 to 2262: beyond, microseconds would not fit, and no event is there.
-    plain = deliveries.filter(pl.col("created_at").is_between(0, 9_000_000_000))
-    spans = plain.group_by("embed_id").agg(
-        (pl.col("created_at").min() * MICROSECONDS).cast(pl.Int64).alias("first"),
-        (pl.col("created_at").max() * MICROSECONDS).cast(pl.Int64).alias("last"),
+class _Span(NamedTuple):
+    """Of one embed's events, the first and the last plausible time, in microseconds since 1970."""
+
+    first: int | None
+    last: int | None
+    has_future: bool
+    """Some event lies beyond what is plausible now."""
+
+
+def _spans(deliveries: pl.DataFrame, started_at: datetime) -> dict[int, _Span]:
+    """The span of each embed's events. An implausible time moves neither its own session nor a neighbour."""
+    at, latest = pl.col("occurred_at"), micros(started_at + PLAUSIBLE_AHEAD)
+    plausible = at.filter(at.is_between(micros(PLAUSIBLE_FROM), latest))
+    spans = deliveries.group_by("embed_id").agg(
+        plausible.min().alias("first"), plausible.max().alias("last"), (at > latest).any().alias("has_future")
     )
-    return {embed_id: (first, last) for embed_id, first, last in spans.iter_rows()}
+    return {embed_id: _Span(*span) for embed_id, *span in spans.iter_rows()}
 
 
 class _Coverage:
@@ -158,7 +173,7 @@ class _Coverage:
             orient="row",
         )
         # What had happened when the embed was last asked should have been answered then.
-        was_there = (pl.col("created_at") * MICROSECONDS < pl.col("polled_at")).fill_null(value=False)
+        was_there = (pl.col("occurred_at") < pl.col("polled_at")).fill_null(value=False)
         counts = (
             deliveries.unique("uuid_hash", keep="first", maintain_order=True)
             .join(asked, on="embed_id", how="left")

@@ -15,7 +15,7 @@ import polars as pl
 
 from pipelines.errors import ConfigurationError
 from pipelines.home.layout import Home
-from pipelines.home.times import micros, moment
+from pipelines.home.times import PLAUSIBLE_FROM, micros, moment
 from pipelines.raw import held
 
 SCHEMA = """
@@ -33,6 +33,7 @@ create table if not exists embeds (
     body_digest blob, polled_in_sweep text
 );
 create index if not exists embeds_due on embeds (due_at) where due_at is not null;
+create index if not exists embeds_polled on embeds (polled_at);
 create table if not exists open_sweeps (sweep_id text primary key, sweep text not null) without rowid;
 -- Of the reconcile under way: what the source had of each embed and raw folder, beside what was held then.
 create table if not exists coverage (
@@ -196,12 +197,32 @@ class PollState:
         ).fetchone()
         return row[0] if row else None
 
-    def due(self, now: datetime, answered_since: datetime | None) -> list[int]:
+    def due(self, now: datetime, answered_since: datetime | None, *, longest_interval: timedelta) -> list[int]:
         """Embeds that a refresh asks: failed ones first, then the oldest, whose events the vendor deletes first.
 
-        Without those that answered since a time: the start of the sweep that is taken up again.
+        Without those that answered since a time: the start of the sweep that is taken up again. What is due further
+        ahead than the rule's longest interval was set by a clock that was wrong, or by a rule that has changed: it is
+        due now.
         """
-        return self._ids("due_at <= :now", now, answered_since)
+        latest = micros(now + longest_interval)
+        return self._ids("(due_at <= :now or due_at > :latest)", now, answered_since, latest=latest)
+
+    def mend_clock(self, now: datetime) -> None:
+        """Take back what a sweep set whose clock was ahead: it began later than now.
+
+        An embed that it asked, saw first or could not ask is due now. Without such a sweep, nothing is looked at.
+        """
+        held = self.fact("latest_sweep_at")
+        if held is not None and int(held) > micros(now):
+            self.connection.execute(
+                """
+                update embeds set
+                    due_at = :now, polled_at = min(polled_at, :now), first_seen_at = min(first_seen_at, :now)
+                where polled_at > :now or first_seen_at > :now or (failure_count > 0 and due_at > :now)
+                """,
+                {"now": micros(now)},
+            )
+        self.set_fact("latest_sweep_at", str(micros(now)))
 
     def unasked_since(self, since: datetime) -> tuple[int, datetime | None]:
         """(how many embeds, not settled and not gone, were not answered since then; the first one's last answer)."""
@@ -259,6 +280,22 @@ class PollState:
             ),
         )
 
+    def forget_implausible_times(self) -> None:
+        """Once: let go of first and last events from before anything could be, which were believed in former times."""
+        if self.fact("plausible_from") is None:
+            earliest = micros(PLAUSIBLE_FROM)
+            self.connection.execute(
+                """
+                update embeds set
+                    due_at = coalesce(due_at, polled_at, first_seen_at), body_digest = null,
+                    first_event_at = iif(first_event_at < :earliest, null, first_event_at),
+                    last_event_at = iif(last_event_at < :earliest, null, last_event_at)
+                where first_event_at < :earliest or last_event_at < :earliest
+                """,
+                {"earliest": earliest},
+            )
+            self.set_fact("plausible_from", str(earliest))
+
     def recover(self) -> None:
         """Take in what landed in raw just before a crash kept it from being remembered here."""
         sweep_ids = {sweep.sweep_id for sweep in self.open_sweeps()}
@@ -302,6 +339,7 @@ def open_state(home: Home) -> Generator[PollState]:
         connection.execute("pragma synchronous = full")
         connection.executescript(SCHEMA + held.SCHEMA)
         state = PollState(home, connection)
+        state.forget_implausible_times()
         state.recover()
         yield state
     finally:

@@ -11,9 +11,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from secrets import token_hex
 
-from pipelines.errors import EmbedAnalyticsError, HostUnreachableError, PermanentError, SourceError, TransientError
+from pipelines.errors import (
+    CredentialRefusedError,
+    EmbedAnalyticsError,
+    HostUnreachableError,
+    PermanentError,
+    SourceError,
+    TransientError,
+)
 from pipelines.home.layout import Home
-from pipelines.oneschema.client import Connection, EmbedGoneError, OneSchemaClient, RequestRejectedError, open_client
+from pipelines.oneschema.client import (
+    Connection,
+    EmbedGoneError,
+    EmbedRefusedError,
+    OneSchemaClient,
+    RequestRejectedError,
+    open_client,
+)
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.poll.batches import Answer, BatchLander
 from pipelines.poll.frontier import FrontierRule
@@ -33,6 +47,9 @@ RESUME_WITHIN = {
 # waits for it and the one that is gathered.
 BATCH_EVENTS = 25_000
 BATCH_SECONDS = 5.0
+
+# An embed that failed in the sweep before is asked so often, and no more: many of them must not hold up the rest.
+ATTEMPTS_OF_FAILING = 2
 
 # Embeds whose state is read ahead of the workers.
 READ_AHEAD = 500
@@ -69,6 +86,8 @@ class _Sweep:
         self._request = request
         self._report = self._begin()
         self._failures_in_a_row = 0
+        self._key_check = asyncio.Lock()
+        self._key_accepted_at = float("-inf")
         self._abort: EmbedAnalyticsError | None = None
         self._has_begun = False
         self._done = 0
@@ -79,6 +98,7 @@ class _Sweep:
             async with AsyncExitStack() as stack:
                 client = await stack.enter_async_context(open_client(context.connection))
                 context.check_organisation(await client.whoami())
+                self._state.mend_clock(context.clock())
                 # From here on the home is this API's, and the sweep leaves a record.
                 self._state.begin_sweep(self._opened())
                 self._state.commit()
@@ -134,7 +154,7 @@ class _Sweep:
                 clock=self._context.clock,
                 is_full=self._request.kind != "refresh",
             )
-        except (RequestRejectedError, SourceError) as error:
+        except (CredentialRefusedError, EmbedGoneError, RequestRejectedError, SourceError) as error:
             return error
         if count := self._report.listing.unreadable_count:
             problem = f"{count} embeds of GET /v1/embeds have no id that can be read: they cannot be asked"
@@ -146,7 +166,7 @@ class _Sweep:
         now = self._context.clock()
         answered_since = self._report.started_at if self._report.is_resumed else None
         if self._request.kind == "refresh":
-            return self._state.due(now, answered_since)
+            return self._state.due(now, answered_since, longest_interval=self._context.rule.longest_interval)
         if self._request.to_date is not None:
             return self._state.begun_by(self._request.to_date, now, answered_since)
         return self._state.not_polled_in(self._report.sweep_id)
@@ -158,6 +178,7 @@ class _Sweep:
             self._context.tokens,
             self._context.rule,
             sweep_id=self._report.sweep_id,
+            started_at=self._report.started_at,
             environment_name=self._context.environment_name,
             counts_coverage=self._request.kind == "reconcile",
         )
@@ -195,15 +216,23 @@ class _Sweep:
         asked_at = self._context.clock()
         # Coverage needs the uuids, so a reconcile decodes bodies that are known, too.
         known_digest = None if self._request.kind == "reconcile" else embed.body_digest
+        attempts = ATTEMPTS_OF_FAILING if embed.failure_count else None
+        began = asyncio.get_running_loop().time()
         try:
-            events = await client.embed_events(embed.embed_id, known_digest)
+            try:
+                events = await client.embed_events(embed.embed_id, known_digest, attempts=attempts)
+            except EmbedRefusedError:
+                await self._check_key(client, began)
+                raise
         except EmbedGoneError:
             return self._answered(Answer(embed, asked_at, is_gone=True))
         except RequestRejectedError as error:
             return self._answered(Answer(embed, asked_at, error=error))
         except TransientError as error:
-            self._failures_in_a_row += 1
-            # One embed may fail for its own reasons; nothing but failures means that the source is down.
+            # An embed may fail for its own reasons, and one that failed before most likely does. Nothing but new
+            # failures means that the source is down.
+            if embed.failure_count == 0 or isinstance(error, HostUnreachableError):
+                self._failures_in_a_row += 1
             if self._failures_in_a_row >= max(2 * self._context.concurrency, 20):
                 self._abort = error if isinstance(error, HostUnreachableError) else self._abort or error
             return Answer(embed, asked_at, error=error)
@@ -211,6 +240,13 @@ class _Sweep:
             self._abort = error
             return Answer(embed, asked_at, error=error)
         return self._answered(Answer(embed, asked_at, body_digest=events.body_digest, events=events.events))
+
+    async def _check_key(self, client: OneSchemaClient, began: float) -> None:
+        """Raise CredentialRefusedError when the key is refused, and not one embed: since `began`, GET /whoami tells."""
+        async with self._key_check:
+            if self._key_accepted_at < began:
+                await client.whoami()
+                self._key_accepted_at = asyncio.get_running_loop().time()
 
     def _answered(self, answer: Answer) -> Answer:
         self._failures_in_a_row = 0

@@ -14,8 +14,6 @@ from pipelines.home.tables import Table
 from pipelines.raw import held
 from pipelines.raw.raw_tables import RAW_EMBED_EVENTS, RAW_EMBEDS, RAW_SWEEPS
 
-MICROSECONDS = 1_000_000
-
 # Of a file's random name: a day-long sweep lands thousands of batches, and two of one name would be one.
 NAME_BYTES = 8
 

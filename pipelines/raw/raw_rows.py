@@ -7,7 +7,7 @@ fields to `extra`. A delivery that is no object has its JSON in `odd`. null coun
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 import orjson
@@ -35,14 +35,13 @@ _DOCUMENTED = (
     ("template_key", str),
     ("environment_name", str),
 )
-_EPOCH = date(1970, 1, 1)
 _INTEGERS = range(-(2**63), 2**63)
 _LARGEST_EXACT_IN_A_DOUBLE = 2**53
 
 # The same event by the other channel is news, whichever came first: else the lake's `source` would tell the order.
 _DIGEST_PERSON = {"api": b"", "webhook": b"webhook"}
 
-_SCHEMA = {**RAW_EMBED_EVENTS.polars_schema, "odd_event_date": pl.String()}
+_SCHEMA = {**RAW_EMBED_EVENTS.polars_schema, "odd_occurred_at": pl.Int64()}
 
 
 @dataclass(frozen=True)
@@ -59,16 +58,17 @@ class Envelope:
 
 
 def to_raw(deliveries: Iterable[tuple[Any, Envelope]], tokens: TokenReader) -> pl.DataFrame:
-    """RAW_EMBED_EVENTS, a row per delivery in the order given, and last `event_date`: its folder, a date or `unknown`.
+    """RAW_EMBED_EVENTS, a row per delivery in the order given, and last `occurred_at` and `event_date`: what its
+    created_at says (Int64, microseconds since 1970, null where it cannot be read), and its folder, a date or `unknown`.
 
     The event's own `embed_jwt`, template, environment and embed win over the envelope's. Where the event's own value
     has not the documented type, the typed column has the envelope's, and flattening goes by `odd`.
     """
     rows = [_row(event, envelope, tokens) for event, envelope in deliveries]
     frame = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
-    plain_date = microseconds(pl.col("created_at")).cast(TIMESTAMP).dt.strftime("%Y-%m-%d")
-    event_date = pl.coalesce("odd_event_date", plain_date, pl.lit(UNKNOWN_DATE)).alias("event_date")
-    return frame.with_columns(event_date).drop("odd_event_date")
+    occurred_at = pl.coalesce("odd_occurred_at", microseconds(pl.col("created_at")))
+    event_date = occurred_at.cast(TIMESTAMP).dt.strftime("%Y-%m-%d").fill_null(UNKNOWN_DATE)
+    return frame.with_columns(occurred_at=occurred_at, event_date=event_date).drop("odd_occurred_at")
 
 
 def _row(event: Any, envelope: Envelope, tokens: TokenReader) -> tuple[Any, ...]:
@@ -99,7 +99,7 @@ def _row(event: Any, envelope: Envelope, tokens: TokenReader) -> tuple[Any, ...]
         envelope.sweep_id,
         hashlib.blake2b(canonical, digest_size=16, person=_DIGEST_PERSON[envelope.source]).hexdigest(),
         # Only an odd created_at is read here; Polars reads the others, a column at a time.
-        None if odd is None or type(event) is not dict else _odd_date(event.get("created_at")),
+        None if odd is None or type(event) is not dict else _odd_time(event.get("created_at")),
     )
 
 
@@ -163,8 +163,6 @@ def _json(value: Any) -> str:
         return dumps(value)
 
 
-def _odd_date(created_at: object) -> str | None:
+def _odd_time(created_at: object) -> int | None:
     read = None if created_at is None else read_timestamp(created_at)
-    if read is None or isinstance(read, Unreadable):
-        return None
-    return (_EPOCH + timedelta(microseconds=read)).isoformat()
+    return None if isinstance(read, Unreadable) else read

@@ -77,7 +77,8 @@ class Gate:
     ) -> None:
         simulation = self._simulation
         switches = simulation.switches
-        if not self._is_authorised(scope):
+        limit = switches.refused_after_requests
+        if not self._is_authorised(scope) or (limit is not None and simulation.requests.total > limit):
             code = "unauthorized" if switches.refused_status == 401 else "forbidden"
             await _respond(send, switches.refused_status, error_body(code, "The API key is missing or not valid."))
             return

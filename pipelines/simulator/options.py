@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from pipelines.simulator.faults import Faults, parse_faults
+from pipelines.simulator.odd_times import TimeShape
 
 # A Wednesday noon: tests that name no time get the same world on every day.
 DEFAULT_NOW = 1769601600.0
@@ -13,7 +14,7 @@ Paging = Literal["ignored", "honoured", "capped"]
 Order = Literal["ascending", "descending", "shuffled"]
 EventShape = Literal["api", "full"]
 # What an embed's events endpoint always answers: an error, an object in place of the array, or an array of no objects.
-Breakage = Literal["400", "403", "404", "422", "500", "object", "scalars", "not-json"]
+Breakage = Literal["400", "401", "403", "404", "410", "422", "451", "500", "object", "scalars", "not-json"]
 
 
 class Switches(BaseModel):
@@ -32,6 +33,11 @@ class Switches(BaseModel):
     latency_seconds: float = Field(default=0.0, ge=0, description="pause before every answer")
     late_visibility: bool = Field(default=False, description="a share of events shows up later than its created_at")
     retention_days: float | None = Field(default=None, gt=0, description="older events are purged from answers")
+    created_at_shape: TimeShape = Field(default="seconds", description="how an event's created_at is written")
+    odd_dates: bool = Field(default=False, description="some events are dated 1970, 2001, a thousandth, ten years on")
+    refused_after_requests: int | None = Field(
+        default=None, ge=0, description="the key is refused once so many requests have come"
+    )
     refused_status: Literal[401, 403] = Field(default=401, description="answer to a missing or wrong API key")
     broken_list: Breakage | None = Field(default=None, description="what the list of embeds always answers")
     broken_embeds: dict[int, Breakage] = Field(

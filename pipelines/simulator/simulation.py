@@ -6,7 +6,7 @@ The vendor's endpoints and the admin's both ask here, and so do tests in the sam
 import hashlib
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -14,6 +14,7 @@ import orjson
 from pipelines.simulator.clock import Clock
 from pipelines.simulator.faults import FaultDraws
 from pipelines.simulator.journeys import DAY
+from pipelines.simulator.odd_times import shown_time
 from pipelines.simulator.options import SimulatorOptions, Switches
 from pipelines.simulator.requests import RequestLog
 from pipelines.simulator.world import Embed, EmbedState, Event, World, compact
@@ -115,7 +116,11 @@ class Simulation:
             return planted.body
         now = self.clock.now()
         visible = [(event.created_at, self.event_json(event)) for event in self.visible_events(embed_id)]
-        visible += [(at, _dumps(event)) for at, event in planted.events if at <= now and not self.is_purged(at)]
+        visible += [
+            (at, _dumps(self._as_shown(at, event)))
+            for at, event in planted.events
+            if at <= now and not self.is_purged(at)
+        ]
         order = self.switches.event_order
         if planted.events:
             visible.sort(key=lambda timed: timed[0])
@@ -152,11 +157,22 @@ class Simulation:
         now = self.clock.now()
         return [event for event in self.world.events(index) if self.is_visible(event, now)]
 
+    def _as_shown(self, at: float, event: Any) -> Any:
+        """A planted event; one whose created_at is a number of seconds says it in the shape that is switched on."""
+        shape = self.switches.created_at_shape
+        if shape == "seconds" or not isinstance(event, dict) or event.get("created_at") != at:
+            return event
+        return {**event, "created_at": shown_time(at, "", shape, has_odd_dates=False)}
+
     def event_json(self, event: Event) -> bytes:
         """One event in the shape that is switched on."""
-        if self.switches.event_shape == "api":
-            return event.json
-        return self.full_json(event)
+        switches = self.switches
+        if switches.created_at_shape != "seconds" or switches.odd_dates:
+            shown = shown_time(
+                event.created_at, event.uuid, switches.created_at_shape, has_odd_dates=switches.odd_dates
+            )
+            event = replace(event, json=orjson.dumps({**orjson.loads(event.json), "created_at": shown}))
+        return event.json if switches.event_shape == "api" else self.full_json(event)
 
     def full_json(self, event: Event) -> bytes:
         """One event with the fields that the webhook's payload has beside those of the API."""

@@ -9,10 +9,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from pipelines.errors import ConfigurationError, CredentialRefusedError, EmbedAnalyticsError, SourceError
+from pipelines.errors import ConfigurationError, EmbedAnalyticsError, SourceError
 from pipelines.oneschema.client import (
     Connection,
     EmbedGoneError,
+    EmbedRefusedError,
     OneSchemaClient,
     RequestRejectedError,
     RetryPolicy,
@@ -53,9 +54,11 @@ def ask(
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (401, CredentialRefusedError),
-        (403, CredentialRefusedError),
+        (401, EmbedRefusedError),
+        (403, EmbedRefusedError),
         (404, EmbedGoneError),
+        (410, EmbedGoneError),
+        (451, RequestRejectedError),
         (301, RequestRejectedError),
         (400, RequestRejectedError),
         (409, RequestRejectedError),
