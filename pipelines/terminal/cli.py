@@ -58,7 +58,8 @@ def backfill(
     _run("backfill", *_backfill_range(from_date, to_date))
 
 
-@app.command()
+# SQL may begin with a comment, `-- like this`, which is not an option.
+@app.command(context_settings={"ignore_unknown_options": True})
 def query(
     sql: Annotated[str, typer.Argument(help="The SQL; `-` reads it from standard input.")],
     output: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
@@ -68,7 +69,9 @@ def query(
     from pipelines.settings import load_settings
     from pipelines.terminal.query import run_query
 
-    run_query(load_settings().home, sys.stdin.read() if sql == "-" else sql, output, limit)
+    if sql == "-":
+        sql = sys.stdin.buffer.read().decode(errors="surrogateescape")
+    run_query(load_settings().home, sql, output, limit)
 
 
 @app.command()

@@ -1,8 +1,16 @@
-"""`embed-analytics query`: SQL on the published warehouse, printed for people or for programs."""
+"""`embed-analytics query`: SQL on the published warehouse, printed for people or for programs.
+
+It passes three walls. A statement must be of a kind that reads. It is planned on a connection that can open no file, so
+what names one is refused. And it runs on a connection that loads nothing and changes no setting.
+"""
 
 import csv
+import re
 import sys
 from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -13,48 +21,121 @@ from rich.text import Text
 
 from pipelines.errors import ConfigurationError, PermanentError
 from pipelines.home.layout import Home
-from pipelines.warehouse.published import connect_published
+from pipelines.warehouse.literals import quoted
+from pipelines.warehouse.published import connect_published, seal
 
 FORMATS = ("table", "csv", "json")
 NUMBERS = ("BIGINT", "DOUBLE", "INTEGER", "HUGEINT", "DECIMAL")
 CHUNK_ROWS = 10_000
 
-# With these the published file could be opened again to be written.
-REFUSED = (duckdb.StatementType.ATTACH, duckdb.StatementType.DETACH)
+_READS = "SELECT, FROM, WITH, VALUES, PIVOT, DESCRIBE, SHOW, SUMMARIZE, and EXPLAIN of them"
+
+# DuckDB's kind of a PIVOT, wherever in a statement it stands: `copy (pivot ...) to ...` is of this kind, too.
+_PIVOT = duckdb.StatementType.MULTI
+_FIRST_WORDS_OF_A_PIVOT = frozenset({"pivot", "pivot_wider", "pivot_longer", "select", "from", "with"})
+
+# A PRAGMA may be a setting or an import. These show something and change nothing.
+_READING_PRAGMAS = frozenset(
+    {"collations", "database_list", "database_size", "functions", "metadata_info", "platform", "show", "show_databases"}
+    | {"show_tables", "show_tables_expanded", "storage_info", "table_info", "user_agent", "version"}
+)
+
+
+_WORD = re.compile(rb"\w+")
 
 
 class QueryError(PermanentError):
-    """The SQL was refused; the text is DuckDB's."""
+    """The SQL was refused; the text is DuckDB's, or names the statement that does not read."""
 
 
-def run_query(home: Home, sql: str, output: str, limit: int) -> None:
-    """Print the answer. Raises WarehouseMissingError, QueryError, or ConfigurationError for an unknown format.
+def run_query(home: Home, sql: str, output: str, limit: int, *, memory_limit: str | None = None) -> None:
+    """Print the answer of every statement. `memory_limit` is DuckDB's (`1GB`).
 
-    The SQL can read the published warehouse and nothing else: no file beside it, and nothing is written.
+    The SQL can read the published warehouse and nothing else: no file beside it, and nothing is written. Raises
+    WarehouseMissingError, QueryError, or ConfigurationError for an unknown format.
     """
     if output not in FORMATS:
         raise ConfigurationError(f"--format {output}: choose one of {', '.join(FORMATS)}.")
     try:
-        with connect_published(home) as connection:
-            connection.execute("set enable_external_access = false")
-            answer = _execute(connection, sql)
-            if output == "table":
-                print_table(answer, limit=limit)
-            elif output == "csv":
-                _print_csv(answer)
-            else:
-                _print_json(answer)
+        with (
+            TemporaryDirectory(prefix="embed-analytics-query-") as spill,
+            connect_published(home) as planner,
+            connect_published(home) as connection,
+        ):
+            seal(planner, spill=None)
+            if memory_limit is not None:
+                connection.execute(f"set memory_limit = {quoted(memory_limit)}")
+            seal(connection, Path(spill))
+            for number, statement in enumerate(_reading_statements(planner, sql)):
+                if number and output != "json":
+                    sys.stdout.write("\n")
+                _print(connection.execute(statement), output, limit)
     except duckdb.Error as error:
         raise QueryError(str(error).strip()) from None
 
 
-def _execute(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyConnection:
-    statements = connection.extract_statements(sql)
+def _print(answer: duckdb.DuckDBPyConnection, output: str, limit: int) -> None:
+    if output == "table":
+        print_table(answer, limit=limit)
+    elif output == "csv":
+        _print_csv(answer)
+    else:
+        _print_json(answer)
+
+
+def _reading_statements(planner: duckdb.DuckDBPyConnection, sql: str) -> list[duckdb.Statement]:
+    """The statements, of which all can run. Raises QueryError without any, and where one does not read."""
+    try:
+        sql.encode()
+    except UnicodeEncodeError:
+        raise QueryError("The SQL is not UTF-8 text.") from None
+    statements = planner.extract_statements(sql)
     if not statements:
         raise QueryError("There is no SQL to run.")
-    if any(statement.type in REFUSED for statement in statements):
-        raise QueryError("A query reads the published warehouse alone: ATTACH and DETACH are refused.")
-    return connection.execute(sql)
+    for statement in statements:
+        # EXPLAIN ANALYZE runs what it explains.
+        explained = _explained(planner, statement)
+        if not _is_reading(explained or statement):
+            words = " ".join(_first_words(statement.query)).upper()
+            raise QueryError(f"`query` is read-only: it does not run `{words} ...`, but {_READS}.")
+        # A relation is planned here, and would run when somebody fetched from it.
+        planner.sql((explained or statement).query)
+    return statements
+
+
+def _is_reading(statement: duckdb.Statement) -> bool:
+    try:
+        kind = statement.type
+    except ValueError:
+        # A kind that DuckDB's Python package has no name for.
+        return False
+    first, second = _first_words(statement.query)
+    if kind == duckdb.StatementType.PRAGMA:
+        return first == "pragma" and second in _READING_PRAGMAS
+    return kind == duckdb.StatementType.SELECT or (kind == _PIVOT and first in _FIRST_WORDS_OF_A_PIVOT)
+
+
+def _explained(planner: duckdb.DuckDBPyConnection, explain: duckdb.Statement) -> duckdb.Statement | None:
+    """The statement within an EXPLAIN: what is left once its own words (`analyze`, `(format json)`) are taken off."""
+    if _first_words(explain.query)[0] != "explain":
+        return None
+    text = explain.query.encode()
+    for offset, _ in islice(duckdb.tokenize(explain.query), 1, None):
+        try:
+            (statement,) = planner.extract_statements(text[offset:].decode())
+        except (duckdb.Error, ValueError):
+            continue
+        return statement
+    return None
+
+
+def _first_words(statement: str) -> list[str]:
+    """The first two words, lower-case; comments and brackets are passed over. Empty texts where there are fewer."""
+    # DuckDB counts bytes.
+    text = statement.encode()
+    starts = (offset for offset, kind in duckdb.tokenize(statement) if kind != duckdb.token_type.comment)
+    words = (found[0].decode().lower() for start in starts if (found := _WORD.match(text, start)))
+    return [next(words, ""), next(words, "")]
 
 
 def print_table(answer: duckdb.DuckDBPyConnection, *, title: str | None = None, limit: int = 100) -> None:

@@ -1,5 +1,7 @@
 """Reading the published warehouse."""
 
+from pathlib import Path
+
 import duckdb
 
 from pipelines.errors import WarehouseMissingError
@@ -25,3 +27,20 @@ def connect_published(home: Home) -> duckdb.DuckDBPyConnection:
         connection.close()
         raise
     return connection
+
+
+def seal(connection: duckdb.DuckDBPyConnection, spill: Path | None) -> None:
+    """Let SQL on this connection reach no file, load no extension and change no setting, for good.
+
+    With `spill`, a folder for what does not fit in memory, DuckDB still opens what lies in there and the file that it
+    has attached, with the log beside it. Without, it opens nothing at all any more.
+    """
+    if spill is not None:
+        connection.execute(f"set temp_directory = {quoted(spill)}")
+    connection.execute("set autoinstall_known_extensions = false")
+    connection.execute("set autoload_known_extensions = false")
+    connection.execute("set allow_community_extensions = false")
+    connection.execute("set enable_external_access = false")
+    if spill is None:
+        connection.execute("set disabled_filesystems = 'LocalFileSystem'")
+    connection.execute("set lock_configuration = true")

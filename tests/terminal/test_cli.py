@@ -174,8 +174,9 @@ def test_a_run_its_answers_and_a_home_of_another_organisation(tmp_path: Path, si
     assert run(tmp_path, "query", count, "--format", "csv").stdout.split() == ["embeds,letter", "15,ü"]
     assert json.loads(run(tmp_path, "query", count, "--format", "json").stdout) == {"embeds": 15, "letter": "ü"}
     assert "embeds" in run(tmp_path, "query", count).stdout
+    assert run(tmp_path, "query", f"-- why\n{count}", "--format", "csv").stdout.split() == ["embeds,letter", "15,ü"]
     fails(run(tmp_path, "query", "select nothing from nowhere"), "nowhere")
-    fails(run(tmp_path, "query", "delete from stg_embed_events"), "read-only")
+    fails(run(tmp_path, "query", "delete from stg_embed_events"), "read-only", "DELETE FROM")
     fails(run(tmp_path, "query", "select 1", "--format", "xml"), "--format", "csv")
 
     with running_simulator(SimulatorOptions(embeds=3, days=2, organisation="Somebody Else")) as other:
