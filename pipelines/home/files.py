@@ -16,28 +16,29 @@ TEMPORARY_PREFIX = ".tmp-"
 
 def write_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write `frame` to `path`, replacing what is there; a reader sees the old file or the new one, never a part."""
-    temporary = write_temporary_parquet(frame, path, metadata)
-    temporary.replace(path)
-    fsync_folder(path.parent)
+    put_in_place(write_temporary_parquet(frame, path, metadata), path)
 
 
 def write_temporary_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] | None = None) -> Path:
-    """Write `frame` beside `path` under a temporary name, on disk when this returns; the caller renames it."""
-    make_folder(path.parent)
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    """Write `frame` beside `path` under a temporary name, on disk when this returns; `put_in_place` renames it."""
+    temporary = _temporary(path)
     frame.write_parquet(temporary, compression="zstd", compression_level=1, metadata=dict(metadata or {}))
-    _fsync(temporary)
+    fsync(temporary)
     return temporary
 
 
 def write_text(text: str, path: Path) -> None:
     """Write a small text file likewise."""
-    make_folder(path.parent)
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    temporary = _temporary(path)
     temporary.write_text(text, encoding="utf-8")
-    _fsync(temporary)
-    temporary.replace(path)
-    fsync_folder(path.parent)
+    fsync(temporary)
+    put_in_place(temporary, path)
+
+
+def put_in_place(complete: Path, path: Path) -> None:
+    """Rename a file that is whole and on disk to `path` beside it, durable when this returns."""
+    complete.replace(path)
+    fsync(path.parent)
 
 
 def make_folder(folder: Path) -> None:
@@ -45,17 +46,18 @@ def make_folder(folder: Path) -> None:
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        fsync_folder(folder.parent)
+        fsync(folder.parent)
 
 
-def fsync_folder(folder: Path) -> None:
-    """Make the names in a folder durable: a rename alone can be lost with the power."""
-    _fsync(folder)
-
-
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Make a file's content, or the names in a folder, durable: a rename alone can be lost with the power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _temporary(path: Path) -> Path:
+    make_folder(path.parent)
+    return path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")

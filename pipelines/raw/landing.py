@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.home.files import TEMPORARY_PREFIX, fsync_folder, write_parquet, write_temporary_parquet
+from pipelines.home.files import TEMPORARY_PREFIX, fsync, put_in_place, write_parquet, write_temporary_parquet
 from pipelines.home.layout import Home, partition_folder
 from pipelines.home.tables import Table
 from pipelines.raw import held
@@ -80,12 +80,11 @@ class EventLanding:
             for i, (path, rows, _) in enumerate(days)
         ]
         for temporary, (path, _, _) in zip(temporaries, days, strict=True):
-            temporary.replace(path)
-            fsync_folder(path.parent)
+            put_in_place(temporary, path)
         if days:
             # Nor may a folder go with the power that a run made and was killed before it was durable.
             for folder in (self._home.raw_embed_events, self._home.raw_embed_events.parent, self._home.root):
-                fsync_folder(folder)
+                fsync(folder)
         return days
 
 

@@ -5,13 +5,13 @@ keeps the old one. Whatever a killed build left behind is removed by the next on
 """
 
 import errno
-import os
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.home.files import fsync, put_in_place
 from pipelines.home.layout import Home
 
 _BUILDING = "warehouse.duckdb.building-"
@@ -50,11 +50,11 @@ class Publication:
     def copy_published(self) -> None:
         """Start from the bytes of the published file, on disk before the build goes on."""
         shutil.copyfile(self.home.warehouse, self.building)
-        _sync(self.building)
+        fsync(self.building)
 
     def publish(self, previous_build_id: str | None, keep: int) -> None:
         """Rename the closed, complete file over the published one, of which `keep` earlier ones stay."""
-        _sync(self.building)
+        fsync(self.building)
         if previous_build_id is not None and keep > 0 and self.home.warehouse.exists():
             kept = kept_folder(self.home) / f"{previous_build_id}.duckdb"
             kept.parent.mkdir(exist_ok=True)
@@ -62,8 +62,7 @@ class Publication:
                 _keep(self.home.warehouse, kept)
         # A client that opened the file for writing may have left a log, which DuckDB would replay on the new file.
         self.home.warehouse.with_name(f"{self.home.warehouse.name}.wal").unlink(missing_ok=True)
-        self.building.replace(self.home.warehouse)
-        _sync(self.home.root)
+        put_in_place(self.building, self.home.warehouse)
         # Names begin with the time of the build.
         for old in sorted(kept_folder(self.home).glob("*.duckdb"), reverse=True)[keep:]:
             old.unlink()
@@ -95,11 +94,3 @@ def _keep(published: Path, kept: Path) -> None:
         part = kept.with_suffix(".part")
         shutil.copyfile(published, part)
         part.replace(kept)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

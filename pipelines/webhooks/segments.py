@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 
-from pipelines.home.files import fsync_folder, make_folder
+from pipelines.home.files import fsync, make_folder
 
 SUFFIX = ".journal"
 # A disk that has no room for this refuses events, if not all of them.
@@ -39,7 +39,7 @@ def create_segment(folder: Path) -> tuple[Path, int]:
             # A refresh that came between holds it for a moment, and has removed it then: it was empty.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_nlink:
-                fsync_folder(folder)
+                fsync(folder)
                 return path, descriptor
         except OSError:
             os.close(descriptor)

@@ -32,16 +32,16 @@ from pipelines.poll.report import SweepRequest
 from pipelines.settings import load_settings
 from pipelines.steps import sweep as run
 sweep.BATCH_EVENTS = 40
-fsync_folder, left = landing.fsync_folder, int(os.environ.get("KILLED_AT_RENAME", 0))
+put_in_place, left = landing.put_in_place, int(os.environ.get("KILLED_AT_RENAME", 0))
 
-def renamed(folder):
+def renamed(complete, path):
     global left
-    fsync_folder(folder)
+    put_in_place(complete, path)
     left -= 1
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
 
-landing.fsync_folder = renamed
+landing.put_in_place = renamed
 
 # Every call in these files is a place to die, counted by place: a place is met in its phase, whatever else is called.
 FILES = ("poll/batches.py", "poll/discovery.py", "poll/listing.py", "poll/report.py", "poll/poll_state.py",
