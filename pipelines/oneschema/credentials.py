@@ -9,6 +9,9 @@ import json
 import re
 from typing import Any
 
+import orjson
+
+from pipelines.oneschema.json_text import canonical, dumps, storable
 from pipelines.oneschema.jwt_segments import segment_bytes
 from pipelines.oneschema.vocabulary import CREDENTIAL_FIELDS
 
@@ -38,16 +41,52 @@ def may_hold_credentials(json_text: bytes) -> bool:
     for field in _QUOTED_FIELDS:
         if field in lower:
             return True
-    return _TWO_DOTS.search(json_text) is not None and _JWT_SHAPE.search(json_text) is not None
+    # Counting dots is the cheapest look of all, and most events have one at most: in their created_at.
+    return (
+        json_text.count(b".") >= 2
+        and _TWO_DOTS.search(json_text) is not None
+        and _JWT_SHAPE.search(json_text) is not None
+    )
 
 
-def split_credentials(event: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
-    """The event without the credential fields of its top level, and their values.
+def strip_credentials(event: Any) -> tuple[Any, bytes]:
+    """A decoded event without credentials, everything in it storable, and its canonical JSON.
 
-    What is left has to be looked at all the same; this is for the webhook's `embed_jwt`, which every event of it has.
+    Both are the same whatever the credentials were: whether a cheap look clears an event depends on them, so the
+    thorough way ends in the same text.
     """
-    kept = {key: value for key, value in event.items() if key not in CREDENTIAL_FIELDS}
-    return kept, [value for key, value in event.items() if key in CREDENTIAL_FIELDS]
+    kept: Any = event
+    removed: list[Any] = []
+    if type(event) is dict and not CREDENTIAL_FIELDS.isdisjoint(event):
+        # What every webhook's event has at its top level needs no walk through the others.
+        kept = event.copy()
+        removed = [kept.pop(field) for field in CREDENTIAL_FIELDS if field in kept]
+    try:
+        text = orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        kept = without_credentials(storable(event))
+        return kept, dumps(kept).encode()
+    is_clear = not may_hold_credentials(text)
+    for secret in removed:
+        is_clear = is_clear and not _may_repeat(secret, text)
+    if is_clear:
+        return kept, text
+    kept = without_credentials(event)
+    return kept, canonical(kept)
+
+
+def _may_repeat(secret: Any, json_text: bytes) -> bool:
+    """Whether a removed value may stand elsewhere in the event; one that is not a text is not looked at cheaply."""
+    if not isinstance(secret, str):
+        return secret is not None
+    # A JWT cannot stand where there are not two dots.
+    if not secret or (secret.count(".") >= 2 and json_text.count(b".") < 2):
+        return False
+    try:
+        # A repetition has its JSON form there: JSON escapes character by character.
+        return orjson.dumps(secret)[1:-1] in json_text
+    except TypeError:
+        return True
 
 
 def without_credentials(value: Any) -> Any:

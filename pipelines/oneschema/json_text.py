@@ -93,6 +93,15 @@ def dumps(value: Any, *, ascii_only: bool = False) -> str:
     return "".join(written)
 
 
+def canonical(value: Any) -> bytes:
+    """Compact JSON with sorted keys of a storable value: as `dumps`, and by orjson where that can write it."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        # Integers beyond 64 bits.
+        return dumps(value).encode()
+
+
 def _escape_lone_surrogate(found: re.Match[str]) -> str:
     escape = found.group()
     return "\\" + escape if _LONE_SURROGATE.fullmatch(escape) else escape

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-import orjson
 import polars as pl
 
 from pipelines.home.tables import TIMESTAMP
-from pipelines.oneschema.credentials import may_hold_credentials, split_credentials, without_credentials
-from pipelines.oneschema.json_text import dumps, storable
+from pipelines.oneschema.credentials import strip_credentials
+from pipelines.oneschema.json_text import canonical
 from pipelines.oneschema.reading import FIELDS, Unreadable, microseconds, read_timestamp
 from pipelines.oneschema.tokens import ReadToken, TokenReader
-from pipelines.oneschema.vocabulary import CREDENTIAL_FIELDS
 from pipelines.raw.raw_tables import RAW_EMBED_EVENTS, UNKNOWN_DATE
 
 _EVENT_TOKEN = "embed_jwt"
@@ -75,8 +73,8 @@ def _row(event: Any, envelope: Envelope, tokens: TokenReader) -> tuple[Any, ...]
     token = envelope.token
     if type(event) is dict and event.get(_EVENT_TOKEN) is not None:
         token = tokens.read(event[_EVENT_TOKEN])
-    event, canonical = _without_credentials(event)
-    typed, odd, extra = _split(event) if type(event) is dict else (_NOTHING, canonical.decode(), None)
+    event, text = strip_credentials(event)
+    typed, odd, extra = _split(event) if type(event) is dict else (_NOTHING, text.decode(), None)
     uuid, event_id, embed_id, event_type, trigger_type, created_at, has_snapshot, data, template, environment = typed
     return (
         uuid,
@@ -97,41 +95,13 @@ def _row(event: Any, envelope: Envelope, tokens: TokenReader) -> tuple[Any, ...]
         envelope.source,
         envelope.fetched_at,
         envelope.sweep_id,
-        hashlib.blake2b(canonical, digest_size=16, person=_DIGEST_PERSON[envelope.source]).hexdigest(),
+        hashlib.blake2b(text, digest_size=16, person=_DIGEST_PERSON[envelope.source]).hexdigest(),
         # Only an odd created_at is read here; Polars reads the others, a column at a time.
         None if odd is None or type(event) is not dict else _odd_time(event.get("created_at")),
     )
 
 
 _NOTHING: tuple[Any, ...] = (None,) * len(_DOCUMENTED)
-
-
-def _without_credentials(event: Any) -> tuple[Any, bytes]:
-    """The event without credentials, everything in it storable, and its canonical JSON, which the digest is of.
-
-    Both are the same whatever the credentials were: whether a cheap look clears an event depends on them, so the
-    thorough way ends in the same text.
-    """
-    kept, secrets = event, []
-    if type(event) is dict and not CREDENTIAL_FIELDS.isdisjoint(event):
-        kept, secrets = split_credentials(event)
-    try:
-        canonical = orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
-    except TypeError:
-        event = without_credentials(storable(event))
-        return event, dumps(event).encode()
-    if may_hold_credentials(canonical) or any(_may_repeat(secret, canonical) for secret in secrets):
-        event = without_credentials(event)
-        return event, _json(event).encode()
-    return kept, canonical
-
-
-def _may_repeat(secret: Any, canonical: bytes) -> bool:
-    """Whether a removed value may stand elsewhere in the event; one that is no text is not looked at cheaply."""
-    try:
-        return not isinstance(secret, str) or (secret != "" and orjson.dumps(secret)[1:-1] in canonical)
-    except TypeError:
-        return True
 
 
 def _split(event: dict[str, Any]) -> tuple[list[Any], str | None, str | None]:
@@ -146,21 +116,14 @@ def _split(event: dict[str, Any]) -> tuple[list[Any], str | None, str | None]:
             if documented is int and value not in _INTEGERS:
                 odd[name] = value
                 value = None
-            typed.append(_json(value) if documented is dict else value)
+            typed.append(canonical(value).decode() if documented is dict else value)
         elif documented is float and type(value) is int and abs(value) <= _LARGEST_EXACT_IN_A_DOUBLE:
             typed.append(float(value))
         else:
             odd[name] = value
             typed.append(None)
-    extra = None if event.keys() <= _KNOWN else _json({key: event[key] for key in event.keys() - _KNOWN})
-    return typed, _json(odd) if odd else None, extra
-
-
-def _json(value: Any) -> str:
-    try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-    except TypeError:
-        return dumps(value)
+    extra = None if event.keys() <= _KNOWN else canonical({key: event[key] for key in event.keys() - _KNOWN}).decode()
+    return typed, canonical(odd).decode() if odd else None, extra
 
 
 def _odd_time(created_at: object) -> int | None:
