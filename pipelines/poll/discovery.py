@@ -1,4 +1,4 @@
-"""Finding the embeds, on a list whose order and paging are not documented (api.md).
+"""Finding the embeds, on a list whose order and paging are not documented.
 
 The list is asked with `offset` and `count`. A server may honour both, cap the count, or ignore both and answer
 everything every time. `walk_all` finds every embed whichever it does. `walk_recent` finds the new ones in few requests
@@ -8,7 +8,7 @@ where the list turned out to be sorted by id, and says so when it could not.
 import asyncio
 import itertools
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Set
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -56,47 +56,122 @@ def embed_id_of(summary: Any) -> int:
     return -1 - zlib.crc32(repr(summary).encode("utf-8", "replace"))
 
 
+class Sorting:
+    """Whether the ids of a walk rise or fall from the first to the last."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._rises = self._falls = True
+
+    def update_state(self, fresh: list[int]) -> None:
+        run = fresh if self._last is None else [self._last, *fresh]
+        self._rises = self._rises and all(a < b for a, b in itertools.pairwise(run))
+        self._falls = self._falls and all(a > b for a, b in itertools.pairwise(run))
+        self._last = run[-1] if run else None
+
+    @property
+    def order(self) -> Order:
+        """`none` also while too few ids were seen to tell."""
+        if self._rises == self._falls:
+            return "none"
+        return "ascending" if self._rises else "descending"
+
+
+class Position:
+    """Where the next page begins: at the last embed of the page before, so that a list that moved is noticed."""
+
+    def __init__(self) -> None:
+        self.offset = 0
+        self.last: int | None = None
+        self._retreats = 0
+
+    def must_step_back(self, ids: list[int], walked: Set[int]) -> bool:
+        """Embeds before this page were deleted, and others have slipped past: it begins with one not walked."""
+        has_moved = self.offset > 0 and self.last is not None and walked.isdisjoint(ids[:1])
+        return has_moved and self._retreats < RETREAT_LIMIT
+
+    def step_back(self, page_length: int) -> None:
+        self.offset = max(self.offset - page_length + 1, 0)
+        self._retreats += 1
+
+    def go_on(self, ids: list[int]) -> None:
+        # A page of one embed leaves no room for an overlap.
+        self.offset, self.last = (self.offset + len(ids) - 1, ids[-1]) if len(ids) > 1 else (self.offset + 1, None)
+
+
+class Repetition:
+    """Whether the server answers the same list whatever page is asked for."""
+
+    def __init__(self) -> None:
+        self._first_page: set[int] = set()
+        self.is_repeated = False
+        self.is_certain = False
+
+    def is_whole(self, offset: int, ids: list[int]) -> bool:
+        """A later page that holds all of the first one."""
+        return offset > 0 and self._first_page.issubset(ids)
+
+    def update_state(self, offset: int, ids: list[int], fresh: list[int]) -> None:
+        """Once may also be embeds that were added in front of the list; the next page makes it certain."""
+        if offset == 0:
+            self._first_page = set(ids)
+        was_repeated, self.is_repeated = self.is_repeated, not fresh or self.is_whole(offset, ids)
+        self.is_certain = was_repeated and self.is_repeated
+
+
+class WholeWalk:
+    """A walk over the whole list: ask at `offset`, hand the answer to `update_state`, while `has_next_page`."""
+
+    def __init__(self, shape: ListShape, page_size: int) -> None:
+        self.has_next_page = True
+        self._shape = shape
+        self._page_size = page_size
+        self._walked: set[int] = set()
+        self._position = Position()
+        self._sorting = Sorting()
+        self._repetition = Repetition()
+
+    @property
+    def offset(self) -> int:
+        return self._position.offset
+
+    def update_state(self, page: list[Any]) -> list[Any]:
+        """The embeds of a page that were not walked before."""
+        ids = [embed_id_of(embed) for embed in page]
+        offset, last = self._position.offset, self._position.last
+        self._shape.page_length = max(self._shape.page_length, len(ids))
+        if self._position.must_step_back(ids, self._walked) and not self._repetition.is_whole(offset, ids):
+            self._position.step_back(self._shape.page_length)
+            return []
+        fresh = {id_: embed for id_, embed in zip(ids, page, strict=True) if id_ not in self._walked}
+        self._walked.update(fresh)
+        self._sorting.update_state(list(fresh))
+        self._repetition.update_state(offset, ids, list(fresh))
+        self._position.go_on(ids)
+        is_last_page = not ids or (not fresh and ids == [last])
+        # More than was asked for, or the same list again: the server ignores paging, and this was everything.
+        self.has_next_page = not (is_last_page or len(ids) > self._page_size or self._repetition.is_certain)
+        self._shape.listed_count = len(self._walked)
+        self._shape.order = self._sorting.order
+        self._shape.is_paged |= self.has_next_page and offset > 0 and not self._repetition.is_repeated
+        return list(fresh.values())
+
+
 async def walk_all(
     fetch: FetchPage, shape: ListShape, *, page_size: int = PAGE_SIZE, page_limit: int = PAGE_LIMIT
 ) -> AsyncGenerator[list[dict[str, Any]]]:
     """Every embed, each once, page by page; `shape` is filled in on the way.
 
-    Pages overlap by one embed, and each has to begin with an embed that was walked: else embeds before it were deleted
-    meanwhile, and others have slipped past, so the walk steps back by a page. (Embeds added in front only bring known
-    ones again.) It ends at an empty page, or when pages bring nothing new. Raises PageLimitError.
+    Pages overlap by one embed. A page has to begin with an embed that was walked, else the walk steps back by a page.
+    Embeds added in front only bring known ones again, as long as they are fewer between two requests than a page holds.
+    The walk ends at an empty page, or when pages bring nothing new. Raises PageLimitError.
     """
-    walked: set[int] = set()
-    first_page: set[int] = set()
-    offset, last, retreats, was_repeated = 0, None, 0, False
-    ascending = descending = True
+    walk = WholeWalk(shape, page_size)
     for _ in range(page_limit):
-        page = await fetch(offset, page_size)
-        ids = [embed_id_of(embed) for embed in page]
-        shape.page_length = max(shape.page_length, len(ids))
-        is_whole = offset > 0 and first_page.issubset(ids)
-        has_slipped = last is not None and walked.isdisjoint(ids[:1]) and not is_whole
-        if offset > 0 and has_slipped and retreats < RETREAT_LIMIT:
-            offset, retreats = max(offset - shape.page_length + 1, 0), retreats + 1
-            continue
-        fresh = {id_: embed for id_, embed in zip(ids, page, strict=True) if id_ not in walked}
-        run = [*([last] if last is not None else []), *(id_ for id_ in ids if id_ not in walked)]
-        ascending = ascending and all(a < b for a, b in itertools.pairwise(run))
-        descending = descending and all(a > b for a, b in itertools.pairwise(run))
-        walked.update(fresh)
-        shape.listed_count = len(walked)
-        shape.order = "none" if ascending == descending else "ascending" if ascending else "descending"
-        if fresh:
-            yield list(fresh.values())
-        first_page = set(ids) if offset == 0 else first_page
-        is_repeated = not fresh or is_whole
-        # More than was asked for, or the same list again: the server ignores paging, and this was everything. Once may
-        # also be embeds that were added in front; the next page tells.
-        if not ids or len(page) > page_size or (not fresh and ids == [last]) or (is_repeated and was_repeated):
+        if fresh := walk.update_state(await fetch(walk.offset, page_size)):
+            yield fresh
+        if not walk.has_next_page:
             return
-        shape.is_paged = shape.is_paged or (offset > 0 and not is_repeated)
-        was_repeated = is_repeated
-        # A page of one embed leaves no room for an overlap.
-        offset, last = (offset + len(ids) - 1, ids[-1]) if len(ids) > 1 else (offset + 1, None)
     raise _too_long(page_limit, page_size)
 
 
@@ -113,6 +188,46 @@ async def one_ahead(pages: AsyncGenerator[T]) -> AsyncGenerator[T]:
         await pages.aclose()
 
 
+class RecentWalk:
+    """A walk over the new end of a sorted list: ask at `offset`, hand the answer to `update_state`, and so on.
+
+    `is_as_thought` turns false at a page that shows that the list is not as `shape` has it.
+    """
+
+    def __init__(self, shape: ListShape, look_back: int) -> None:
+        self.has_next_page = True
+        self.is_as_thought = True
+        self._rises = shape.order == "ascending"
+        self._look_back = look_back
+        self._first_offset = self.offset = max(shape.listed_count - look_back, 0) if self._rises else 0
+        self._last: int | None = None
+
+    def update_state(self, ids: list[int], known: Set[int]) -> None:
+        """Take in a page; `known` are those of its ids that were listed by an earlier walk."""
+        is_sorted = ids == sorted(set(ids), reverse=not self._rises)
+        self.is_as_thought = is_sorted and self._stands_on_known_ground(ids, known) and self._goes_on(ids)
+        self._last = ids[-1] if ids else None
+        self.offset += max(len(ids) - 1, 1)
+        is_far_enough = not self._rises and bool(known) and self.offset >= self._look_back
+        self.has_next_page = self.is_as_thought and len(ids) > 1 and not is_far_enough
+
+    def _stands_on_known_ground(self, ids: list[int], known: Set[int]) -> bool:
+        """The first page of an ascending list begins with a known embed, else new ones may lie before it."""
+        if not self._rises or self.offset > self._first_offset or self.offset == 0:
+            return True
+        return ids[:1] == sorted(known)[:1] != []
+
+    def _goes_on(self, ids: list[int]) -> bool:
+        """A later page goes on from the last embed of the one before.
+
+        Else embeds were deleted and others slipped past, or the server does not page any more. Embeds added in front of
+        a descending list bring known ones again.
+        """
+        if self._last is None:
+            return True
+        return ids[:1] == [self._last] if self._rises else self._last in ids and ids[1:][-1:] != [self._last]
+
+
 async def walk_recent(
     fetch: FetchPage,
     shape: ListShape,
@@ -127,25 +242,13 @@ async def walk_recent(
     Ids grow with time, so new embeds stand at one end; `known_among` tells which of some ids were listed before. Yields
     None, as the last thing, where the list is not as `shape` has it: the caller then walks everything.
     """
-    is_ascending = shape.order == "ascending"
-    last: int | None = None
-    offset = first_offset = max(shape.listed_count - look_back, 0) if is_ascending else 0
+    walk = RecentWalk(shape, look_back)
     for _ in range(page_limit):
-        page = await fetch(offset, page_size)
+        page = await fetch(walk.offset, page_size)
         ids = [embed_id_of(embed) for embed in page]
-        known = known_among(ids)
-        # The first page of an ascending list must stand on known ground, else new embeds may lie before it.
-        has_foothold = not is_ascending or offset > first_offset or offset == 0 or ids[:1] == sorted(known)[:1] != []
-        # A later page goes on from the last embed of the one before: else embeds were deleted, and others slipped past,
-        # or the server does not page any more. Embeds added in front of a descending list bring known ones again.
-        goes_on = last is None or (ids[:1] == [last] if is_ascending else last in ids and ids[1:][-1:] != [last])
-        if ids != sorted(set(ids), reverse=not is_ascending) or not has_foothold or not goes_on:
-            yield None
-            return
-        yield page
-        last = ids[-1] if ids else None
-        offset += max(len(ids) - 1, 1)
-        if len(ids) < 2 or (not is_ascending and known and offset >= look_back):
+        walk.update_state(ids, known_among(ids))
+        yield page if walk.is_as_thought else None
+        if not walk.has_next_page:
             return
     raise _too_long(page_limit, page_size)
 
