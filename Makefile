@@ -5,7 +5,7 @@ BIN := .venv/bin
 # One set of paths for the linter and the formatter; pyright reads its own from pyproject.toml.
 SOURCES := pipelines assets tests benchmarks
 
-.PHONY: demo test dev lint clean lock install browser dictionary bench others wrk
+.PHONY: demo test dev lint clean lock install browser dictionary imports bench others wrk
 
 demo: .venv/.installed
 	$(BIN)/embed-analytics demo
@@ -31,6 +31,10 @@ browser:
 # docs/dictionary.md, from the comments in sql/; a test fails when it is stale.
 dictionary: .venv/.installed
 	$(BIN)/python -m pipelines.warehouse.dictionary
+
+# docs/imports.md, from the imports themselves; a test fails when it is stale.
+imports: .venv/.installed
+	$(BIN)/python -m tests.imports.drawing
 
 # Everything on one page, printed; PAGE=docs/performance.md also puts it there. `make bench-flatten` asks one question.
 bench: others wrk
