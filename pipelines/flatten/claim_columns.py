@@ -77,7 +77,7 @@ def choose_columns(seen: Mapping[str, Seen], limit: int, types: Mapping[str, str
 
 
 def column_names(paths: Iterable[str]) -> dict[str, str]:
-    """Column names by path, as design.md's Claims says.
+    """Column names by path, by the rule in docs/architecture.md, "Claims".
 
     >>> column_names(["org.Plan Name"])
     {'org.Plan Name': 'claim_org__plan_name'}

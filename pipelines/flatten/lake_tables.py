@@ -32,7 +32,7 @@ LAKE_EMBED_EVENTS = Table(
             required=True,
         ),
         Column("data", pl.String(), "`data` as JSON, extra keys included"),
-        Column("extra", pl.String(), "JSON object of event fields that api.md does not know"),
+        Column("extra", pl.String(), "JSON object of event fields that the vendor does not document"),
         Column("source", pl.String(), "api, webhook or both", required=True),
         Column("landed_at", TIMESTAMP, "first landing of any delivery (UTC)", required=True),
         Column(

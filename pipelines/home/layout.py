@@ -1,6 +1,7 @@
 """Where things are below one home. Paths alone: opening, locking and writing stand with what they open.
 
-See design.md, "The shape". A home belongs to one API and organisation and has one writer at a time.
+The rules of each folder are in docs/architecture.md, "The home". A home belongs to one API and organisation and has
+one writer at a time.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The vendor's API over HTTP: a small async client per worker, retries, faults sorted into permanent and transient.
 
-httpx slows down when many tasks share one pool (design.md, "Things measured"), so each worker owns a client with one
-connection, and all share the pace, the TLS context and the counters.
+httpx slows down when many tasks share one pool (docs/architecture.md, "Measured"). So each worker owns a client with
+one connection, and all share the pace, the TLS context and the counters.
 """
 
 import asyncio
@@ -162,7 +162,7 @@ class OneSchemaClient:
             ) from None
 
     async def embeds(self, offset: int, count: int) -> list[Any]:
-        """One page of embed summaries, if the server pages; else all of them. Paging is not documented (api.md)."""
+        """One page of embed summaries if the server pages, else all of them: that is not documented (docs/vendor-api.md)."""
         path = "/v1/embeds"
         return await self._get(path, lambda body: _array(body, path), params={"offset": offset, "count": count})
 

@@ -24,7 +24,7 @@ RAW_EMBED_EVENTS = Table(
         Column("template_key", pl.String(), "`template_key` of the event, else of its embed in that sweep"),
         Column("environment_name", pl.String(), "`environment_name` of the event, else ONESCHEMA_ENVIRONMENT"),
         Column("odd", pl.String(), "JSON object: known fields whose value has not the documented type, as they came"),
-        Column("extra", pl.String(), "JSON object: fields that api.md does not know, as they came"),
+        Column("extra", pl.String(), "JSON object: fields that the vendor does not document, as they came"),
         Column("claims", pl.String(), "payload of the event's JWT, else of its embed's, after the claim policy (JSON)"),
         Column("jwt_status", pl.String(), "verified, unverified, invalid_signature, malformed or missing"),
         Column("token_fingerprint", pl.String(), "truncated keyed digest of the JWT; all that is kept of a bad one"),

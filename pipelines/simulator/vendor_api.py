@@ -1,4 +1,4 @@
-"""The vendor's endpoints, as api.md has them."""
+"""The vendor's endpoints, as docs/vendor-api.md describes them."""
 
 import asyncio
 from urllib.parse import parse_qs

@@ -28,7 +28,7 @@ from pipelines.warehouse.published_state import PublishedState
 from pipelines.warehouse.sources import BuildFacts, Parameters
 from pipelines.warehouse.tables import comment, count_rows, create_whole, drop, replace_whole
 
-# Older clients open this storage version (design.md, invariant 4).
+# Older clients open this storage version (docs/architecture.md, invariant 4).
 STORAGE_VERSION = "v1.0.0"
 
 OnProgress = Callable[[str], None]
@@ -320,6 +320,6 @@ def changed_partitions(before: Ledger, now: Ledger) -> set[str]:
 
 
 def _data_through(connection: duckdb.DuckDBPyConnection) -> datetime | None:
-    """Start of the latest sweep that listed the embeds and asked all that were due (design.md)."""
+    """Start of the latest sweep that listed the embeds and asked all that were due."""
     row = connection.execute("select max(started_at) from warehouse.main.meta_sweeps where is_complete").fetchone()
     return row[0] if row else None

@@ -1,4 +1,4 @@
-"""The flattening once more, slow and obvious: plain Python, a row at a time, written from design.md.
+"""The flattening once more, slow and obvious: plain Python, a row at a time, written from docs/architecture.md.
 
 It shares no code with the fast path: it starts at what was delivered, not at raw, and has its own way to read a time, a
 token and a claim. Only the digests are taken from landing, as names for the deliveries.

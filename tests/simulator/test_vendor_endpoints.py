@@ -1,4 +1,4 @@
-"""The vendor's endpoints over HTTP, against api.md and the vendor's samples."""
+"""The vendor's endpoints over HTTP, against docs/vendor-api.md and the vendor's samples."""
 
 import base64
 from itertools import chain

@@ -1,0 +1,155 @@
+"""Each recipe of CONTRIBUTING.md is followed in a copy of the repository: its files are enough, the thing arrives."""
+
+import jwt
+import pytest
+
+from tests.project.checkout import ROOT, Checkout, recipes
+
+EVENT = {
+    "uuid": "event-1",
+    "id": 1,
+    "event_type": "embed_initialized",
+    "trigger_type": "user",
+    "created_at": 1769598000,
+}
+
+
+def embed(*events: dict[str, object], **claims: object) -> dict[str, object]:
+    token = jwt.encode({"iss": "client", "user_id": "u1", **claims}, "s" * 32)
+    return {"id": 99, "template_key": "planted", "status": "initialized", "user_jwt": token, "events": events}
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_the_files_of_a_recipe_are_there(recipe: str) -> None:
+    for path in recipes()[recipe]:
+        assert (ROOT / path).exists() or ((ROOT / path).parent.is_dir() and "<name>" in path)
+
+
+def test_an_event_type(checkout: Checkout) -> None:
+    sql = "select is_known, description, event_count from meta_event_types where event_type = 'sheet_exported'"
+    exported = embed(EVENT, EVENT | {"uuid": "event-2", "event_type": "sheet_exported"})
+    before = checkout.publish(sql, exported)
+    assert before.rows == [(False, None, 1)]
+    assert "event_types_known" in before.failed_checks
+    checkout.insert(
+        "pipelines/oneschema/vocabulary.py", "EVENT_TYPES", '    "sheet_exported": "the sheet is exported",\n'
+    )
+    checkout.insert("docs/vendor-api.md", "| `import_submitted` |", "| `sheet_exported` | the sheet is exported | |\n")
+    after = checkout.publish(sql, exported)
+    assert after.rows == [(True, "the sheet is exported", 1)]
+    assert "event_types_known" not in after.failed_checks
+    assert checkout.followed("An event type")
+
+
+def test_a_setting(checkout: Checkout) -> None:
+    code = "from pipelines.settings import load_settings; print(load_settings().embed_analytics_colour)"
+    table = "from pipelines.settings import settings_table; print(settings_table())"
+    before = checkout.python(table)
+    checkout.insert(
+        "pipelines/settings.py",
+        "embed_analytics_keep_warehouses",
+        '    embed_analytics_colour: Literal["red", "blue"] = Field("red", description="Colour of the charts")\n',
+    )
+    assert checkout.python(code) == "red"
+    assert checkout.python(code, EMBED_ANALYTICS_COLOUR="blue") == "blue"
+    with pytest.raises(AssertionError, match="EMBED_ANALYTICS_COLOUR: Input should be 'red' or 'blue'"):
+        checkout.python(code, EMBED_ANALYTICS_COLOUR="green")
+    assert "| `EMBED_ANALYTICS_COLOUR` | `red` | Colour of the charts |" in checkout.python(table)
+    checkout.replace("README.md", before, checkout.python(table))
+    assert checkout.followed("A setting")
+
+
+MODEL = """-- Sessions that began on a day.
+-- grain: entry_date
+-- refresh: whole
+select
+    entry_date, -- UTC date on which they began
+    count(*) as session_count, -- sessions
+from fct_embeds
+group by entry_date
+order by entry_date
+"""
+
+
+def test_a_model(checkout: Checkout) -> None:
+    checkout.add("sql/fct_sessions_daily.sql", MODEL)
+    checkout.make_dictionary()
+    answer = checkout.publish(
+        "select sum(session_count)::int, (select count(*) from fct_embeds), any_value(comment) "
+        "from fct_sessions_daily, duckdb_columns() where table_name || column_name = 'fct_sessions_dailysession_count'",
+        embed(EVENT),
+    )
+    assert answer.rows == [(answer.rows[0][1], answer.rows[0][1], "sessions")]
+    assert "| `session_count` | sessions |" in (checkout.root / "docs/dictionary.md").read_text(encoding="utf-8")
+    graph = checkout.python(
+        "from pipelines.definitions import defs\n"
+        "graph = defs.get_repository_def().asset_graph\n"
+        "node = next(node for node in graph.asset_nodes if node.key.path[-1] == 'fct_sessions_daily')\n"
+        "print([key.path[-1] for key in node.parent_keys], node.description.splitlines()[0])"
+    )
+    assert graph == "['fct_embeds'] Sessions that began on a day."
+    assert checkout.followed("A model", name="fct_sessions_daily")
+
+
+CHECK = """-- No session has two events.
+-- table: fct_embeds
+-- severity: {severity}
+-- scope: embed_id
+select embed_id, event_count
+from fct_embeds
+where event_count >= 2
+"""
+
+
+@pytest.mark.parametrize("severity", ["warn", "error"])
+def test_a_check(checkout: Checkout, severity: str) -> None:
+    checkout.add("sql/checks/fct_embeds_short.sql", CHECK.format(severity=severity))
+    checkout.make_dictionary()
+    if severity == "error":
+        with pytest.raises(AssertionError, match=r"not published.*fct_embeds_short"):
+            checkout.publish("select 1", embed(EVENT))
+    else:
+        assert "fct_embeds_short" in checkout.publish("select 1", embed(EVENT)).failed_checks
+    assert "unless: No session has two events." in (checkout.root / "docs/dictionary.md").read_text(encoding="utf-8")
+    assert checkout.followed("A check", name="fct_embeds_short")
+
+
+def test_a_claim_type(checkout: Checkout) -> None:
+    types = {"EMBED_ANALYTICS_CLAIM_TYPES": '{"seats": "INTEGER"}'}
+    with pytest.raises(AssertionError, match="EMBED_ANALYTICS_CLAIM_TYPES: 'seats' is declared 'INTEGER'"):
+        checkout.publish("select 1", **types)
+    checkout.insert(
+        "pipelines/flatten/claim_columns.py",
+        "CLAIM_TYPES",
+        '    "INTEGER": (pl.Int32(), lambda texts, dtype: texts.cast(dtype, strict=False)),\n',
+    )
+    answer = checkout.publish(
+        "select claim_seats, typeof(claim_seats), "
+        "(select count(*)::int from meta_quarantine where field = 'claims.seats') "
+        "from stg_embed_events where claim_seats is not null",
+        embed(EVENT, seats=40),
+        embed(EVENT | {"uuid": "event-2"}, seats="many") | {"id": 100},
+        **types,
+    )
+    assert answer.rows == [(40, "INTEGER", 1)]
+    assert checkout.followed("A claim type")
+
+
+def test_a_simulator_fault(checkout: Checkout) -> None:
+    ask = (
+        "import httpx\n"
+        "from pipelines.simulator.faults import parse_faults\n"
+        "from pipelines.simulator.options import SimulatorOptions\n"
+        "from pipelines.simulator.server import running_simulator\n"
+        "with running_simulator(SimulatorOptions(embeds=1, faults=parse_faults('empty=1'))) as simulator:\n"
+        "    answer = httpx.get(simulator.url + '/whoami', headers={'X-API-KEY': simulator.api_key})\n"
+        "print(answer.status_code, answer.content)"
+    )
+    with pytest.raises(AssertionError, match="Unknown fault 'empty' in --faults; known: 429, "):
+        checkout.python(ask)
+    checkout.insert("pipelines/simulator/faults.py", "FAULTS", '    "empty": "200 with an empty body",\n')
+    other = '        elif fault == "not-json":\n'
+    branch = '        elif fault == "empty":\n            await _respond(send, 200, b"")\n'
+    checkout.replace("pipelines/simulator/gate.py", other, branch + other)
+    assert checkout.python(ask) == "200 b''"
+    assert checkout.followed("A simulator fault")
