@@ -5,7 +5,7 @@ import pytest
 
 from tests.project.checkout import ROOT, Checkout, recipes
 
-EVENT = {
+EVENT: dict[str, object] = {
     "uuid": "event-1",
     "id": 1,
     "event_type": "embed_initialized",
