@@ -162,7 +162,7 @@ class OneSchemaClient:
             ) from None
 
     async def embeds(self, offset: int, count: int) -> list[Any]:
-        """One page of embed summaries if the server pages, else all of them: that is not documented (docs/vendor-api.md)."""
+        """One page of embed summaries if the server pages, else all of them (docs/vendor-api.md: not documented)."""
         path = "/v1/embeds"
         return await self._get(path, lambda body: _array(body, path), params={"offset": offset, "count": count})
 
