@@ -6,6 +6,7 @@ Needs Debian's chromium. UI_SCREENSHOTS=docs writes the screenshots that the doc
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -47,7 +48,7 @@ query ($path: [String!]!) {
 ALERT_TICKS = """
 { sensorOrError(sensorSelector: {
     repositoryName: "__repository__", repositoryLocationName: "embed_analytics", sensorName: "alerts"
-  }) { ... on Sensor { sensorState { ticks(limit: 100) { tickId skipReason error { message } } } } } }
+  }) { ... on Sensor { sensorState { ticks(limit: 100) { tickId timestamp skipReason error { message } } } } } }
 """
 
 
@@ -223,17 +224,14 @@ def _break_a_check(world: World) -> None:
 
 
 def _receive_one_alert(world: World, run_id: str) -> None:
-    query = ALERT_TICKS
-    posted = "tick => (tick.skipReason ?? '').startsWith('Posted')"
-    # The first message told of warnings and stuck sessions; this one of the failed run.
-    world.server.wait(
-        world.page, query, f"data => data.sensorOrError.sensorState.ticks.filter({posted}).length >= 2", seconds=120
-    )
-    # Looks that follow find nothing new.
+    # The run has ended. A look from here on that finds nothing new follows the one that told of it, whose message may
+    # tell of warnings and stuck sessions, too.
+    since = time.time()
     world.server.wait(
         world.page,
-        query,
-        "data => (data.sensorOrError.sensorState.ticks[0].skipReason ?? '') === 'Nothing new.'",
+        ALERT_TICKS,
+        "data => data.sensorOrError.sensorState.ticks.some("
+        f"tick => tick.timestamp > {since} && tick.skipReason === 'Nothing new.')",
         seconds=120,
     )
     told = [message for message in world.alerts.messages if run_id in message]
