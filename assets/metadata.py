@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from pipelines.home.tables import Table
+from pipelines.warehouse.chart_queries import load_charts
 from pipelines.warehouse.checks import load_checks
 from pipelines.warehouse.models import SQL, Model
 
@@ -31,7 +32,7 @@ def model_definition(model: Model) -> dict[str, Any]:
         "dagster/column_schema": model_schema(model, [(name, "", text) for name, text in model.columns.items()]),
         "dagster/table_name": f"main.{model.name}",
         "grain": ", ".join(model.grain) or "none",
-        **code_references([(f"sql/{model.name}.sql", SQL / f"{model.name}.sql")]),
+        **code_references((f"sql/{path}", SQL / path) for path in _files_of(model)),
     }
 
 
@@ -82,6 +83,11 @@ def code_references(files: Iterable[tuple[str, Path]]) -> dict[str, dg.CodeRefer
         dg.LocalFileCodeReference(file_path=str(path), line_number=1, label=label) for label, path in files
     ]
     return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=references)}
+
+
+def _files_of(model: Model) -> list[str]:
+    """The model's file, and its chart's if it has one."""
+    return [f"{model.name}.sql", *([f"charts/{model.name}.sql"] if model.name in load_charts() else [])]
 
 
 def _required_columns(model: Model) -> frozenset[str]:

@@ -19,11 +19,16 @@ import httpx
 from pydantic import SecretStr
 
 from pipelines.errors import TransientError, WarehouseMissingError
+from pipelines.orchestration.outside_text import slack_text
 from pipelines.settings import Settings
 from pipelines.warehouse.published import connect_published
 
 # Runs that one look takes up; the next goes on from there.
 RUNS_PER_LOOK = 50
+
+# A message is read at a glance: longer texts are cut.
+MESSAGE_CHARACTERS = 600
+NAME_CHARACTERS = 80
 
 # Sessions that one message lists; it says how many more there are.
 SHOWN_SESSIONS = 10
@@ -126,7 +131,7 @@ def _run_lines(
     if kind in reported:
         return lines
     reported.append(kind)
-    return [f":red_circle: *Run failed*: {link}. {_escaped(text)}", *lines]
+    return [f":red_circle: *Run failed*: {link}. {slack_text(text, MESSAGE_CHARACTERS)}", *lines]
 
 
 def _failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str, str]:
@@ -157,7 +162,7 @@ def _check_lines(instance: dg.DagsterInstance, watch: Watch, run: dg.DagsterRun,
             watch.failed_checks.append(name)
             rows = check.metadata["failing_rows"].value if "failing_rows" in check.metadata else "some"
             effect = "blocking" if check.blocking else "warning"
-            yield f":warning: *Check failed* ({effect}): {_escaped(name)}, {rows} rows, in {link}."
+            yield f":warning: *Check failed* ({effect}): {name}, {rows} rows, in {link}."
 
 
 def _stuck_lines(settings: Settings, watch: Watch) -> list[str]:
@@ -213,17 +218,17 @@ def _episode(session: dict[str, Any]) -> str:
 
 
 def _session_text(session: dict[str, Any]) -> str:
-    who = f" of {_escaped(session['customer'])}" if session["customer"] else ""
+    """One line, whatever the claim, the template, the column or the code is called."""
+
+    def shown(name: str) -> str:
+        return "not known" if session[name] is None else slack_text(session[name], NAME_CHARACTERS)
+
+    who = f" of {shown('customer')}" if session["customer"] is not None else ""
     text = (
-        f"embed {session['embed_id']}{who}: template {_escaped(session['template_key'])}, at {session['step']} "
+        f"embed {session['embed_id']}{who}: template {shown('template_key')}, at {session['step']} "
         f"for {timedelta(seconds=round(session['idle_seconds']))}"
     )
-    if session["worst_column_key"]:
-        worst = f"{session['worst_error_code']} in {session['worst_column_key']}"
-        text += f"; {session['worst_error_count']} cells with {_escaped(worst)}"
+    if session["worst_column_key"] is not None:
+        worst = f"{shown('worst_error_code')} in {shown('worst_column_key')}"
+        text += f"; {session['worst_error_count']} cells with {worst}"
     return text
-
-
-def _escaped(text: str | None) -> str:
-    """Slack reads `<!channel>` and links in what customers typed unless these are escaped."""
-    return (text or "").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

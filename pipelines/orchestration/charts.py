@@ -1,6 +1,6 @@
-"""The charts in the assets' metadata, drawn by matplotlib without a display: frames in, a Markdown image out.
+"""The charts in the assets' metadata, drawn by matplotlib without a display: rows in, a Markdown image out.
 
-matplotlib is imported when a chart is drawn, so that definitions load without it.
+matplotlib is imported when a chart is drawn, so that definitions load without it. Labels are text from outside.
 """
 
 from __future__ import annotations
@@ -9,59 +9,91 @@ import base64
 import hashlib
 import io
 import json
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from pipelines.home.files import write_text
+from pipelines.orchestration.outside_text import markdown_text, one_line
+from pipelines.warehouse.chart_queries import Kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Raised when the same rows are to be drawn otherwise.
-VERSION = 1
+VERSION = 2
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#6e7781")
 
-# The largest categories have a colour each; the rest are one.
+# The largest series have a colour each; the rest are one.
 _SERIES = len(COLOURS) - 1
-_OTHERS = "others"
+_CATEGORIES = 2 * _SERIES
+
+_LABEL_CHARACTERS = 32
+_TITLE_CHARACTERS = 80
 
 _TEXT = "#24292f"
 
 
-def drawn(folder: Path, name: str, rows: pl.DataFrame, draw: Callable[[pl.DataFrame], str | None]) -> str | None:
-    """`draw(rows)`, or what it drew from equal rows the last time: an hour without events costs no drawing.
+@dataclass(frozen=True)
+class Chart:
+    """How rows are drawn. `warehouse.chart_queries.COLUMNS` says which columns the rows of a kind have."""
 
-    `folder` keeps the last chart of each name.
+    kind: Kind
+    title: str
+    unit: str
+
+
+def drawn(folder: Path, name: str, rows: pl.DataFrame, chart: Chart) -> str | None:
+    """The chart of these rows, as a Markdown image; None where there is nothing to draw.
+
+    Equal rows are drawn once: an hour without events costs no drawing. `folder` keeps the last chart of each name.
     """
     path = folder / f"{name}.json"
-    digest = hashlib.sha256(json.dumps([VERSION, rows.to_dict(as_series=False)], default=str).encode()).hexdigest()
+    told = [VERSION, chart.kind, chart.title, chart.unit, rows.to_dict(as_series=False)]
+    digest = hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
         if held["digest"] == digest:
             return held["chart"]
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         # The first one, or a damaged file: it is drawn and written anew.
         pass
-    chart = draw(rows)
+    image = draw(rows, chart)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(json.dumps({"digest": digest, "chart": chart}), path)
-    return chart
+    write_text(json.dumps({"digest": digest, "chart": image}), path)
+    return image
 
 
-def funnel(steps: pl.DataFrame, title: str) -> str | None:
-    """Bars of `reached_count` and `in_order_count` by `step` (a row per step, in order); None when nobody entered."""
-    entered = steps["reached_count"].max() if steps.height else None
-    if not isinstance(entered, int) or not entered:
+def draw(rows: pl.DataFrame, chart: Chart) -> str | None:
+    """As `drawn`, without looking for an earlier one."""
+    if rows.is_empty() or not rows["reached_count" if chart.kind == "funnel" else "row_count"].sum():
         return None
-    figure, axes = _figure()
-    positions = range(steps.height)
-    reached, in_order = steps["reached_count"].to_list(), steps["in_order_count"].to_list()
+    # Not pyplot, which keeps every figure and looks for a display.
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    # A dollar sign in a label is not mathematics. A character that the font lacks is drawn as a box.
+    with rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Figure(figsize=(8.4, 3.6), dpi=100, layout="constrained")
+        axes = figure.add_subplot()
+        _BARS[chart.kind](axes, rows)
+        _finish(axes, chart)
+        return f"![{markdown_text(chart.title, _TITLE_CHARACTERS)}](data:image/png;base64,{_png(figure)})"
+
+
+def _funnel(axes: Axes, rows: pl.DataFrame) -> None:
+    """Bars of `reached_count` and `in_order_count` by `step`, in the order of the rows."""
+    positions = range(rows.height)
+    reached, in_order = rows["reached_count"].to_list(), rows["in_order_count"].to_list()
+    entered = max(reached)
     axes.barh(positions, reached, color=COLOURS[0], height=0.7, label="reached")
     axes.barh(positions, in_order, color=COLOURS[4], height=0.35, label="in order")
     for position, count in zip(positions, reached, strict=True):
@@ -72,96 +104,90 @@ def funnel(steps: pl.DataFrame, title: str) -> str | None:
             textcoords="offset points",
             va="center",
         )
-    axes.set_yticks(list(positions), [str(step) for step in steps["step"]])
+    axes.set_yticks(list(positions), [_label(step) for step in rows["step"]])
     axes.invert_yaxis()
     axes.set_xlim(0, entered * 1.2)
-    return _finish(figure, axes, title, "sessions")
 
 
-def by_day(counts: pl.DataFrame, series: str, title: str, unit: str) -> str | None:
-    """Stacked bars of `row_count` by `event_date` (a Date) and the column `series`; None without rows."""
-    if counts.is_empty():
-        return None
-    figure, axes = _figure()
-    names, grouped = _largest(counts, series)
-    dates = grouped["event_date"].unique().sort().to_list()
+def _by_day(axes: Axes, rows: pl.DataFrame) -> None:
+    """Stacked bars of `row_count` by `event_date` (a Date) and `series`."""
+    names, ranked = _ranked(rows)
+    dates = ranked["event_date"].unique().sort().to_list()
     bottom = [0] * len(dates)
-    for colour, name in zip(_colours(names), names, strict=True):
-        values = dict(grouped.filter(pl.col(series) == name).select("event_date", "row_count").iter_rows())
-        heights = [values.get(date, 0) for date in dates]
-        axes.bar(dates, heights, bottom=bottom, color=colour, width=0.8, label=name)
+    for rank, name in enumerate(names):
+        counts = _counts(ranked, rank, "event_date")
+        heights = [counts.get(date, 0) for date in dates]
+        axes.bar(dates, heights, bottom=bottom, color=COLOURS[rank], width=0.8, label=name)
         bottom = [below + height for below, height in zip(bottom, heights, strict=True)]
     marked = dates[:: 1 + len(dates) // 11]
     axes.set_xticks(marked, [f"{date:%d %b}" for date in marked])
-    return _finish(figure, axes, title, unit, unit_axis="y")
 
 
-def by_category(counts: pl.DataFrame, category: str, series: str, title: str, unit: str) -> str | None:
-    """Stacked bars of `row_count` by the columns `category` and `series`, the largest on top; None without rows."""
-    if counts.is_empty():
-        return None
-    figure, axes = _figure()
-    order = (
-        counts.group_by(category).agg(pl.col("row_count").sum()).sort("row_count", category, descending=[True, False])
-    )
-    categories = order[category].to_list()[: 2 * _SERIES]
-    names, grouped = _largest(counts, series)
+def _by_category(axes: Axes, rows: pl.DataFrame) -> None:
+    """Stacked bars of `row_count` by `category` and `series`, the largest category on top."""
+    names, ranked = _ranked(rows)
+    categories = _largest(rows, "category")[:_CATEGORIES]
     left = [0] * len(categories)
-    for colour, name in zip(_colours(names), names, strict=True):
-        rows = grouped.filter(pl.col(series) == name).group_by(category).agg(pl.col("row_count").sum())
-        values = dict(rows.iter_rows())
-        widths = [values.get(label, 0) for label in categories]
-        axes.barh(range(len(categories)), widths, left=left, color=colour, height=0.7, label=name)
+    for rank, name in enumerate(names):
+        counts = _counts(ranked, rank, "category")
+        widths = [counts.get(category, 0) for category in categories]
+        axes.barh(range(len(categories)), widths, left=left, color=COLOURS[rank], height=0.7, label=name)
         left = [before + width for before, width in zip(left, widths, strict=True)]
-    axes.set_yticks(range(len(categories)), categories)
+    axes.set_yticks(range(len(categories)), [_label(category) for category in categories])
     axes.invert_yaxis()
-    return _finish(figure, axes, title, unit)
 
 
-def _largest(counts: pl.DataFrame, series: str) -> tuple[list[str], pl.DataFrame]:
-    """Names of the largest series, and the counts with all others as one series."""
-    totals = counts.group_by(series).agg(pl.col("row_count").sum()).sort("row_count", series, descending=[True, False])
-    names: list[str] = totals[series].to_list()
-    if len(names) > _SERIES:
-        kept = names[:_SERIES]
-        renamed = counts.with_columns(
-            pl.when(pl.col(series).is_in(kept)).then(pl.col(series)).otherwise(pl.lit(_OTHERS)).alias(series)
-        )
-        keys = [column for column in counts.columns if column != "row_count"]
-        return [*kept, _OTHERS], renamed.group_by(keys).agg(pl.col("row_count").sum())
-    return names, counts
+_BARS: dict[Kind, Callable[[Axes, pl.DataFrame], None]] = {
+    "funnel": _funnel,
+    "by_day": _by_day,
+    "by_category": _by_category,
+}
 
 
-def _colours(names: list[str]) -> list[str]:
-    return [COLOURS[-1] if name == _OTHERS else COLOURS[index] for index, name in enumerate(names)]
+def _ranked(rows: pl.DataFrame) -> tuple[list[str], pl.DataFrame]:
+    """Labels of the series to draw, the largest first, and the rows with a column `rank`: the index of their label."""
+    # Names that are all NULL have no type.
+    rows = rows.cast({"series": pl.String})
+    series = _largest(rows, "series")
+    ranks = pl.DataFrame({"series": series, "rank": range(len(series))}, schema={"series": pl.String, "rank": pl.Int64})
+    ranked = rows.join(ranks, on="series", nulls_equal=True).with_columns(pl.col("rank").clip(upper_bound=_SERIES))
+    labels = [_label(name) for name in series[:_SERIES]]
+    return labels + ["others"] * (len(series) > _SERIES), ranked
 
 
-def _figure() -> tuple[Figure, Axes]:
-    # Not pyplot, which keeps every figure and looks for a display.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.4, 3.6), dpi=100, layout="constrained")
-    return figure, figure.add_subplot()
+def _largest(rows: pl.DataFrame, column: str) -> list[str | None]:
+    totals = rows.group_by(column).agg(pl.col("row_count").sum())
+    return totals.sort("row_count", column, descending=[True, False])[column].to_list()
 
 
-def _finish(figure: Figure, axes: Axes, title: str, unit: str, unit_axis: str = "x") -> str:
-    axes.set_title(title, loc="left", fontsize=11, color=_TEXT)
-    (axes.set_xlabel if unit_axis == "x" else axes.set_ylabel)(unit, color=_TEXT)
-    axes.grid(axis="x" if unit_axis == "x" else "y", color="#d0d7de", linewidth=0.6)
+def _counts(ranked: pl.DataFrame, rank: int, by: str) -> dict[object, int]:
+    chosen = ranked.filter(pl.col("rank") == rank).group_by(by).agg(pl.col("row_count").sum())
+    return dict(chosen.iter_rows())
+
+
+def _label(text: str | None) -> str:
+    """A legend leaves out what is empty, or begins with an underscore unless a space comes before it."""
+    shown = "not said" if text is None else one_line(text, _LABEL_CHARACTERS) or "(empty)"
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def _finish(axes: Axes, chart: Chart) -> None:
+    axis = "y" if chart.kind == "by_day" else "x"
+    axes.set_title(one_line(chart.title, _TITLE_CHARACTERS), loc="left", fontsize=11, color=_TEXT)
+    (axes.set_xlabel if axis == "x" else axes.set_ylabel)(chart.unit, color=_TEXT)
+    axes.grid(axis=axis, color="#d0d7de", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=_TEXT, labelsize=9)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
-    return _as_markdown(figure, title)
 
 
-def _as_markdown(figure: Figure, title: str) -> str:
-    """The figure as an image in Markdown. 64 colours make a third of the bytes, which stay in the event log."""
+def _png(figure: Figure) -> str:
+    """The figure in base64. 64 colours make a third of the bytes, which stay in the event log."""
     from PIL import Image
 
-    drawn, reduced = io.BytesIO(), io.BytesIO()
-    options: dict[str, Any] = {"format": "png", "facecolor": "white"}
-    figure.savefig(drawn, **options)
-    with Image.open(drawn) as image:
+    full, reduced = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png", facecolor="white")
+    with Image.open(full) as image:
         image.convert("P", palette=Image.Palette.ADAPTIVE, colors=64).save(reduced, format="png", optimize=True)
-    return f"![{title}](data:image/png;base64,{base64.b64encode(reduced.getvalue()).decode()})"
+    return base64.b64encode(reduced.getvalue()).decode()

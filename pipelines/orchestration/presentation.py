@@ -3,73 +3,38 @@
 Dagster keeps what it shows in its event log. So previews leave out the columns that claims reach, found by lineage.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 import polars as pl
 
 from pipelines.home.layout import Home, partition_folder
-from pipelines.orchestration import charts
+from pipelines.orchestration.charts import Chart, drawn
+from pipelines.orchestration.outside_text import markdown_text
+from pipelines.warehouse.chart_queries import load_charts
 from pipelines.warehouse.models import Model, load_models
 from pipelines.warehouse.published import connect_published
+
+_LOG = logging.getLogger(__name__)
+
+Shown = TypeVar("Shown")
 
 PREVIEW_ROWS = 8
 PREVIEW_CHARACTERS = 60
 
-# Charts over time end at the latest day that there is.
+# Days of the lake that its chart shows.
 CHART_DAYS = 30
+
+EVENTS_CHART = Chart("by_day", "Events by day and type", "events")
 
 # Free-form JSON: too wide for a preview, and it may repeat what customers typed.
 _DOCUMENTS = frozenset({"data", "extra", "payload", "failures", "coverage"})
-
-# Per model with a chart: the query of its rows, and what draws them.
-_CHARTS: Mapping[str, tuple[str, Callable[[pl.DataFrame], str | None]]] = {
-    "fct_embed_funnel_daily": (
-        f"""
-        select step, sum(reached_count)::bigint as reached_count, sum(in_order_count)::bigint as in_order_count
-        from fct_embed_funnel_daily
-        where entry_date > (select max(entry_date) from fct_embed_funnel_daily) - {CHART_DAYS}
-        group by step_number, step
-        order by step_number
-        """,
-        partial(charts.funnel, title=f"Sessions of the last {CHART_DAYS} days by the step they reached"),
-    ),
-    "fct_validation_errors_daily": (
-        f"""
-        select event_date, column_key as "column", sum(latest_error_count)::bigint as row_count
-        from fct_validation_errors_daily
-        where event_date > (select max(event_date) from fct_validation_errors_daily) - {CHART_DAYS}
-        group by all
-        order by all
-        """,
-        partial(
-            charts.by_day, series="column", title="Cells left with errors by day and column", unit="cells with errors"
-        ),
-    ),
-    "fct_sheet_operations_daily": (
-        f"""
-        select
-            coalesce(operation, 'not said') as operation,
-            coalesce(trigger_type, 'not said') as trigger_type,
-            sum(operation_count)::bigint as row_count
-        from fct_sheet_operations_daily
-        where event_date > (select max(event_date) from fct_sheet_operations_daily) - {CHART_DAYS}
-        group by all
-        order by all
-        """,
-        partial(
-            charts.by_category,
-            category="operation",
-            series="trigger_type",
-            title=f"Operations of the last {CHART_DAYS} days by type",
-            unit="operations",
-        ),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -98,38 +63,60 @@ def _published_table(connection: duckdb.DuckDBPyConnection, home: Home, model: M
         [model.name],
     ).fetchall()
     (count,) = connection.execute(f"select count(*) from {model.name}").fetchall()[0]
+    preview = _shown(
+        f"the preview of {model.name}", lambda: _preview(connection, model, [name for name, *_ in columns])
+    )
+    chart = _shown(f"the chart of {model.name}", lambda: _chart(connection, home, model))
+    return PublishedTable(count, tuple(columns), preview or "", chart)
+
+
+def _preview(connection: duckdb.DuckDBPyConnection, model: Model, columns: list[str]) -> str:
     hidden = _DOCUMENTS | _columns_of_claims()[model.name]
-    shown = [name for name, _, _ in columns if name not in hidden and not name.startswith("claim_")]
+    shown = [name for name in columns if name not in hidden and not name.startswith("claim_")]
     rows = connection.execute(f"select {', '.join(shown)} from {model.name} limit {PREVIEW_ROWS}").fetchall()
-    chart = None
-    if model.name in _CHARTS:
-        query, draw = _CHARTS[model.name]
-        chart = charts.drawn(_chart_folder(home), model.name, _frame(connection, query), draw)
-    return PublishedTable(count, tuple(columns), markdown_table(shown, rows), chart)
+    return markdown_table(shown, rows)
 
 
-def _frame(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
-    result = connection.execute(query)
+def _chart(connection: duckdb.DuckDBPyConnection, home: Home, model: Model) -> str | None:
+    query = load_charts().get(model.name)
+    if query is None:
+        return None
+    result = connection.execute(query.sql)
     names = [column[0] for column in result.description or []]
-    return pl.DataFrame(result.fetchall(), schema=names, orient="row")
+    rows = pl.DataFrame(result.fetchall(), schema=names, orient="row", infer_schema_length=None)
+    return drawn(_chart_folder(home), model.name, rows, Chart(query.kind, query.title, query.unit))
+
+
+def _shown(what: str, make: Callable[[], Shown]) -> Shown | None:
+    """What `make` returns; None, and a line in the log, when it fails."""
+    try:
+        return make()
+    # The warehouse is published by now, and a run must not fail for want of a picture. DuckDB, Polars, matplotlib and
+    # Pillow between them raise nearly every built-in error and list none, so a narrower type would only look precise.
+    # The error's text may repeat rows: its type is enough to find the cause.
+    except Exception as error:  # noqa: BLE001
+        _LOG.warning("Dagster does not show %s: drawing it ended in %s.", what, type(error).__name__)
+        return None
 
 
 def events_chart(home: Home, last: str) -> str | None:
     """Events by day and type of the CHART_DAYS days to `last` (YYYY-MM-DD), from the lake; None without any."""
-    dates = [date.fromisoformat(last) - timedelta(days=days) for days in range(CHART_DAYS)]
+    return _shown("the chart of events", lambda: _events_chart(home, date.fromisoformat(last)))
+
+
+def _events_chart(home: Home, last: date) -> str | None:
+    dates = [last - timedelta(days=days) for days in range(CHART_DAYS)]
     files = [path for day in dates for path in partition_folder(home.lake_embed_events, str(day)).glob("*.parquet")]
     if not files:
         return None
     counts = (
         pl.scan_parquet(files, extra_columns="ignore", missing_columns="insert")
-        .select("event_date", "event_type")
-        .group_by("event_date", "event_type")
-        .agg(pl.len().alias("row_count"))
-        .sort("event_date", "event_type")
+        .group_by("event_date", pl.col("event_type").alias("series"))
+        .agg(pl.len().cast(pl.Int64).alias("row_count"))
+        .sort("event_date", "series")
         .collect()
     )
-    draw = partial(charts.by_day, series="event_type", title="Events by day and type", unit="events")
-    return charts.drawn(_chart_folder(home), "lake_embed_events", counts, draw)
+    return drawn(_chart_folder(home), "lake_embed_events", counts, EVENTS_CHART)
 
 
 def row_counts(table: Path, event_dates: Iterable[str]) -> dict[str, int]:
@@ -144,17 +131,19 @@ def file_row_count(folder: Path) -> int:
 
 
 def markdown_table(columns: list[str], rows: Iterable[tuple[object, ...]]) -> str:
-    """The rows as a Markdown table; long values are cut."""
-    lines = [columns, ["---"] * len(columns), *([_cell(value) for value in row] for row in rows)]
+    """The rows as a Markdown table; long values are cut, and whatever they hold is text."""
+    lines = [
+        [markdown_text(column, PREVIEW_CHARACTERS) for column in columns],
+        ["---"] * len(columns),
+        *([_cell(value) for value in row] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    text = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
-    return text if len(text) <= PREVIEW_CHARACTERS else f"{text[: PREVIEW_CHARACTERS - 1]}…"
+    return markdown_text(f"{value:.6g}" if isinstance(value, float) else str(value), PREVIEW_CHARACTERS)
 
 
 @cache

@@ -57,7 +57,7 @@ def load_checks(folder: Path = SQL / "checks") -> list[Check]:
 
 def _read_check(path: Path) -> Check:
     text = path.read_text(encoding="utf-8")
-    header = read_header(text, path)
+    header = read_header(text, f"checks/{path.name}")
     severity, scope = header.directives.get("severity"), header.directives.get("scope", "whole")
     if severity not in ("error", "warn") or "table" not in header.directives or scope not in (*UNITS, "whole"):
         raise ModelError(f"checks/{path.name} needs the lines `-- table:`, `-- severity:` and, if any, `-- scope:`.")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.warehouse.chart_queries import load_charts
 from pipelines.warehouse.checks import load_checks
 from pipelines.warehouse.macros import macro_files
 from pipelines.warehouse.models import SQL, Model, load_models
@@ -51,6 +52,8 @@ def _table(model: Model) -> str:
         for check in load_checks()
         if check.table == model.name
     ]
+    if chart := load_charts().get(model.name):
+        lines.append(f"- Chart in Dagster: {chart.title}")
     lines += ["", "| column | meaning |", "| --- | --- |"]
     lines += [f"| `{name}` | {_cell(text)} |" for name, text in model.columns.items()]
     if model.has_claim_columns:

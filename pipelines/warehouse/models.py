@@ -31,7 +31,7 @@ PARAMETERS = frozenset({"data_through", "idle_after", "funnel_window"})
 # come from its inputs' rows of the same value alone. `merge`: new rows join the held rows of their key.
 Refresh = Literal["lake_partition", "embed_id", "event_date", "entry_date", "merge", "whole", "view"]
 
-_DIRECTIVE = re.compile(r"^(grain|refresh|severity|table|scope): (.+)$")
+_DIRECTIVE = re.compile(r"^(grain|refresh|severity|table|scope|kind|unit): (.+)$")
 
 
 class ModelError(PermanentError):
@@ -69,7 +69,7 @@ class Model:
         nodes = lineage(
             None,
             self._tree.copy(),
-            schema=_known_columns(),
+            schema=known_columns(),
             dialect="duckdb",
             trim_selects=False,
             validate_qualify_columns=False,
@@ -89,8 +89,8 @@ class Model:
         return origins
 
 
-def read_header(text: str, path: Path) -> Header:
-    """The comment lines at the top of a file. Raises ModelError where there is no description."""
+def read_header(text: str, name: str) -> Header:
+    """The comment lines at the top of the file `name`. Raises ModelError where there is no description."""
     prose: list[str] = []
     directives: dict[str, str] = {}
     for line in text.splitlines():
@@ -103,7 +103,7 @@ def read_header(text: str, path: Path) -> Header:
             prose.append(content)
     description = " ".join(filter(None, prose))
     if not description:
-        raise ModelError(f"{path.name} has no comment that says what it is.")
+        raise ModelError(f"{name} has no comment at its top that says what it is.")
     return Header(description, directives)
 
 
@@ -135,7 +135,7 @@ def downstream_of(names: set[str], models: list[Model]) -> set[str]:
 
 def _read_model(path: Path) -> Model:
     text = path.read_text(encoding="utf-8")
-    header = read_header(text, path)
+    header = read_header(text, path.name)
     tree = sqlglot.parse_one(text, dialect="duckdb")
     if not isinstance(tree, exp.Query):
         raise ModelError(f"{path.name} is not one SELECT.")
@@ -195,8 +195,8 @@ def _read_relations(tree: exp.Query) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 @cache
-def _known_columns() -> dict[str, object]:
-    """Columns of every model and source, for resolving unqualified names; the types do not matter to lineage."""
+def known_columns() -> dict[str, object]:
+    """Per schema and relation its columns, for resolving unqualified names; the types do not matter to lineage."""
     from pipelines.flatten import lake_tables as lake
     from pipelines.raw import raw_tables as raw
 

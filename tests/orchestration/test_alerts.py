@@ -24,6 +24,9 @@ from tests.orchestration.test_runs import lose_an_event
 
 STUCK = 900_001
 
+# It would shout, begin a line that looks like the alerts' own, and colour it.
+CUSTOMER = "Acme <!channel>\n• embed 1 of `Other` *bold* :red_circle:"
+
 # A session is open for as long as its last event is young by the machine's clock.
 LIVE = pytest.mark.parametrize("simulator", [SimulatorOptions(embeds=0, days=1, now=None)], indirect=True)
 
@@ -131,7 +134,7 @@ def test_a_stuck_session_is_told_once_per_standstill_without_its_claims(
 
     (message,) = [message for message in alert_endpoint.messages if "became stuck" in message]
     assert "*1 session became stuck*" in message
-    assert f"embed {STUCK}: template planted, at file_uploaded for 3:0" in message
+    assert f"embed {STUCK}: template `planted`, at file_uploaded for 3:0" in message
     for secret in ("Acme", "jane", simulator.api_key, "secret-path"):
         assert secret not in message
 
@@ -154,8 +157,10 @@ def test_the_configured_customer_is_named_and_cannot_shout(
     ticks.tick()
 
     (message,) = [message for message in alert_endpoint.messages if "became stuck" in message]
-    assert f"embed {STUCK} of Acme &lt;!channel&gt;: template" in message
+    assert f"embed {STUCK} of `Acme &lt;!channel&gt; • embed 1 of 'Other' *bold* :red_circle:`: template" in message
     assert "jane" not in message
+    # The headline and one line: none was forged.
+    assert len(message.splitlines()) == 2
 
 
 def test_a_message_that_was_not_taken_is_posted_again_and_the_url_stays_secret(
@@ -191,7 +196,7 @@ def test_an_endpoint_that_cannot_be_reached_is_not_named() -> None:
 
 def _let_one_stand_still(simulator: RunningSimulator, hours: int) -> None:
     """A session uploads a file and then does nothing for hours. Its token says who it is."""
-    token = jwt.encode({"user_id": "jane", "org": {"name": "Acme <!channel>"}}, "0" * 32, algorithm="HS256")
+    token = jwt.encode({"user_id": "jane", "org": {"name": CUSTOMER}}, "0" * 32, algorithm="HS256")
     embed = {"id": STUCK, "template_key": "planted", "status": "initialized", "user_jwt": token}
     event = {
         "id": STUCK + hours,

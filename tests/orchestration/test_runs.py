@@ -7,6 +7,7 @@ import sys
 import threading
 from contextlib import ExitStack
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -82,7 +83,7 @@ def test_tables_show_rows_types_lineage_and_pictures_and_no_claim(
     last = _partition_metadata(instance, PARTITIONED[1], str(LAST_DAY))
     assert "data:image/png;base64," in last["events"]
 
-    previews = "\n".join(_metadata(instance, model_key(model.name))["preview"] for model in load_models())
+    previews = unescape("\n".join(_metadata(instance, model_key(model.name))["preview"] for model in load_models()))
     files = home.lake_embed_events.glob("*/*.parquet")
     frames = [frame for frame in map(pl.read_parquet, files) if "claim_user_id" in frame.columns]
     users = {user for frame in frames for user in frame["claim_user_id"].drop_nulls()}

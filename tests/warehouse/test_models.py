@@ -537,7 +537,7 @@ def test_nonsense_totals_do_not_stop_a_build(lake: Lake, ask: Any) -> None:
 @pytest.mark.parametrize(
     ("sql", "told"),
     [
-        ("select 1 as a, -- one\n", "has no comment that says what it is"),
+        ("select 1 as a, -- one\n", "has no comment at its top that says what it is"),
         ("-- One.\nselect 1 as a -- one\n", "refresh"),
         ("-- One.\n-- refresh: whole\nselect\n    1 as a\nfrom source.x\n", "column a has no comment"),
         ("-- One.\n-- refresh: whole\nselect\n    a, -- one\nfrom nowhere\n", "nowhere"),

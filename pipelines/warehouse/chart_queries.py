@@ -1,0 +1,73 @@
+"""The charts of the models: each file in sql/charts/ is a SELECT named like the model that it is shown with.
+
+Its leading comment is the chart's title, and ends in directives: `kind:` how it is drawn, which says what columns it
+has, and `unit:` what its numbers count. It reads the published warehouse.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.qualify import qualify
+
+from pipelines.warehouse.models import SQL, ModelError, known_columns, load_models, read_header
+
+Kind = Literal["funnel", "by_day", "by_category"]
+
+# The columns of each kind's rows, in any order.
+COLUMNS: Mapping[Kind, frozenset[str]] = {
+    "funnel": frozenset({"step", "reached_count", "in_order_count"}),
+    "by_day": frozenset({"event_date", "series", "row_count"}),
+    "by_category": frozenset({"category", "series", "row_count"}),
+}
+
+
+@dataclass(frozen=True)
+class ChartQuery:
+    """A chart, the model that it is shown with, and the models that it reads."""
+
+    model: str
+    title: str
+    kind: Kind
+    unit: str
+    sql: str
+    depends_on: tuple[str, ...]
+
+
+@cache
+def load_charts(folder: Path = SQL / "charts") -> dict[str, ChartQuery]:
+    """Every chart by its model. Raises ModelError naming a file that is not one."""
+    return {path.stem: _read_chart(path) for path in sorted(folder.glob("*.sql"))}
+
+
+def _read_chart(path: Path) -> ChartQuery:
+    name = f"charts/{path.name}"
+    models = {model.name for model in load_models()}
+    if path.stem not in models:
+        raise ModelError(f"{name} has the name of no model: name it like the model that it is shown with.")
+    text = path.read_text(encoding="utf-8")
+    header = read_header(text, name)
+    kind, unit = header.directives.get("kind"), header.directives.get("unit")
+    if kind not in get_args(Kind) or unit is None:
+        raise ModelError(f"{name} needs the lines `-- kind:` with one of {', '.join(get_args(Kind))}, and `-- unit:`.")
+    kind = cast(Kind, kind)
+    try:
+        tree = sqlglot.parse_one(text, dialect="duckdb")
+        if not isinstance(tree, exp.Query):
+            raise ModelError(f"{name} is not one SELECT.")
+        local = {cte.alias for cte in tree.find_all(exp.CTE)}
+        depends_on = {table.name for table in tree.find_all(exp.Table)} - local
+        if unknown := depends_on - models:
+            raise ModelError(f"{name} reads {', '.join(sorted(unknown))}, which is not a model.")
+        # Finds columns that no table of the SELECT has.
+        qualify(tree.copy(), dialect="duckdb", schema=known_columns())
+    except SqlglotError as error:
+        raise ModelError(f"{name}: {str(error).splitlines()[0]}") from error
+    if COLUMNS[kind].symmetric_difference(tree.named_selects):
+        raise ModelError(f"{name} is a chart of kind {kind}: it needs the columns {', '.join(sorted(COLUMNS[kind]))}.")
+    return ChartQuery(path.stem, header.description, kind, unit, text, tuple(sorted(depends_on)))

@@ -1,0 +1,11 @@
+-- Operations of the last 30 days by type
+-- kind: by_category
+-- unit: operations
+select
+    coalesce(operation, 'not said') as category,
+    coalesce(trigger_type, 'not said') as series,
+    sum(operation_count)::bigint as row_count
+from fct_sheet_operations_daily
+where event_date > (select max(event_date) from fct_sheet_operations_daily) - 30
+group by category, series
+order by category, series

@@ -1,0 +1,8 @@
+-- Cells left with errors by day and column
+-- kind: by_day
+-- unit: cells with errors
+select event_date, column_key as series, sum(latest_error_count)::double as row_count
+from fct_validation_errors_daily
+where event_date > (select max(event_date) from fct_validation_errors_daily) - 30
+group by event_date, column_key
+order by event_date, column_key
