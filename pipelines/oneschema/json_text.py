@@ -1,14 +1,19 @@
 """JSON that survives what vendors and customers send: the slow, careful road beside orjson.
 
-orjson refuses lone surrogates, NaN and deep nesting, and rounds integers beyond 64 bits. Here every such value becomes
-one that any store can hold, and nothing is lost:
+orjson refuses lone surrogates, NaN and control characters, and rounds integers beyond 64 bits. Here every such value
+becomes one that any store can hold, and nothing is lost:
 
 | in the JSON | becomes |
 | --- | --- |
-| a lone surrogate (or a byte that is no UTF-8) | the six characters of its escape, `\\ud800` |
+| a byte order mark before it; UTF-16 or UTF-32 | what the same text is in UTF-8 |
+| a control character in a string, not escaped | that character |
+| a lone surrogate (or a byte that is not UTF-8) | the six characters of its escape, `\\ud800` |
 | NaN, Infinity, a number beyond the double's range | that text as a string |
 | an integer of more than 64 digits | its digits as a string; shorter ones stay exact integers |
 | nesting below MAX_DEPTH levels | the JSON text of the subtree, as a string |
+
+Of nesting alone orjson takes more, 1,024 levels, and leaves it as it is; landing sends what orjson cannot write again
+down the careful road. Both roads take a time in proportion to the text, whatever it holds and wherever it was cut.
 """
 
 import json
@@ -21,12 +26,15 @@ import orjson
 MAX_DEPTH = 100
 _MAX_DIGITS = 64
 
-_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL)
+# A string that does not end reaches to the end of the text, and is given up for good (the possessive `*+`): tried again
+# from each quote in it, it would take the square of its length.
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{\]}]', re.DOTALL)
 _ESCAPE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)"
 )
-_LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _RAW_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPES_OF_RAW = {code: f"\\\\u{code:04x}" for code in range(0xD800, 0xE000)}
 
 # Digits become 0 and everything else stays, so that a run of digits is found by a plain substring search.
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
@@ -40,7 +48,7 @@ class JsonText(str):
 
 
 def loads(body: bytes) -> Any:
-    """The value of a JSON text, storable as this module's table says. Raises ValueError when it is no JSON."""
+    """The value of a JSON text, storable as this module's table says. Raises ValueError when it is not JSON."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -53,14 +61,17 @@ def loads(body: bytes) -> Any:
 
 def loads_carefully(body: bytes | str, *, keep_numbers: bool = False) -> Any:
     """As `loads`, by the standard library; with `keep_numbers` each number is the JsonText it was written as."""
-    text = body if isinstance(body, str) else body.decode("utf-8", "surrogateescape")
-    text = _RAW_SURROGATE.sub(lambda found: f"\\\\u{ord(found.group()):04x}", text)
-    text = _ESCAPE.sub(_escape_lone_surrogate, text)
+    text = body if isinstance(body, str) else _decoded(body)
+    if _SURROGATE_ESCAPE.search(text):
+        text = _ESCAPE.sub(_escape_lone_surrogate, text)
+    if _RAW_SURROGATE.search(text):
+        text = text.translate(_ESCAPES_OF_RAW)
     return json.loads(
-        _limit_depth(text),
+        _limit_depth(text.removeprefix("\ufeff")),
         parse_int=JsonText if keep_numbers else _integer,
         parse_float=JsonText if keep_numbers else _number,
         parse_constant=str,
+        strict=False,
     )
 
 
@@ -104,7 +115,7 @@ def canonical(value: Any) -> bytes:
 
 def _escape_lone_surrogate(found: re.Match[str]) -> str:
     escape = found.group()
-    return "\\" + escape if _LONE_SURROGATE.fullmatch(escape) else escape
+    return "\\" + escape if _SURROGATE_ESCAPE.fullmatch(escape) else escape
 
 
 def _integer(digits: str) -> int | str:
@@ -116,22 +127,53 @@ def _number(text: str) -> float | str:
     return number if math.isfinite(number) else text
 
 
+def _decoded(body: bytes) -> str:
+    """The text of a JSON body. JSON begins with two ASCII characters, so its zero bytes tell the encoding."""
+    encoding = json.detect_encoding(body)
+    return body.decode(encoding, "surrogateescape" if encoding.startswith("utf-8") else "surrogatepass")
+
+
 def _limit_depth(text: str) -> str:
+    """The text with each subtree below MAX_DEPTH levels as a string. Raises ValueError where one is not JSON."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return text
     depth = 0
-    start = done = 0
-    parts: list[str] = []
+    # The text itself, and within it each subtree that is MAX_DEPTH levels deeper than the one around it.
+    pieces = [_Piece(0)]
     for found in _STRING_OR_BRACKET.finditer(text):
         bracket = found.group()
         if bracket in ("[", "{"):
             depth += 1
-            if depth == MAX_DEPTH + 1:
-                start = found.start()
+            if depth % MAX_DEPTH == 1 and depth > 1:
+                pieces.append(_Piece(found.start()))
         elif bracket in ("]", "}"):
-            if depth == MAX_DEPTH + 1:
-                parts += [text[done:start], json.dumps(text[start : found.end()], ensure_ascii=False)]
-                done = found.end()
+            if depth % MAX_DEPTH == 1 and depth > 1:
+                piece = pieces.pop()
+                subtree = text[piece.start : found.end()]
+                # Nobody else looks at what is in that string.
+                json.loads(piece.close(text, found.end()), parse_int=str, parse_float=str, strict=False)
+                is_outermost = len(pieces) == 1
+                pieces[-1].replace(
+                    text, piece.start, found.end(), json.dumps(subtree, ensure_ascii=False) if is_outermost else "0"
+                )
             depth -= 1
+            if depth < 0:
+                break
     if depth:
         raise ValueError("not JSON: brackets that do not match")
-    parts.append(text[done:])
-    return "".join(parts)
+    return pieces[0].close(text, len(text))
+
+
+class _Piece:
+    """A subtree whose own deep subtrees are replaced one after the other."""
+
+    def __init__(self, start: int) -> None:
+        self.start = self._done = start
+        self._parts: list[str] = []
+
+    def replace(self, text: str, start: int, end: int, by: str) -> None:
+        self._parts += [text[self._done : start], by]
+        self._done = end
+
+    def close(self, text: str, end: int) -> str:
+        return "".join([*self._parts, text[self._done : end]])
