@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import SecretStr
 from rich.console import Console
+from rich.markup import escape
 
 from pipelines.errors import ConfigurationError, HostUnreachableError
 from pipelines.home.layout import Home
@@ -104,14 +105,21 @@ def _show_answers(console: Console, home: Home) -> None:
 
 
 def _say_how_to_go_on(console: Console, root: Path) -> None:
-    command = f"EMBED_ANALYTICS_HOME={root} .venv/bin/embed-analytics"
+    program = escape(_program())
+    command = f"EMBED_ANALYTICS_HOME={escape(str(root))} {program}"
     console.print(f"The warehouse is {Home(root.absolute()).warehouse}; any DuckDB client opens it. Worth trying:\n")
     for sql in QUERIES:
         console.print(f'  {command} query "{sql}"', highlight=False)
     console.print(
-        "\nNext: put ONESCHEMA_API_KEY=... into .env and run [bold].venv/bin/embed-analytics refresh[/], "
-        "or open Dagster with [bold]make dev[/]."
+        f"\nNext: put ONESCHEMA_API_KEY=... into .env and run [bold]{program} refresh[/], "
+        f"or open Dagster with [bold]{program} dev[/]."
     )
+
+
+def _program() -> str:
+    """How this program was called, to be copied into a terminal."""
+    called = Path(sys.argv[0])
+    return f"{sys.executable} -m pipelines" if called.name == "__main__.py" else str(called)
 
 
 def _make_anew(root: Path) -> None:

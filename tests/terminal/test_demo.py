@@ -38,7 +38,7 @@ def test_the_demo_answers_and_says_how_to_go_on(tmp_path: Path) -> None:
 
     warehouse = tmp_path / "demo-data" / "warehouse.duckdb"
     assert f"The warehouse is {warehouse};" in done.stdout
-    queries = re.findall(r'EMBED_ANALYTICS_HOME=demo-data \S+ query "(.+)"', done.stdout)
+    queries = re.findall(r'EMBED_ANALYTICS_HOME=demo-data \S.* query "(.+)"', done.stdout)
     assert len(queries) == 3
     for sql in queries:
         answer = run(tmp_path, "query", sql, EMBED_ANALYTICS_HOME="demo-data")
