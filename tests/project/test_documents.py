@@ -157,6 +157,6 @@ def test_the_picture_of_imports_is_that_of_the_contracts() -> None:
     depth = {room.strip(): float(number) for number, layer in enumerate(layers) for room in layer.split("|")}
     depth["assets"] = (depth["definitions"] + depth["orchestration"]) / 2
     _, picture = re.findall(r"```mermaid\n(.+?)```", ARCHITECTURE, re.DOTALL)
-    arrows = re.findall(r"^ +(\w+) -->(?:\|[^|]+\|)? (\w+)$", picture, re.MULTILINE)
+    arrows = re.findall(r"^ +(\w+) -[-.]+>(?:\|[^|]+\|)? (\w+)$", picture, re.MULTILINE)
     assert [arrow for arrow in arrows if depth[arrow[0]] >= depth[arrow[1]]] == []
     assert {room for arrow in arrows for room in arrow} == depth.keys() - {"__main__"}
