@@ -125,13 +125,26 @@ def simulate(
 def serve_webhooks(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8788,
-    no_auth: Annotated[bool, typer.Option("--no-auth", help="Accept events from anybody.")] = False,
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Accept events from anybody who can reach it: on loopback alone.")
+    ] = False,
+    behind_authenticating_proxy: Annotated[
+        bool,
+        typer.Option(
+            "--behind-authenticating-proxy",
+            help="With --no-auth: listen elsewhere too, since a proxy lets nobody through who shows no secret.",
+        ),
+    ] = False,
 ) -> None:
     """Receive events that OneSchema pushes, beside the poll; the next refresh takes them in."""
     from pipelines.settings import load_settings
     from pipelines.webhooks.server import ServeOptions, serve
 
-    serve(ServeOptions(load_settings(), host, port, is_open=no_auth))
+    serve(
+        ServeOptions(
+            load_settings(), host, port, is_open=no_auth, is_behind_authenticating_proxy=behind_authenticating_proxy
+        )
+    )
 
 
 @app.command()

@@ -1,11 +1,13 @@
 """Runs the receiver: one process, stopped by SIGTERM or SIGINT with everything that it accepted on disk."""
 
 import asyncio
+import ipaddress
 import resource
 import signal
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import typer
 import uvicorn
@@ -29,12 +31,16 @@ OTHER_FILES = 100
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """Where to listen, on whose behalf, and how much to bear. Port 0 takes a free one."""
+    """Where to listen, on whose behalf, and how much to bear. Port 0 takes a free one.
+
+    `is_open`: nobody has to show a secret. Beyond loopback that needs `is_behind_authenticating_proxy`.
+    """
 
     settings: Settings
     host: str = "127.0.0.1"
     port: int = 8788
     is_open: bool = False
+    is_behind_authenticating_proxy: bool = False
     limits: JournalLimits = field(default_factory=JournalLimits)
     patience: Patience = field(default_factory=Patience)
 
@@ -42,8 +48,8 @@ class ServeOptions:
 def serve(options: ServeOptions) -> None:
     """Receive until SIGTERM or SIGINT. The first line of output says where.
 
-    Raises ConfigurationError without a secret, and when the port or the journal's folder cannot be had;
-    JournalEndedError when nothing more can be stored.
+    Raises ConfigurationError without a secret, when it would be open to the network, and when the port or the journal's
+    folder cannot be had; JournalEndedError when nothing more can be stored.
     """
     server = ReceiverServer(options)
     listener = listen(options)
@@ -61,12 +67,10 @@ def serve(options: ServeOptions) -> None:
 
 def listen(options: ServeOptions) -> socket.socket:
     """A listening socket. Raises ConfigurationError when it cannot be had."""
+    family, kind, protocol, address = _address(options)
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
         listener = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError, OverflowError) as error:
+    except OSError as error:
         raise _cannot_listen(options, error) from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -76,6 +80,34 @@ def listen(options: ServeOptions) -> socket.socket:
         listener.close()
         raise _cannot_listen(options, error) from None
     return listener
+
+
+def _address(options: ServeOptions) -> tuple[int, int, int, tuple[Any, ...]]:
+    """Family, kind, protocol and address to listen on. Raises ConfigurationError for a host that is not known."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise _cannot_listen(options, error) from None
+    return family, kind, protocol, address
+
+
+def _require_closed(options: ServeOptions) -> None:
+    if options.is_behind_authenticating_proxy and not options.is_open:
+        raise ConfigurationError(
+            "--behind-authenticating-proxy says why nobody has to show a secret here: it needs --no-auth."
+        )
+    if not options.is_open or options.is_behind_authenticating_proxy:
+        return
+    *_, address = _address(options)
+    # An IPv6 address may name its interface behind a percent sign.
+    if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
+        raise ConfigurationError(
+            f"--no-auth on {options.host} would take events from anybody on the network: set "
+            "EMBED_ANALYTICS_WEBHOOK_SECRETS, listen on 127.0.0.1, or say with --behind-authenticating-proxy that "
+            "only a proxy that checks who sends reaches this address."
+        )
 
 
 def _cannot_listen(options: ServeOptions, error: Exception) -> ConfigurationError:
@@ -91,6 +123,7 @@ class ReceiverServer(uvicorn.Server):
     def __init__(self, options: ServeOptions) -> None:
         settings = options.settings
         secrets = SecretKeys(settings.embed_analytics_webhook_secrets, is_open=options.is_open)
+        _require_closed(options)
         tokens = TokenReader(
             settings.oneschema_client_secrets,
             settings.embed_analytics_claim_policy,

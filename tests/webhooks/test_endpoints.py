@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from pipelines.errors import ConfigurationError
 from pipelines.webhooks.receiver import MAX_BODY_BYTES
 from pipelines.webhooks.secret_keys import SecretKeys
+from pipelines.webhooks.server import ReceiverServer, ServeOptions
 from tests.poll.sweeping import raw_events
 from tests.webhooks.receiving import (
     SECRET,
@@ -107,6 +108,26 @@ def test_it_does_not_start_open_unless_it_is_told_to() -> None:
     with pytest.raises(ConfigurationError, match="--no-auth"):
         SecretKeys([SecretStr("x")], is_open=True)
     assert SecretKeys([], is_open=True).accept(None)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [("127.0.0.1", True), ("127.8.7.6", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_beyond_loopback_it_is_open_only_where_a_proxy_authenticates(home: Path, host: str, is_loopback: bool) -> None:
+    settings = settings_of(home, embed_analytics_webhook_secrets=())
+    if is_loopback:
+        ReceiverServer(ServeOptions(settings, host, 0, is_open=True))
+    else:
+        with pytest.raises(ConfigurationError, match="--behind-authenticating-proxy") as error:
+            ReceiverServer(ServeOptions(settings, host, 0, is_open=True))
+        assert "\n" not in str(error.value)
+        assert not home.exists()
+        ReceiverServer(ServeOptions(settings, host, 0, is_open=True, is_behind_authenticating_proxy=True))
+    # With a secret it may listen anywhere, and a proxy's word is not needed.
+    ReceiverServer(ServeOptions(settings_of(home), host, 0))
+    with pytest.raises(ConfigurationError, match="needs --no-auth"):
+        ReceiverServer(ServeOptions(settings_of(home), host, 0, is_behind_authenticating_proxy=True))
 
 
 def test_a_secret_that_is_no_utf_8_is_the_bytes_that_the_environment_has() -> None:
@@ -254,6 +275,11 @@ def test_the_command_says_in_one_line_what_is_wrong(home: Path, tmp_path: Path) 
     assert missing.returncode == 1
     assert missing.stderr.startswith("embed-analytics: EMBED_ANALYTICS_WEBHOOK_SECRETS is missing")
     assert missing.stderr.count("\n") == 1
+    opened = run("--no-auth", "--host", "0.0.0.0", "--port", "0")
+    assert opened.returncode == 1
+    assert opened.stderr.startswith("embed-analytics: --no-auth on 0.0.0.0 would take events from anybody")
+    assert opened.stderr.count("\n") == 1
+    assert not home.exists()
     with ReceiverProcess(home, tmp_path) as receiver:
         taken = run("--port", receiver.url.rpartition(":")[2], "--no-auth")
         assert taken.returncode == 1
