@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     oneschema_api_key: SecretStr | None = Field(None, description="API key, from the Developer Dashboard. **Required**")
     oneschema_region: Literal["us", "eu", "ca", "au"] = Field("us", description="Region of the account")
     oneschema_api_url: str | None = Field(None, description="Base URL of the API; wins over the region")
+    oneschema_allow_plain_http: bool = Field(
+        False, description="Ask an http:// URL of another machine, which sends the API key in the clear"
+    )
     oneschema_environment: str | None = Field(
         None, description="Environment name of the key's embeds (`Production`), for events that do not say their own"
     )

@@ -50,6 +50,7 @@ def sweep(
         settings.embed_analytics_request_timeout_seconds,
         Pace(settings.embed_analytics_requests_per_second),
         retry or RetryPolicy(budget_seconds=settings.embed_analytics_retry_budget_seconds),
+        allows_plain_http=settings.oneschema_allow_plain_http,
     )
     home = settings.home
     context = SweepContext(

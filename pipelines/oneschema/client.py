@@ -26,6 +26,7 @@ from pipelines.errors import (
 )
 from pipelines.oneschema.json_text import loads
 from pipelines.oneschema.pace import Pace, retry_after_seconds
+from pipelines.oneschema.proxies import is_loopback, proxy_for
 
 T = TypeVar("T")
 
@@ -84,8 +85,10 @@ class Connection:
     pace: Pace
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     transport: Callable[[], httpx.AsyncBaseTransport] | None = None
+    allows_plain_http: bool = False
     request_count: int = 0
     tls: ssl.SSLContext | bool = field(default=True, repr=False)
+    proxy: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         try:
@@ -95,10 +98,17 @@ class Connection:
         # The URL is in messages and in home.json, so it must not be where the key is.
         if url.scheme not in ("http", "https") or not url.host or url.userinfo:
             raise ConfigurationError(
-                "ONESCHEMA_API_URL is no URL that can be asked: it needs https://, a host, and no user or password."
+                "ONESCHEMA_API_URL is not a URL that can be asked: it needs https://, a host, and no user or password."
             )
+        # As parsed: a scheme may be written in capitals.
+        if url.scheme == "http" and not is_loopback(url.host) and not self.allows_plain_http:
+            raise ConfigurationError(
+                "ONESCHEMA_API_URL begins with http://, which would send the API key in the clear: write https://, or "
+                "set ONESCHEMA_ALLOW_PLAIN_HTTP=true if the network between is trusted."
+            )
+        self.proxy = proxy_for(url)
         # Loading the CA bundle takes 20 ms; one context serves all workers, and plain HTTP needs none.
-        self.tls = httpx.create_ssl_context() if self.api_url.startswith("https") else False
+        self.tls = httpx.create_ssl_context() if url.scheme == "https" else False
 
 
 @asynccontextmanager
@@ -125,7 +135,9 @@ def _http_client(connection: Connection) -> httpx.AsyncClient:
         limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
         verify=connection.tls,
         transport=connection.transport() if connection.transport else None,
-        trust_env=True,
+        proxy=connection.proxy,
+        # What it would read of the environment is in `proxy` and `tls`.
+        trust_env=False,
     )
 
 

@@ -27,6 +27,10 @@ PAGE_LIMIT = 10_000
 RETREAT_LIMIT = 100
 
 
+# Of the largest embed id: 2**63 - 1.
+_ID_DIGITS = 19
+
+
 class PageLimitError(SourceError):
     """The list did not end within PAGE_LIMIT pages."""
 
@@ -49,7 +53,8 @@ class ListShape:
 def embed_id_of(summary: Any) -> int:
     """The id of an embed summary; for one without a readable id, a negative number that stands for its content."""
     value = summary.get("id") if isinstance(summary, dict) else None
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    # Python refuses to read an integer of more digits than an id can have.
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _ID_DIGITS:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
         return value

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-import orjson
-
 from pipelines.home.layout import Home
 from pipelines.oneschema.client import OneSchemaClient
+from pipelines.oneschema.json_text import dumps
+from pipelines.oneschema.reading import read_integer
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.poll.discovery import PAGE_SIZE, ListShape, embed_id_of, one_ahead, walk_all, walk_recent
 from pipelines.poll.poll_state import Listed, PollState
@@ -129,12 +129,12 @@ def _digest(summary: dict[str, Any]) -> bytes:
 
 def _listed(embed_id: int, summary: dict[str, Any], digest: bytes, tokens: TokenReader) -> Listed:
     token = tokens.read(summary.get("user_jwt"))
-    count = summary.get("imported_row_count")
+    count = read_integer(summary.get("imported_row_count"))
     return Listed(
         embed_id=embed_id,
         template_key=_text(summary.get("template_key")),
         status=_text(summary.get("status")),
-        imported_row_count=count if type(count) is int and abs(count) < 2**63 else None,
+        imported_row_count=count if isinstance(count, int) else None,
         claims=token.claims,
         jwt_status=token.jwt_status,
         token_fingerprint=token.fingerprint,
@@ -146,4 +146,4 @@ def _text(value: Any) -> str | None:
     """A text field of an embed; any other value is kept as its JSON, so that nothing is dropped in silence."""
     if value is None or isinstance(value, str):
         return value
-    return orjson.dumps(value).decode()
+    return dumps(value)

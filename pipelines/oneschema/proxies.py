@@ -1,0 +1,46 @@
+"""Which proxy leads to the API: the environment's, as the standard library reads it, with networks in NO_PROXY.
+
+httpx reads the same variables, and refuses the IPv6 networks that Docker Desktop and OrbStack put into NO_PROXY.
+"""
+
+import urllib.request
+from ipaddress import ip_address, ip_network
+
+import httpx
+
+
+def proxy_for(url: httpx.URL) -> str | None:
+    """URL of the proxy to ask `url` through, None for none."""
+    proxies = urllib.request.getproxies_environment()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if proxy is None or _is_excepted(url.host, proxies.get("no", "")):
+        return None
+    netloc = url.host if url.port is None else f"{url.host}:{url.port}"
+    if urllib.request.proxy_bypass(netloc):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether requests to a host stay on this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _is_excepted(host: str, no_proxy: str) -> bool:
+    """Whether NO_PROXY names the address or a network that it lies in."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    for entry in no_proxy.split(","):
+        try:
+            network = ip_network(entry.strip().strip("[]"), strict=False)
+        except ValueError:
+            # A host name, which the standard library compares.
+            continue
+        if address.version == network.version and address in network:
+            return True
+    return False
