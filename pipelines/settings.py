@@ -62,6 +62,9 @@ class Settings(BaseSettings):
         {}, description='Client secrets by client id (`iss`), as JSON: `{"<client id>": "<secret>"}`; JWTs are checked'
     )
     embed_analytics_home: Path = Field(Path("data"), description="Where raw, lake, state and warehouse are kept")
+    embed_analytics_group: str | None = Field(
+        None, description="Group of users who may read the lake and `warehouse.duckdb`; nobody but the owner by default"
+    )
     embed_analytics_start_date: date = Field(
         date(2024, 1, 1), description="First event date that Dagster shows as a partition"
     )
@@ -117,7 +120,7 @@ class Settings(BaseSettings):
 
     @property
     def home(self) -> Home:
-        return Home(self.embed_analytics_home.absolute())
+        return Home(self.embed_analytics_home.absolute(), self.embed_analytics_group)
 
     @property
     def api_url(self) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.home.permissions import share_as_folder
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -23,6 +25,7 @@ def write_temporary_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[s
     """Write `frame` beside `path` under a temporary name, on disk when this returns; `put_in_place` renames it."""
     temporary = _temporary(path)
     frame.write_parquet(temporary, compression="zstd", compression_level=1, metadata=dict(metadata or {}))
+    share_as_folder(temporary)
     fsync(temporary)
     return temporary
 
@@ -46,6 +49,7 @@ def make_folder(folder: Path) -> None:
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
+        share_as_folder(folder)
         fsync(folder.parent)
 
 

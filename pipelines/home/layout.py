@@ -10,9 +10,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Home:
-    """The folder `EMBED_ANALYTICS_HOME`."""
+    """The folder `EMBED_ANALYTICS_HOME`, and the group to which EMBED_ANALYTICS_GROUP opens it."""
 
     root: Path
+    group: str | None = None
 
     @property
     def raw_embed_events(self) -> Path:
@@ -27,12 +28,16 @@ class Home:
         return self.root / "raw" / "sweeps"
 
     @property
+    def lake(self) -> Path:
+        return self.root / "lake"
+
+    @property
     def lake_embed_events(self) -> Path:
-        return self.root / "lake" / "embed_events"
+        return self.lake / "embed_events"
 
     @property
     def lake_validation_errors(self) -> Path:
-        return self.root / "lake" / "validation_errors"
+        return self.lake / "validation_errors"
 
     @property
     def quarantine(self) -> Path:

@@ -10,8 +10,24 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipelines.errors import ConfigurationError, WrongHomeError
-from pipelines.home.files import write_text
+from pipelines.home.files import fsync, make_folder, write_text
 from pipelines.home.layout import Home
+from pipelines.home.permissions import group_id, write_as_home
+
+
+def open_home(home: Home) -> None:
+    """Make the home where it is missing, durable and private; this process writes nothing wider from then on.
+
+    Raises OSError when the home cannot be made, ConfigurationError when it cannot be opened to its group.
+    """
+    if home.group is not None:
+        # Before anything is written.
+        group_id(home.group)
+    if not home.root.is_dir():
+        make_folder(home.root.parent)
+        home.root.mkdir(mode=0o700, exist_ok=True)
+        fsync(home.root.parent)
+    write_as_home(home)
 
 
 @contextmanager
@@ -24,7 +40,8 @@ def writer_lock(home: Home, on_wait: Callable[[str], None]) -> Generator[None]:
     path = home.state / "writer.lock"
     holder = home.state / "writer.json"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        open_home(home)
+        path.parent.mkdir(exist_ok=True)
         lock = FileLock(path)
         try:
             lock.acquire(timeout=0)

@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from pipelines.errors import ConfigurationError, HostUnreachableError
 from pipelines.home.layout import Home
+from pipelines.home.ownership import open_home
 from pipelines.orchestration.jobs import partition_range, run_config
 from pipelines.orchestration.progress import terminal_progress
 from pipelines.settings import Settings, use_settings
@@ -127,7 +128,7 @@ def _make_anew(root: Path) -> None:
         if not (root / MARKER).exists():
             raise ConfigurationError(f"--home {root} exists and is no demo's home: name another, or remove it.")
         shutil.rmtree(root)
-    root.mkdir(parents=True)
+    open_home(Home(root.absolute()))
     (root / MARKER).touch()
 
 

@@ -15,6 +15,7 @@ import duckdb
 
 from pipelines.errors import CheckFailedError
 from pipelines.home.layout import Home
+from pipelines.home.ownership import open_home
 from pipelines.home.times import utc_now
 from pipelines.settings import Settings
 from pipelines.warehouse import ledger, published_state, refresh, sources
@@ -115,7 +116,8 @@ def build(
     phases = _Phases(on_progress)
     built_at = utc_now()
     publication = Publication(home, f"{built_at:%Y%m%dT%H%M%S%f}-{token_hex(3)}")
-    home.root.mkdir(parents=True, exist_ok=True)
+    open_home(home)
+    publication.require_replaceable()
     publication.clean()
     with phases("scan"):
         published, unreadable = _read_published(home)
@@ -256,6 +258,7 @@ class _Build:
             sources.create_catalogues(connection, self.home, partitions)
             sources.create_raw_deliveries(connection, self.found)
             sources.create_build(connection, facts, {})
+            sources.create_home(connection, self.home)
         with self.phases("staging"):
             if partitions is None:
                 # Blocks of rows may change places: each still holds one day or a few, and that is what scans prune by.

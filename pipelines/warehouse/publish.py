@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.errors import ConfigurationError
 from pipelines.home.files import fsync, put_in_place
 from pipelines.home.layout import Home
+from pipelines.home.permissions import share_as_published
 
 _BUILDING = "warehouse.duckdb.building-"
 
@@ -39,6 +41,14 @@ class Publication:
         """The last build that failed, kept for inspection."""
         return self.home.root / "warehouse.failed.duckdb"
 
+    def require_replaceable(self) -> None:
+        """Raises ConfigurationError where the published file is a symbolic link: a rename would replace the link."""
+        if self.home.warehouse.is_symlink():
+            raise ConfigurationError(
+                f"{self.home.warehouse} is a symbolic link, which publishing would replace: remove it. To have the "
+                "file elsewhere, put the link there, or make EMBED_ANALYTICS_HOME a link as a whole."
+            )
+
     def clean(self) -> None:
         """Remove what killed builds left behind."""
         for path in self.home.root.glob(f"{_BUILDING}*"):
@@ -53,7 +63,11 @@ class Publication:
         fsync(self.building)
 
     def publish(self, previous_build_id: str | None, keep: int) -> None:
-        """Rename the closed, complete file over the published one, of which `keep` earlier ones stay."""
+        """Rename the closed, complete file over the published one, of which `keep` earlier ones stay.
+
+        It has the mode and the group of the published one before. Raises ConfigurationError where it cannot have them.
+        """
+        share_as_published(self.home, self.building)
         fsync(self.building)
         if previous_build_id is not None and keep > 0 and self.home.warehouse.exists():
             kept = kept_folder(self.home) / f"{previous_build_id}.duckdb"

@@ -4,6 +4,7 @@
 refresh the views show only what changed; the models cannot tell.
 """
 
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ import polars as pl
 
 from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
 from pipelines.home.layout import Home
+from pipelines.home.permissions import is_open_to_others
 from pipelines.home.tables import Table
 from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES
 from pipelines.raw.raw_tables import RAW_EMBEDS, RAW_SWEEPS
@@ -191,6 +193,15 @@ def create_build(connection: duckdb.DuckDBPyConnection, facts: BuildFacts, table
         schema={"table_name": pl.String, "row_count": pl.Int64},
     )
     create_from_frame(connection, "table_rows", rows)
+
+
+def create_home(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
+    """source.home: the folder's permissions."""
+    connection.execute(
+        "create or replace table source.home as "
+        "select $1::varchar as path, $2::varchar as mode, $3::boolean as is_open_to_others",
+        [str(home.root), f"{stat.S_IMODE(home.root.stat().st_mode):04o}", is_open_to_others(home)],
+    )
 
 
 def create_raw_deliveries(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:

@@ -6,7 +6,6 @@ import resource
 import signal
 import socket
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -15,6 +14,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pipelines.errors import ConfigurationError, JournalEndedError
 from pipelines.home.files import make_folder
+from pipelines.home.layout import Home
+from pipelines.home.ownership import open_home
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.settings import Settings
 from pipelines.webhooks.journal import Journal, JournalLimits
@@ -132,7 +133,7 @@ class ReceiverServer(uvicorn.Server):
         self.metrics = Metrics()
         self.journal = Journal(settings.home.webhook_journal, options.limits, self.metrics.committed)
         self.metrics.watch(self.journal)
-        _require_writable(self.journal.folder)
+        _require_writable(settings.home)
         self._patience = _within_open_files(options.patience)
         super().__init__(
             uvicorn.Config(
@@ -187,8 +188,10 @@ def _within_open_files(patience: Patience) -> Patience:
     return Patience(min(patience.max_connections, max(soft - OTHER_FILES, 1)), patience.request_seconds)
 
 
-def _require_writable(folder: Path) -> None:
+def _require_writable(home: Home) -> None:
+    folder = home.webhook_journal
     try:
+        open_home(home)
         make_folder(folder)
         write_probe(folder)
     except OSError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.home.layout import Home
-from pipelines.home.ownership import unwritable
+from pipelines.home.ownership import open_home, unwritable
 from pipelines.home.packaged import project_file
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ def prepare_instance(home: Home) -> Path:
     Raises ConfigurationError when the home cannot be written to.
     """
     try:
-        home.dagster.mkdir(parents=True, exist_ok=True)
+        open_home(home)
+        home.dagster.mkdir(exist_ok=True)
         shutil.copyfile(project_file("dagster.yaml"), home.dagster / "dagster.yaml")
     except OSError as error:
         raise unwritable(home, error) from error

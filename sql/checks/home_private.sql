@@ -1,0 +1,6 @@
+-- Only the owner, and the group that EMBED_ANALYTICS_GROUP names, can enter the home (else: chmod o-rwx on the folder).
+-- table: meta_build
+-- severity: warn
+select path, mode
+from source.home
+where is_open_to_others
