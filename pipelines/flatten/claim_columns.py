@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from pipelines.errors import ConfigurationError
-from pipelines.flatten.claim_paths import SCALAR_TYPES, Seen, levels_of
+from pipelines.flatten.claims import SCALAR_TYPES, Seen
 from pipelines.home.tables import TIMESTAMP
+from pipelines.oneschema.claim_paths import naming, split
 from pipelines.oneschema.reading import Unreadable, read_integer, read_timestamp
 
 _FOREIGN = re.compile(r"[^a-z0-9_]", re.DOTALL)
@@ -73,7 +74,13 @@ def choose_columns(seen: Mapping[str, Seen], limit: int, types: Mapping[str, str
     path. A path that was only ever null, an array or an object has none."""
     scalars = [path for path, known in seen.items() if known.types & SCALAR_TYPES]
     chosen = sorted(scalars, key=lambda path: (seen[path].first, path))[:limit]
-    return {path: ClaimColumn(name, types.get(path, "VARCHAR")) for path, name in column_names(chosen).items()}
+    return {path: ClaimColumn(name, _type(path, types)) for path, name in column_names(chosen).items()}
+
+
+def _type(path: str, types: Mapping[str, str]) -> str:
+    """The declared type of a path; of several declarations that name it, the one that is the path itself."""
+    named = [declared for declared in (path, *sorted(types)) if declared in types and naming(declared).fullmatch(path)]
+    return types[named[0]] if named else "VARCHAR"
 
 
 def column_names(paths: Iterable[str]) -> dict[str, str]:
@@ -104,4 +111,4 @@ def column_names(paths: Iterable[str]) -> dict[str, str]:
 
 
 def _folded(path: str) -> str:
-    return "__".join(_FOREIGN.sub("_", level.lower()) for level in levels_of(path))
+    return "__".join(_FOREIGN.sub("_", level.lower()) for level in split(path))

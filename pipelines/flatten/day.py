@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from pipelines.flatten.claim_columns import ClaimColumn
-from pipelines.flatten.claim_paths import Claims, Seen, read_claims
+from pipelines.flatten.claims import Claims, Seen, read_claims
 from pipelines.flatten.event_data import explode_counts, read_data
 from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
 from pipelines.flatten.merge import merge

@@ -13,7 +13,7 @@ from typing import Self
 import polars as pl
 
 from pipelines.flatten.claim_columns import ClaimColumn, check_claim_types, choose_columns
-from pipelines.flatten.claim_paths import Seen
+from pipelines.flatten.claims import Seen
 from pipelines.flatten.day import FlatDay, flatten_folders
 from pipelines.flatten.files import CLAIM_RECORD, folders, raw_files, raw_size, read_raw, read_records, write_day
 from pipelines.flatten.lake_tables import CLAIMS_CATALOGUE, LAKE_DAYS

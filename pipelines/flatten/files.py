@@ -34,7 +34,7 @@ CLAIM_RECORD = pl.Schema(
         "column_type": pl.String(),
     }
 )
-"""A claim path of a folder: what was seen of it (see claim_paths.Seen), and its claim column where it has one."""
+"""A claim path of a folder: what was seen of it (see claims.Seen), and its claim column where it has one."""
 
 LAKE_RECORDS = pl.Schema(
     {

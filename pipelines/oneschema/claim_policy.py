@@ -1,18 +1,19 @@
 """What is stored of each claim: kept, hashed or dropped, by path, before anything is written.
 
-A pattern is a dotted path in which `*`, `?` and `[...]` stand for any characters, dots included: `email`, `debug.*`,
-`*email*`. It holds for the path and for everything below it. Array elements have the path of their array. Of several
-patterns that fit, the most specific wins: the one with most literal characters, then the stricter (drop, hash, keep).
+A pattern is one of `claim_paths`: `email`, `debug.*`, `*email*`. It holds for the path and for everything below it. Of
+several patterns that fit, the most specific wins: the one with most literal characters (a backslash that escapes is
+one, so `a\\.b` is more specific than `a.b`), then the stricter (drop, hash, keep).
 """
 
 import hmac
+import re
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 from pydantic import SecretStr
 
 from pipelines.errors import ConfigurationError
+from pipelines.oneschema.claim_paths import escape, pattern
 
 _STRICTNESS = {"keep": 0, "hash": 1, "drop": 2}
 
@@ -26,10 +27,10 @@ class ClaimPolicy:
     def __init__(
         self, policy: Mapping[str, str], hash_key: SecretStr | None, applied: Mapping[str, str] | None = None
     ) -> None:
-        for pattern, action in policy.items():
+        for text, action in policy.items():
             if action not in _STRICTNESS:
                 raise ConfigurationError(
-                    f"EMBED_ANALYTICS_CLAIM_POLICY: {pattern!r} says {action!r}; use keep, hash or drop."
+                    f"EMBED_ANALYTICS_CLAIM_POLICY: {text!r} says {action!r}; use keep, hash or drop."
                 )
         key = hash_key.get_secret_value() if hash_key else ""
         if "hash" in policy.values() and not key:
@@ -49,7 +50,7 @@ class ClaimPolicy:
     def _object(self, value: dict[str, Any], paths: list[str]) -> dict[str, Any]:
         kept: dict[str, Any] = {}
         for key, element in value.items():
-            path = f"{paths[-1]}.{key}" if paths else key
+            path = f"{paths[-1]}.{escape(key)}" if paths else escape(key)
             found = self._value(element, [*paths, path])
             if found is not _DROPPED:
                 kept[key] = found
@@ -79,17 +80,18 @@ class ClaimPolicy:
 _DROPPED: Any = object()
 
 
-def _most_specific_first(policy: Mapping[str, str]) -> list[tuple[str, str]]:
+def _most_specific_first(policy: Mapping[str, str]) -> list[tuple[re.Pattern[str], str]]:
     """So that the first pattern that fits wins."""
-    return sorted(policy.items(), key=lambda item: (-_literal_length(item[0]), -_STRICTNESS[item[1]], item[0]))
+    ordered = sorted(policy.items(), key=lambda item: (-_literal_length(item[0]), -_STRICTNESS[item[1]], item[0]))
+    return [(pattern(text), action) for text, action in ordered]
 
 
-def _action(patterns: list[tuple[str, str]], paths: list[str]) -> str:
-    for pattern, action in patterns:
-        if any(fnmatchcase(path, pattern) for path in paths):
+def _action(patterns: list[tuple[re.Pattern[str], str]], paths: list[str]) -> str:
+    for expression, action in patterns:
+        if any(map(expression.fullmatch, paths)):
             return action
     return "keep"
 
 
-def _literal_length(pattern: str) -> int:
-    return sum(character not in "*?[]" for character in pattern)
+def _literal_length(text: str) -> int:
+    return sum(character not in "*?[]" for character in text)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipelines.flatten import claim_paths
+from pipelines.flatten import claims
 from pipelines.flatten.days import FlattenOptions, catalogues, flatten_days
 from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS
 from pipelines.home.layout import Home
@@ -63,7 +63,7 @@ def test_agrees_with_the_reference_on_anything(
 def test_agrees_with_the_reference(fewest_of_a_shape: int, seed: int, limit: int, policy: dict[str, str]) -> None:
     """With claims taken out by shape as soon as two payloads are alike, and parsed one by one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(claim_paths, "_FEWEST_OF_A_SHAPE", fewest_of_a_shape)
+        patch.setattr(claims, "_FEWEST_OF_A_SHAPE", fewest_of_a_shape)
         agree(batch(seed), limit, policy)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from pipelines.flatten.claim_columns import ClaimColumn, choose_columns
-from pipelines.flatten.claim_paths import read_claims
+from pipelines.flatten.claims import read_claims
 
 
 def events(payloads: list[dict[str, Any]]) -> pl.DataFrame:

@@ -122,6 +122,44 @@ def test_policy(policy: dict[str, str], kept: dict[str, Any]) -> None:
     assert claims(reader(policy).read(sign(json.dumps(PERSON), SECRET))) == kept
 
 
+KEYS_WITH_DOTS = {
+    "iss": "c",
+    "https://acme.example/email": "a@b.example",
+    "https://acme": {"example/email": "c@d.example"},
+}
+
+
+@pytest.mark.parametrize(
+    ("policy", "dropped"),
+    [
+        # As meta_claims lists it: the key alone.
+        ({r"https://acme\.example/email": "drop"}, ["https://acme.example/email"]),
+        # A plain dot stands for either.
+        ({"https://acme.example/email": "drop"}, ["https://acme.example/email", "https://acme"]),
+        ({"https://acme.example/email": "drop", r"https://acme\.example/email": "keep"}, ["https://acme"]),
+        ({r"https://*\.example/*": "drop"}, ["https://acme.example/email"]),
+    ],
+)
+def test_a_policy_writes_paths_as_meta_claims_does(policy: dict[str, str], dropped: list[str]) -> None:
+    kept = claims(reader(policy).read(sign(json.dumps(KEYS_WITH_DOTS), SECRET)))
+    assert [key for key, value in KEYS_WITH_DOTS.items() if kept.get(key) != value] == dropped
+
+
+TWICE = (
+    '{"iss":"client-2","iss":"client-1","user_id":"first: 1","user_id":"last",'
+    '"org":{"plan":"a"},"org":{"plan":"b","plan":"c"}}'
+)
+
+
+@pytest.mark.parametrize("policy", [{}, {"zzz": "drop"}])
+@pytest.mark.parametrize("payload", [TWICE, TWICE.replace("last", "\\u006cast"), TWICE.replace('":', '"\n : ')])
+def test_of_a_claim_that_is_named_twice_the_last_one_holds(payload: str, policy: dict[str, str]) -> None:
+    """Whoever reads the text: of a key that stands twice, DuckDB takes the first."""
+    read = reader(policy).read(sign(payload, SECRET))
+    assert read.claims == '{"iss":"client-1","org":{"plan":"c"},"user_id":"last"}'
+    assert read.jwt_status == "verified"
+
+
 def test_hash_replaces_every_scalar_below_its_path() -> None:
     read = reader({"*": "keep", "org": "hash", "org.plan": "keep", "user_id": "hash"})
     found = claims(read.read(sign(json.dumps(PERSON), SECRET)))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.flatten.claim_paths import walk
+from pipelines.oneschema.claim_paths import walk
 from pipelines.oneschema.vocabulary import FUNNEL_STEPS
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.published import connect_published

@@ -1,20 +1,20 @@
 """Claims: every payload taken apart into paths, once for each run of neighbouring events that share it.
 
-A path is the keys from the top joined by dots (a dot or backslash within a key is escaped by a backslash). Payloads of
-one integration share a shape: the same keys in the same order. So a few payloads are looked at, an anchored regular
-expression is made of each shape, and Polars takes the values out of all that fit, their JSON text untouched; the
-payloads that fit none are parsed in Python.
+Paths are those of `pipelines.oneschema.claim_paths`. Payloads of one integration share a shape: the same keys in the
+same order. So a few payloads are looked at, an anchored regular expression is made of each shape, and Polars takes the
+values out of all that fit, their JSON text untouched; the payloads that fit none are parsed in Python.
 """
 
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
+from pipelines.oneschema.claim_paths import walk
 from pipelines.oneschema.json_text import JsonText, loads_carefully
 
 # The values that a shape's expression takes out. Each ends where the JSON says, so an expression of literal keys and
@@ -37,9 +37,6 @@ _SINGLE_TOGETHER = 20_000
 
 _JSON_TYPES = {'"': "string", "t": "boolean", "f": "boolean", "n": "null", "[": "array"}
 SCALAR_TYPES = frozenset({"string", "number", "boolean"})
-
-_LEVEL = re.compile(r"((?:[^.\\]|\\.)*)\.", re.DOTALL)
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 @dataclass
@@ -228,28 +225,6 @@ def _read_one_by_one(group: pl.DataFrame, seen: SeenByFolder) -> pl.DataFrame:
         {"run": runs, "path": paths, "text": texts},
         schema={"run": pl.UInt32(), "path": pl.String(), "text": pl.String()},
     )
-
-
-def walk(payload: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every path of a payload with its value, objects before what is in them, in the order of the text."""
-    levels: list[Iterator[tuple[str, Any]]] = [iter(payload.items())]
-    prefixes = [""]
-    while levels:
-        item = next(levels[-1], None)
-        if item is None:
-            levels.pop()
-            prefixes.pop()
-            continue
-        path = prefixes[-1] + item[0].replace("\\", "\\\\").replace(".", "\\.")
-        yield path, item[1]
-        if isinstance(item[1], dict):
-            levels.append(iter(item[1].items()))
-            prefixes.append(f"{path}.")
-
-
-def levels_of(path: str) -> list[str]:
-    """The keys of a path."""
-    return [_ESCAPED.sub(r"\1", level) for level in _LEVEL.findall(f"{path}.")]
 
 
 def _json_type(value: Any) -> str:

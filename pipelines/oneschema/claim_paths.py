@@ -1,0 +1,118 @@
+r"""Paths of claims: the one grammar of what settings name, meta_claims lists and funnel(by) takes.
+
+A path is the keys from the top joined by dots; a dot or a backslash within a key has a backslash before it. So the
+claim `https://acme.example/email` has the path `https://acme\.example/email`, and `org.plan` is the key `plan` of the
+object `org`. A backslash before anything else is itself. Elements of arrays have the path of their array.
+
+What a person writes may leave a dot within a key plain: then it stands for a dot between keys as well as for one
+within a key. In a pattern `*`, `?` and `[...]` stand for any characters, dots included; `[*]` is a star.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from fnmatch import translate
+from functools import cache
+from typing import Any
+
+_ESCAPED = re.compile(r"\\([.\\])")
+_LEVEL = re.compile(r"(?:^|\.)((?:\\[.\\]|[^.])*+)")
+_CHARACTER = re.compile(r"\\[.\\]|.", re.DOTALL)
+_PIECE = re.compile(rf"\[!?+\]?+[^\]]*\]|{_CHARACTER.pattern}", re.DOTALL)
+
+# One character of a key, or a dot between keys, in a path.
+_ANY = r"(?:[^\\]|\\[.\\])"
+_DOT = r"\\?\."
+_BACKSLASH = r"\\\\"
+
+
+def escape(key: str) -> str:
+    r"""The path of a key at the top.
+
+    >>> print(escape("acme.example"))
+    acme\.example
+    """
+    return key.replace("\\", "\\\\").replace(".", "\\.")
+
+
+def join(keys: Iterable[str]) -> str:
+    """The path of keys from the top."""
+    return ".".join(map(escape, keys))
+
+
+def split(path: str) -> list[str]:
+    r"""The keys of a path.
+
+    >>> split(r"org.acme\.example")
+    ['org', 'acme.example']
+    """
+    return [_ESCAPED.sub(r"\1", level) for level in _LEVEL.findall(path)]
+
+
+def walk(payload: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every path of a payload with its value, objects before what is in them, in the order of the text."""
+    levels: list[Iterator[tuple[str, Any]]] = [iter(payload.items())]
+    prefixes = [""]
+    while levels:
+        item = next(levels[-1], None)
+        if item is None:
+            levels.pop()
+            prefixes.pop()
+            continue
+        path = prefixes[-1] + escape(item[0])
+        yield path, item[1]
+        if isinstance(item[1], dict):
+            levels.append(iter(item[1].items()))
+            prefixes.append(f"{path}.")
+
+
+@cache
+def naming(text: str) -> re.Pattern[str]:
+    r"""An expression whose `fullmatch` says whether a path is the one that a setting names, without wildcards.
+
+    >>> bool(naming("acme.example").fullmatch(r"acme\.example"))
+    True
+    """
+    return re.compile("".join(map(_character, _CHARACTER.findall(text))))
+
+
+@cache
+def pattern(text: str) -> re.Pattern[str]:
+    r"""An expression whose `fullmatch` says whether a pattern fits a path, in a time linear in the path's length.
+
+    >>> bool(pattern(r"*acme\.example").fullmatch(r"org.acme\.example"))
+    True
+    """
+    # Between two stars the first place that fits is as good as any, and is not tried again.
+    parts = [""]
+    for piece in _PIECE.findall(text):
+        if piece == "*":
+            parts.append("")
+        else:
+            parts[-1] += _piece(piece)
+    first, *middle = parts
+    last = middle.pop() if middle else None
+    expression = first + "".join(f"(?>{_ANY}*?{part})" for part in middle)
+    return re.compile(expression if last is None else f"{expression}{_ANY}*{last}")
+
+
+def _piece(piece: str) -> str:
+    """The expression of a piece of a pattern without stars."""
+    if piece == "?":
+        return _ANY
+    return _set(piece) if piece.startswith("[") and len(piece) > 1 else _character(piece)
+
+
+def _character(character: str) -> str:
+    """The expression of a character that stands for itself, escaped or not."""
+    if character in ("\\", r"\\"):
+        return _BACKSLASH
+    return _DOT if character == "." else r"\\\." if character == r"\." else re.escape(character)
+
+
+def _set(piece: str) -> str:
+    """The expression of a set of characters, as the shell writes one."""
+    # Without the end of the text, which the standard library adds.
+    held = translate(piece)[:-2]
+    found = [rf"(?![.\\]){held}"]
+    found += [expression for character, expression in ((".", _DOT), ("\\", _BACKSLASH)) if re.match(held, character)]
+    return f"(?:{'|'.join(found)})"

@@ -1,0 +1,79 @@
+"""The grammar of claim paths against its definition: the shell's patterns, over keys that hold dots and backslashes."""
+
+from fnmatch import fnmatchcase
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from pipelines.oneschema.claim_paths import escape, join, naming, pattern, split, walk
+
+KEYS = st.lists(st.text("ab.\\*[]!-\n", max_size=4), min_size=1, max_size=3)
+PATTERNS = st.lists(
+    st.sampled_from(
+        ["*", "?", "a", "b", ".", "[ab]", "[!a]", "[!.]", "[.]", "[", "]", "!", "[]a]", "[!]]", "[+-9]", "\n"]
+    )
+).map("".join)
+
+
+@given(keys=KEYS)
+def test_a_path_gives_its_keys_back(keys: list[str]) -> None:
+    assert split(join(keys)) == keys
+
+
+@settings(max_examples=2_000)
+@given(keys=KEYS, text=PATTERNS)
+@example(keys=["a\\", "b"], text="*.b")
+@example(keys=["a\\.b"], text="a[!x].b")
+@example(keys=["a"], text="[!]")
+def test_a_pattern_without_escapes_is_the_shells_over_keys_joined_by_dots(keys: list[str], text: str) -> None:
+    """Which dots part levels does not matter to it: so every policy was written before paths had escapes."""
+    assert bool(pattern(text).fullmatch(join(keys))) == fnmatchcase(".".join(keys), text)
+
+
+@settings(max_examples=1_000)
+@given(keys=KEYS, others=KEYS)
+@example(keys=["a.b"], others=["a", "b"])
+@example(keys=["a", "b"], others=["a.b"])
+def test_a_name_is_its_path_and_its_plain_dots_stand_for_either(keys: list[str], others: list[str]) -> None:
+    # Escaped dots are within a key: as many stay where they are as were escaped.
+    inner = [
+        position for position, (character, is_inner) in enumerate(characters(keys)) if character == "." and is_inner
+    ]
+    is_same = ".".join(keys) == ".".join(others) and all(characters(others)[position][1] for position in inner)
+    assert bool(naming(join(keys)).fullmatch(join(others))) == is_same
+
+
+def characters(keys: list[str]) -> list[tuple[str, bool]]:
+    """Each character of keys joined by dots, and whether it is within a key."""
+    found = [[(character, True) for character in key] for key in keys]
+    return [character for key in found for character in (*key, (".", False))][:-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "fitting", "others"),
+    [
+        (r"a\.b", [["a.b"]], [["a", "b"], ["a\\.b"], ["a\\", "b"]]),
+        (r"a\\.b", [["a\\", "b"], ["a\\.b"]], [["a.b"], ["a\\\\", "b"]]),
+        (r"a\b", [["a\\b"]], [["ab"], ["a", "b"]]),
+        (r"*\.example", [["x.example"], ["x", "y.example"], [".example"]], [["x", "example"]]),
+        (r"org.acme\.example.*", [["org", "acme.example", "x"]], [["org", "acme", "example", "x"]]),
+    ],
+)
+def test_escapes_in_patterns(text: str, fitting: list[list[str]], others: list[list[str]]) -> None:
+    assert [keys for keys in [*fitting, *others] if pattern(text).fullmatch(join(keys))] == fitting
+
+
+@given(keys=KEYS)
+def test_a_path_names_what_it_was_listed_for(keys: list[str]) -> None:
+    payload: dict[str, object] = {keys[-1]: 1}
+    for key in reversed(keys[:-1]):
+        payload = {key: payload}
+    *_, (path, value) = walk(payload)
+    assert (path, value) == (join(keys), 1)
+    assert naming(path).fullmatch(path)
+
+
+def test_many_stars_take_a_time_that_grows_with_the_path() -> None:
+    """Were each star tried again from each place, this would take hours."""
+    assert not pattern("*a*a*a*a*a*b*a*c").fullmatch(escape("a." * 20_000))
