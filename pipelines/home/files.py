@@ -31,7 +31,7 @@ def write_temporary_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[s
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write a small text file likewise."""
+    """Write a small text file in the same way."""
     temporary = _temporary(path)
     temporary.write_text(text, encoding="utf-8")
     fsync(temporary)
@@ -45,7 +45,7 @@ def put_in_place(complete: Path, path: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, durable: a new one can go with the power, and the files in it likewise."""
+    """Make a folder and those above it, durably: a power cut can take a new folder, and the files in it."""
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -54,7 +54,7 @@ def make_folder(folder: Path) -> None:
 
 
 def fsync(path: Path) -> None:
-    """Make a file's content, or the names in a folder, durable: a rename alone can be lost with the power."""
+    """Make a file's content, or the names in a folder, durable: a power cut can undo a rename alone."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

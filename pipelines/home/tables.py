@@ -26,7 +26,7 @@ class Table:
 
     @cached_property
     def polars_schema(self) -> pl.Schema:
-        """Shared by all who ask, and not to be changed."""
+        """Shared by all callers: do not change it."""
         return pl.Schema({column.name: column.dtype for column in self.columns})
 
     @property

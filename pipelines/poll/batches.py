@@ -97,7 +97,7 @@ class BatchLander:
     def _outcome(self, answer: Answer, span: "_Span | None") -> Polled:
         embed, asked_at = answer.embed, micros(answer.asked_at)
         if answer.is_gone or answer.error is not None:
-            # A refused key, or a host that is away, says nothing of this embed.
+            # A refused key or an unreachable host says nothing about this embed.
             is_of_others = isinstance(answer.error, CredentialRefusedError | HostUnreachableError)
             failures = embed.failure_count + (not is_of_others)
             if is_of_others or isinstance(answer.error, TransientError):
@@ -107,7 +107,7 @@ class BatchLander:
             return Polled(embed.embed_id, polled_at, retry_at, failure_count=failures, is_gone=answer.is_gone)
         first, last, has_future = span or _Span(None, None, has_future=False)
         due_at = self._rule.next_due_at(answer.asked_at, moment(self._active_at(embed, last, asked_at)))
-        # Time makes a future event plausible: its body is looked at again, and not taken for known.
+        # A future event becomes plausible with time: look at its body again, rather than take it as known.
         body_digest = None if has_future or answer.body_digest is None else answer.body_digest.hex()
         return Polled(
             embed.embed_id,
@@ -129,7 +129,7 @@ class BatchLander:
 
 
 class _Span(NamedTuple):
-    """Of one embed's events, the first and the last plausible time, in microseconds since 1970."""
+    """The first and the last plausible time of one embed's events, in microseconds since 1970."""
 
     first: int | None
     last: int | None
@@ -148,9 +148,10 @@ def _spans(deliveries: pl.DataFrame, started_at: datetime) -> dict[int, _Span]:
 
 
 class _Coverage:
-    """Counts, per raw folder, what the source still has of what is held, before anything of the reconcile lands.
+    """Counts, per raw folder, how much of what is held the source still has, before anything of the reconcile lands.
 
-    Kept by embed, and an embed's first count stands: asked again after a crash, what was new may have landed.
+    Counts are kept by embed, and the first one stands: when an embed is asked again after a crash, what was new may
+    have landed already.
     """
 
     COUNTS = ("held_at_source_count", "unheld_count", "new_at_source_count")

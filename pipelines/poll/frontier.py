@@ -16,12 +16,12 @@ class FrontierRule:
     - A new embed is due at once. So is one whose status, token or template changed in the list.
     - idle <= idle_after: due at every sweep, submitted or not, since most submitted sessions still send events.
     - then: due again after `idle * growth`, at least `idle_after * growth`, at most `longest_interval`, which is
-      `retention * retention_share` where the retention is known: an event that appears in an idle session is asked for
-      at least 1 / retention_share times before the vendor deletes it.
+      `retention * retention_share` where the retention is known: there are at least 1 / retention_share polls between
+      an event's appearance in an idle session and its deletion by the vendor.
     - idle > settle_after: settled, and asked again only by reconcile, a backfill, or a change in the list.
-    - A failed poll leaves the embed due, a refused one (400, 409, 422) too, but after 1/2 h * 2^(failures - 1), at most
-      `longest_interval`: the next hourly sweep asks it, too, and then ever fewer. 404 marks it gone; while the list has
-      it all the same, it is asked like a refused one.
+    - A failed poll leaves the embed due. A refused one (400, 409, 422) makes it due after 1/2 h * 2^(failures - 1), at
+      most `longest_interval`: the next hourly sweep asks it again, and later ones less and less often. 404 marks it
+      gone; while the list still has it, it is asked like a refused one.
 
     Bounds. Polls of one embed: (idle_after / sweep interval) while open, then one for each factor (1 + growth) of its
     idle time: log(settle_after / idle_after) / log(1 + growth), 11 by default, as long as `longest_interval` does not
@@ -60,6 +60,6 @@ class FrontierRule:
         return polled_at + min(idle * self.growth, self.longest_interval)
 
     def next_try_at(self, refused_at: datetime, failure_count: int) -> datetime:
-        """When to ask again after the API refused a request for good `failure_count` times in a row."""
+        """When to ask again after the API has refused the request `failure_count` times in a row."""
         # 2^20 half hours are past any interval; the exponent is bounded so that the product stays a timedelta.
         return refused_at + min(timedelta(minutes=30) * 2 ** min(failure_count - 1, 20), self.longest_interval)

@@ -1,7 +1,7 @@
 """What the poll remembers between sweeps: `state/poll.sqlite`.
 
 Everything here can be made again: the index of held events from the raw files, the frontier by asking. So losing it
-costs requests and nothing else. A transaction is committed only after the raw files that it speaks of are in place.
+costs requests and nothing else. A transaction is committed only after its raw files are in place.
 """
 
 import json
@@ -35,7 +35,7 @@ create table if not exists embeds (
 create index if not exists embeds_due on embeds (due_at) where due_at is not null;
 create index if not exists embeds_polled on embeds (polled_at);
 create table if not exists open_sweeps (sweep_id text primary key, sweep text not null) without rowid;
--- Of the reconcile under way: what the source had of each embed and raw folder, beside what was held then.
+-- For the reconcile under way: what the source had, per embed and raw folder, beside what was held then.
 create table if not exists coverage (
     embed_id integer, event_date text, held_at_source_count integer, unheld_count integer, new_at_source_count integer,
     primary key (embed_id, event_date)
@@ -171,7 +171,7 @@ class PollState:
         return {row[0]: row[1:] for row in rows}
 
     def list_embeds(self, listed: Iterable[Listed], now: datetime) -> None:
-        """Take new and changed embeds in; each is due at once, unless the list says of it what it said before."""
+        """Take in new and changed embeds. Each is due at once, unless the list says the same of it as before."""
         names = [field.name for field in fields(Listed)]
         updates = ", ".join(f"{name} = excluded.{name}" for name in [*names[1:], "is_gone"])
         is_same = "embeds.summary_digest is excluded.summary_digest"
@@ -200,17 +200,17 @@ class PollState:
     def due(self, now: datetime, answered_since: datetime | None, *, longest_interval: timedelta) -> list[int]:
         """Embeds that a refresh asks: failed ones first, then the oldest, whose events the vendor deletes first.
 
-        Without those that answered since a time: the start of the sweep that is taken up again. What is due further
-        ahead than the rule's longest interval was set by a clock that was wrong, or by a rule that has changed: it is
-        due now.
+        Embeds that answered since the given time, the start of a sweep that is taken up again, are left out. A due_at
+        further ahead than the rule's longest interval was set by a wrong clock, or by a rule that has changed since:
+        such an embed is due now.
         """
         latest = micros(now + longest_interval)
         return self._ids("(due_at <= :now or due_at > :latest)", now, answered_since, latest=latest)
 
     def mend_clock(self, now: datetime) -> None:
-        """Take back what a sweep set whose clock was ahead: it began later than now.
+        """Undo what a sweep set while its clock was ahead: it seems to have begun later than now.
 
-        An embed that it asked, saw first or could not ask is due now. Without such a sweep, nothing is looked at.
+        Every embed that it asked, saw first or could not ask is due now. Without such a sweep, nothing is done.
         """
         held = self.fact("latest_sweep_at")
         if held is not None and int(held) > micros(now):
@@ -239,7 +239,7 @@ class PollState:
         return self._ids("(first_event_at is null or first_event_at < :end)", now, answered_since, end=end)
 
     def not_polled_in(self, sweep_id: str) -> list[int]:
-        """Every embed that this sweep itself has not asked: what a reconcile asks, which compares what it is told."""
+        """Every embed that this sweep has not asked: what a reconcile asks, since it compares its own answers."""
         return self._ids("polled_in_sweep is not :sweep_id", None, None, sweep_id=sweep_id)
 
     def _ids(
@@ -281,7 +281,7 @@ class PollState:
         )
 
     def forget_implausible_times(self) -> None:
-        """Once: let go of first and last events from before anything could be, which were believed in former times."""
+        """Once: forget first and last events that are implausibly early, which former versions believed."""
         if self.fact("plausible_from") is None:
             earliest = micros(PLAUSIBLE_FROM)
             self.connection.execute(
@@ -330,11 +330,11 @@ def open_state(home: Home) -> Generator[PollState]:
         try:
             connection.execute("pragma journal_mode = wal")
         except sqlite3.OperationalError:
-            # Locked or not to be opened: nothing that deleting it would mend.
+            # It is locked or cannot be opened: deleting it would not help.
             raise
         except sqlite3.DatabaseError as error:
             raise ConfigurationError(
-                f"{path} cannot be read ({error}): delete poll.sqlite*, the next run makes it again from raw."
+                f"{path} cannot be read ({error}): delete poll.sqlite* there, and the next run makes it again from raw."
             ) from error
         connection.execute("pragma synchronous = full")
         connection.executescript(SCHEMA + held.SCHEMA)

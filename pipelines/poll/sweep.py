@@ -43,12 +43,12 @@ RESUME_WITHIN = {
     "reconcile": timedelta(hours=24),
 }
 
-# How much is gathered before it lands, whichever is reached first. In memory are the batch that lands, the one that
-# waits for it and the one that is gathered.
+# How much is gathered before it lands, whichever is reached first. Memory holds three batches: one that lands, one that
+# waits, and one that is being gathered.
 BATCH_EVENTS = 25_000
 BATCH_SECONDS = 5.0
 
-# An embed that failed in the sweep before is asked so often, and no more: many of them must not hold up the rest.
+# How often an embed is tried that failed in the sweep before: many of them must not hold up the rest.
 ATTEMPTS_OF_FAILING = 2
 
 # Embeds whose state is read ahead of the workers.
@@ -125,7 +125,7 @@ class _Sweep:
         for left in self._state.open_sweeps():
             left_at = datetime.fromisoformat(left.started_at)
             if not timedelta(0) <= now - left_at <= RESUME_WITHIN[left.kind]:
-                # Crashed, and not to be taken up: it still gets its record.
+                # It crashed and is too old to be taken up: it still gets its record.
                 land_sweep(self._context.home, SweepReport(left.sweep_id, left.kind, left_at).row())
                 self._state.end_sweep(left.sweep_id)
                 self._state.commit()
@@ -141,8 +141,8 @@ class _Sweep:
         return (first.isoformat() if first else None, last.isoformat() if last else None)
 
     async def _list(self, client: OneSchemaClient) -> EmbedAnalyticsError | None:
-        """What kept the list from being taken in whole. The embeds that are known are asked all the same: what they
-        have may be deleted before the list comes back."""
+        """What kept the list from being taken in whole. The embeds that are known are asked all the same: their
+        events may be deleted before the list comes back."""
         try:
             self._report.listing = await list_embeds(
                 client,
@@ -229,8 +229,8 @@ class _Sweep:
         except RequestRejectedError as error:
             return self._answered(Answer(embed, asked_at, error=error))
         except TransientError as error:
-            # An embed may fail for its own reasons, and one that failed before most likely does. Nothing but new
-            # failures means that the source is down.
+            # An embed may fail for its own reasons, most likely one that failed before: these do not count. A long row
+            # of new failures means that the source is down.
             if embed.failure_count == 0 or isinstance(error, HostUnreachableError):
                 self._failures_in_a_row += 1
             if self._failures_in_a_row >= max(2 * self._context.concurrency, 20):

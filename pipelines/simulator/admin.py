@@ -146,7 +146,7 @@ async def _object(request: Request) -> dict[str, Any]:
     try:
         body: Any = json.loads(await request.body())
     except ValueError as error:
-        raise BadRequestError(f"The body is no JSON: {error}") from None
+        raise BadRequestError(f"The body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise BadRequestError("The body must be a JSON object.")
     return body

@@ -73,7 +73,7 @@ def parse_faults(text: str) -> Faults:
     """Faults from `NAME=PROBABILITY,...`, for example `429=0.2,500=0.1,timeout=0.05,cut=0.1,retry-after=0.2`.
 
     Names are those of FAULTS, `all` for every fault in equal shares, and the settings `retry-after`, `timeout-seconds`
-    and `max-consecutive`. An empty text is no faults. Raises ConfigurationError saying which part cannot be used.
+    and `max-consecutive`. An empty text means no faults. Raises ConfigurationError saying which part cannot be used.
     """
     rates: dict[str, float] = {}
     settings: dict[str, float] = {}
@@ -85,10 +85,10 @@ def parse_faults(text: str) -> Faults:
         try:
             number = float(value)
         except ValueError:
-            problem = f"{value!r} is no number" if equals else "it has no value"
+            problem = f"{value!r} is not a number" if equals else "it has no value"
             raise ConfigurationError(f"Fault {name!r} in --faults: {problem}; write {name}=0.1.") from None
         if name in rates or _SETTINGS.get(name) in settings:
-            raise ConfigurationError(f"Fault {name!r} stands twice in --faults.")
+            raise ConfigurationError(f"Fault {name!r} is given twice in --faults.")
         if name == "all":
             for each, rate in Faults.all_at(number).rates.items():
                 rates[each] = rates.get(each, 0.0) + rate

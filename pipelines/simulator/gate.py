@@ -119,7 +119,7 @@ class Gate:
             if fault == "429-seconds":
                 headers = [(b"retry-after", f"{settings.retry_after_seconds:g}".encode())]
             elif fault == "429-date":
-                # Of the machine's clock, which is the one that the client has.
+                # By the machine's clock, which is the client's clock too.
                 headers = [(b"retry-after", _http_date_in(settings.retry_after_seconds))]
             await _respond(send, 429, error_body("rate_limited", "Too many requests."), headers=headers)
         elif fault in ("502", "504"):
@@ -158,7 +158,7 @@ class Gate:
         return messages[0], b"".join(message.get("body", b"") for message in messages[1:])
 
     async def _hang(self, receive: Receive, seconds: float) -> None:
-        """Waits, until the client gives up or the server stops."""
+        """Wait until the client gives up or the server stops."""
         waits = {asyncio.ensure_future(_disconnected(receive)), asyncio.ensure_future(self._stopping.wait())}
         try:
             await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

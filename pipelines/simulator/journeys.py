@@ -19,7 +19,7 @@ _OPERATION_SCALE = list(accumulate(weight for _, weight, _ in OPERATIONS))
 
 
 class Step(NamedTuple):
-    """One event to be: seconds since the embed's start, its type and trigger, and the number of the token it has."""
+    """One event that will happen: seconds since the embed's start, type, trigger, and the number of its token."""
 
     offset: float
     event_type: str
@@ -245,7 +245,7 @@ class _Sheet:
         return {"operation": operation}
 
     def report(self, chance: float) -> dict[str, Any]:
-        """The counts as they are now, at that chance, once there is a sheet."""
+        """The counts as they are now, with probability `chance`, once there is a sheet."""
         if not self.is_mapped or self.rng.random() >= chance:
             return {}
         return {"validation_error_counts": {column_key: dict(codes) for column_key, codes in self.counts.items()}}

@@ -13,7 +13,7 @@ DEFAULT_NOW = 1769601600.0
 Paging = Literal["ignored", "honoured", "capped"]
 Order = Literal["ascending", "descending", "shuffled"]
 EventShape = Literal["api", "full"]
-# What an embed's events endpoint always answers: an error, an object in place of the array, or an array of no objects.
+# What an embed's events endpoint always answers: an error, an object for the array, or an array without objects.
 Breakage = Literal["400", "401", "403", "404", "410", "422", "451", "500", "object", "scalars", "not-json"]
 
 

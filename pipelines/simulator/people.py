@@ -13,7 +13,7 @@ from typing import Any, Literal
 import orjson
 
 # valid: signed with the client secret. invalid_signature: readable, signed with another secret. missing: the embed has
-# no token. non_object: signed, but its payload is JSON of another kind. malformed: no JWT at all.
+# no token. non_object: signed, but its payload is JSON of another kind. malformed: not a JWT at all.
 TokenKind = Literal["valid", "invalid_signature", "malformed", "missing", "non_object"]
 TOKEN_KINDS: tuple[tuple[TokenKind, float], ...] = (
     ("malformed", 0.012),
@@ -95,7 +95,7 @@ def sign(payload: bytes, secret: bytes) -> str:
 
 
 def malformed_token(variant: int, token: str) -> str:
-    """A text in the place of a JWT that is none, made of a good one; five kinds, by `variant`."""
+    """A text in place of a JWT that is not one, made from a good one; `variant` picks one of five kinds."""
     header, payload, signature = token.split(".")
     return (
         f"{header}.{payload}",

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass
 class RequestLog:
-    """Requests since the last reset, faults and refused ones included, those of the admin not."""
+    """Requests since the last reset: faults and refused ones included, the admin's left out."""
 
     by_kind: Counter[str] = field(default_factory=Counter)
     by_status: Counter[str] = field(default_factory=Counter)

@@ -59,7 +59,7 @@ class RunningSimulator:
 def running_simulator(options: SimulatorOptions | None = None) -> Generator[RunningSimulator]:
     """A simulator on its own thread, reachable by real HTTP while the context lasts.
 
-    Raises ConfigurationError when the port cannot be had.
+    Raises ConfigurationError when the port cannot be used.
     """
     options = options or SimulatorOptions()
     simulation = Simulation(options)
@@ -83,12 +83,12 @@ def running_simulator(options: SimulatorOptions | None = None) -> Generator[Runn
 def serve(options: SimulatorOptions) -> None:
     """Runs the simulator until SIGINT or SIGTERM. Its first line of output says where it listens.
 
-    Raises ConfigurationError when the port cannot be had.
+    Raises ConfigurationError when the port cannot be used.
     """
     listener = _listen(options)
     server = _Server(Simulation(options))
     url = _url(listener)
-    # It listens already: a client that reads this line and asks at once waits for its answer, and is not refused.
+    # The socket listens already: a client that asks as soon as it reads this line is not refused.
     typer.echo(f"simulator listening on {url}")
     typer.echo(f"API key: {options.api_key.get_secret_value()}")
     typer.echo(f"admin: {url}{ADMIN_PREFIX}/")
@@ -137,7 +137,7 @@ class _Protocol(HttpToolsProtocol):
 
 
 def _listen(options: SimulatorOptions) -> socket.socket:
-    # With the protocol named, asyncio turns Nagle's algorithm off; else an answer's body waits 40 ms for an ACK.
+    # With the protocol named, asyncio turns Nagle's algorithm off. Otherwise an answer's body waits 40 ms for an ACK.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -26,7 +26,7 @@ class Planted:
 
     events: list[tuple[float, Any]] = field(default_factory=list)
     body: bytes | None = None
-    # The embed itself, where the world has none of this id.
+    # The embed itself, where the world has none with this id.
     embed: Any = None
     planted_at: float = 0.0
 
@@ -91,7 +91,7 @@ class Simulation:
         return body
 
     def summaries(self, offset: int, count: int | None) -> bytes:
-        """A stretch of the list (JSON array); None as `count` takes all that follows."""
+        """A stretch of the list (JSON array); a `count` of None takes all that follows."""
         ids = self.listed_ids()[offset : None if count is None else offset + count]
         return b"[" + b",".join([body for embed_id in ids if (body := self.summary(embed_id))]) + b"]"
 
@@ -144,7 +144,7 @@ class Simulation:
         return None
 
     def file_signature(self, uuid: str) -> str:
-        """The signature in a pre-signed address: of the event and of the minute it is asked in."""
+        """The signature in a pre-signed address, made of the event and the minute of the request."""
         secret = self.options.client_secret.get_secret_value()
         text = f"{secret}/{uuid}/{int(self.clock.now() // 60)}"
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
@@ -203,8 +203,8 @@ class Simulation:
     ) -> None:
         """Adds hand-made content: `events` join the embed's own, `body` replaces its events answer byte for byte.
 
-        An embed id that the world has not gets an embed: `embed` as given, any JSON, else a plain one. An event with a
-        number as created_at appears when the clock passes it, any other is there at once.
+        An embed id that the world does not have gets an embed: `embed` as given (any JSON), else a plain one. An event
+        with a number as created_at appears when the clock passes it, any other is there at once.
         """
         planted = self.planted.setdefault(embed_id, Planted(planted_at=self.clock.now()))
         if embed is not None:

@@ -135,5 +135,5 @@ OPERATIONS: tuple[tuple[str, float, float], ...] = (
 # What an automation does to a sheet by itself.
 AUTOFIX = ("autofix", 0.35)
 
-# Event types that came after the vendor's page was written, as far as this world goes.
+# Event types of this world that are newer than the vendor's page.
 UNKNOWN_EVENT_TYPES = ("ai_mapping_suggested", "sheet_exported")

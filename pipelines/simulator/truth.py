@@ -64,7 +64,7 @@ class Truth:
     def credentials(self) -> dict[str, list[str]]:
         """All that must never be at rest: `api_keys`, `embed_tokens`, `jwts`, `jwt_signatures`, up to the clock.
 
-        Malformed tokens are among the jwts, but for the word `undefined`, which proves nothing when it is found.
+        Malformed tokens are among the jwts, except the word `undefined`: finding that would prove nothing.
         """
         now = self._simulation.clock.now()
         tokens: list[str] = []

@@ -16,7 +16,7 @@ from pipelines.simulator.gate import Gate, error_body
 from pipelines.simulator.simulation import Simulation
 
 _FILE_FORMATS = ("csv", "parquet", "xlsx")
-# PostgreSQL's bigint: what lies beyond is no id that the vendor could have.
+# PostgreSQL's bigint: the vendor cannot have an id beyond it.
 _LARGEST_ID = 2**63 - 1
 
 

@@ -31,7 +31,7 @@ from pipelines.simulator.templates import TEMPLATES, Template
 _HOURS = (1, 1, 1, 1, 2, 3, 6, 11, 17, 20, 20, 17, 15, 18, 21, 22, 19, 15, 11, 8, 6, 4, 3, 2)
 _WEEKDAYS = (1.0, 1.15, 1.1, 1.0, 0.85, 0.2, 0.16)
 _TEMPLATE_SCALE = list(accumulate(template.weight for template in TEMPLATES))
-# Types after which the sheet exists, so that a snapshot of it can be had.
+# Types after which the sheet exists, so that there can be a snapshot of it.
 _WITH_SNAPSHOT = frozenset({"file_uploaded", "header_selected", "columns_mapped", "sheet_operation_performed"})
 _FIRST_EMBED_ID = 41_559
 _FIRST_EVENT_ID = 417_836

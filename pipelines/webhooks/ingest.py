@@ -1,7 +1,7 @@
 """The journal becomes raw: each received event lands as a delivery of source `webhook`, and its segment goes.
 
-A segment is removed only when its raw files are in place and remembered. Killed at any instant before that, the next
-refresh reads the segment again, and lands what is still news.
+A segment is removed only when its raw files are in place and remembered. After a kill before that, the next
+refresh reads the segment again and lands what is still news.
 """
 
 import sqlite3
@@ -39,7 +39,7 @@ def ingest_journal(
 ) -> IngestReport:
     """Land everything that the receiver has acknowledged, and remove the segments that are finished.
 
-    `connection` is the state's; `environment_name` is for events that do not say theirs. The caller holds the home's
+    `connection` is the state's; `environment_name` is for events that do not name theirs. The caller holds the home's
     writer lock. The receiver may be at work meanwhile.
     """
     ingest = _Ingest(home, connection, tokens, environment_name)
@@ -108,7 +108,7 @@ class _Ingest:
     def _delivery(self, line: bytes, segment: Segment) -> tuple[Any, Envelope]:
         record = decode(line)
         if record is None:
-            # Landed as the text it is, like any delivery that is no object: it ends in quarantine, where it is seen.
+            # Landed as plain text, like any delivery that is not an object: it ends in quarantine, for all to see.
             self.report.damaged_count += 1
             event, token, fetched_at = line.decode("utf-8", "backslashreplace"), MISSING, segment.started_at
         else:

@@ -1,8 +1,8 @@
 """The journal's writing side: one fsync for all events that arrived while the last one was under way.
 
 An event's future is done when its line is on disk, and not before. Waiting lines are bounded in number, in bytes and in
-the time that the disk may take; beyond that, and after an error of the disk, the event is refused, for the vendor to
-send again.
+the time that the disk may take; beyond that, and after an error of the disk, the event is refused, so that the
+vendor sends it again.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ class Journal:
         # False once the writer's thread has ended by a fault: nothing can be stored any more.
         self.is_sound = True
         self._thread = threading.Thread(target=self._write_batches, name="webhook-journal", daemon=True)
-        # The segment, the writer thread's alone.
+        # The segment. Only the writer's thread touches it.
         self._path = folder
         self._descriptor: int | None = None
         self._durable_bytes = 0
@@ -81,9 +81,9 @@ class Journal:
         self._thread.start()
 
     async def append(self, line: bytes) -> None:
-        """Returns when the line is on disk. Raises JournalRefusedError when it is not going to be."""
+        """Returns when the line is on disk. Raises JournalRefusedError when it will not be."""
         limits = self._limits
-        # The lock itself, and not the condition's detour: this is done for every event.
+        # The lock itself rather than the condition, which takes a detour: this happens for every event.
         with self._lock:
             waiting, since = self._waiting, self._writing_since
             if (
@@ -102,7 +102,7 @@ class Journal:
         await stored
 
     async def close(self) -> None:
-        """Write what waits, and end. Nothing is taken from here on."""
+        """Write what waits, and end. Nothing more is accepted."""
         with self._changed:
             self._is_open = False
             self._changed.notify()
@@ -118,7 +118,7 @@ class Journal:
                 if error is None and self._is_segment_full():
                     self._close_segment()
         finally:
-            # Also should this thread end by a fault of ours: who waits is told, and nobody waits for ever.
+            # Even if this thread ends by a fault of ours, everyone who waits is told, and nobody waits for ever.
             with self._changed:
                 self.is_sound = not self._is_open
                 self._is_open = False
@@ -172,7 +172,7 @@ class Journal:
                 # Nothing that was acknowledged is in it: a full disk must not leave a file for every attempt.
                 if not self._durable_bytes:
                     self._path.unlink()
-            # A network's file system may report here what it could not write; the fsync before has succeeded.
+            # A network file system may report only here what it could not write; the fsync before has succeeded.
             with suppress(OSError):
                 os.close(descriptor)
 

@@ -12,10 +12,10 @@ PREFIX = "embed_analytics_webhook"
 
 REASONS = {
     "unauthorized": "401: no secret, or a wrong one",
-    "malformed": "400: no HTTP, or no JSON object with a uuid",
+    "malformed": "400: not HTTP, or not a JSON object with a uuid",
     "too_large": "413, 431: a body or a head over the limit",
     "timeout": "408: the request did not arrive whole in time",
-    "overloaded": "429: more events wait for the disk, or more connections are open, than may",
+    "overloaded": "429: too many events wait for the disk, or too many connections are open",
     "disk": "429: the disk refused the write",
 }
 
@@ -30,7 +30,7 @@ class Metrics:
             f"{PREFIX}_received", "Events stored durably and answered with 200.", registry=self.registry
         )
         self.duplicates = Counter(
-            f"{PREFIX}_duplicates", "Received events whose uuid came shortly before.", registry=self.registry
+            f"{PREFIX}_duplicates", "Received events whose uuid had come shortly before.", registry=self.registry
         )
         rejected = Counter(
             f"{PREFIX}_rejected", "Requests that were not stored, by reason.", ["reason"], registry=self.registry
@@ -44,7 +44,7 @@ class Metrics:
         )
 
     def committed(self, line_count: int, seconds: float) -> None:
-        """Count one fsync of so many events."""
+        """Count one fsync, and the events that it stored."""
         self.received.inc(line_count)
         self.fsync_seconds.observe(seconds)
 

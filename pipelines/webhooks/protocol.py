@@ -1,5 +1,5 @@
-"""HTTP as uvicorn has it, with an end to patience: a request that does not arrive whole in time, or is larger than
-anything that is read here, loses its connection, and so do the slowest when there are too many. Nobody else waits.
+"""uvicorn's HTTP with limits. A request that does not arrive whole in time, or is larger than anything that is read
+here, loses its connection. When there are too many connections, the slowest lose theirs. Nobody else waits.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pipelines.webhooks.metrics import Metrics
 
-# Beside what the first read brings.
+# Of headers, beyond what the first read brings.
 MAX_HEAD_BYTES = 64 * 1024
-# A request that was answered before its end is read on, but no further than this.
+# A request that was answered before it ended is read on, but no further than this.
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
 MAX_PIPELINED = 100
 # Younger requests may still be on their way.
@@ -95,7 +95,7 @@ class ReceiverProtocol(HttpToolsProtocol):
             self.transport.abort()
             return
         self.metrics.rejected["timeout"].inc()
-        # An answer to be read as one, and not as that to an earlier request.
+        # Only where the client will not take the 408 for the answer to an earlier request.
         is_unanswered = not self._is_answering or (self.cycle.more_body and not self.cycle.response_started)
         self._end(_TIMED_OUT if is_unanswered else b"")
 

@@ -23,7 +23,7 @@ from pipelines.webhooks.secret_keys import SecretKeys
 from pipelines.webhooks.segments import segment_sizes, write_probe
 
 MAX_BODY_BYTES = 1024 * 1024
-# All bodies that have arrived in part, together.
+# The size of all bodies that have arrived in part, together.
 MAX_PARTIAL_BYTES = 64 * 1024 * 1024
 RETRY_AFTER_SECONDS = 2
 # How many uuids the count of duplicates looks back on, twice.
@@ -53,7 +53,7 @@ UNAUTHORIZED = Answer(
     401, {"error": "the webhook's secret is missing or wrong"}, www_authenticate='Basic realm="events"'
 )
 TOO_LARGE = Answer(413, {"error": f"the body is larger than {MAX_BODY_BYTES} bytes"})
-MALFORMED = Answer(400, {"error": "the body is no JSON object with a uuid"})
+MALFORMED = Answer(400, {"error": "the body is not a JSON object with a uuid"})
 TRY_LATER = Answer(429, {"error": "the event could not be stored; send it again"}, retry_after=str(RETRY_AFTER_SECONDS))
 
 
@@ -84,7 +84,7 @@ def create_app(journal: Journal, secrets: SecretKeys, tokens: TokenReader, metri
         ],
         exception_handlers={HTTPException: _answer_error},
     )
-    # What is not here is a 404, and no redirect that a webhook would not follow.
+    # An unknown path is a 404 and never a redirect, which a webhook would not follow.
     app.router.redirect_slashes = False
     return app
 
@@ -141,7 +141,7 @@ class Events:
                 message = await receive()
         finally:
             self._partial_bytes -= len(body)
-        # The client left, or the server gave it up.
+        # The client left, or the server gave up on it.
         return None
 
     async def _store(self, body: bytes) -> Answer:
@@ -170,7 +170,7 @@ class RecentUuids:
         self._old: set[int] = set()
 
     def add(self, uuid: str) -> bool:
-        """Add a uuid; whether it was there. (Hashes stand for uuids: this only counts.)"""
+        """Add a uuid, and say whether it was there. (Hashes stand for uuids: this only counts.)"""
         key = hash(uuid)
         if key in self._new or key in self._old:
             return True

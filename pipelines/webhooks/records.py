@@ -4,8 +4,8 @@
     <JSON [received_at, claims, jwt_status, fingerprint, claim policy]> TAB
     <the event's JSON> LF
 
-JSON writes no raw tab or line feed, so a line is one event whatever is in it, and a line without its line feed is one
-that its writer did not live to finish. received_at is in microseconds since 1970. The policy is the one that the claims
+JSON writes no raw tab or line feed, so a line is one event whatever is in it. A line without its line feed is
+unfinished: its writer was killed. received_at is in microseconds since 1970. The policy is the one that the claims
 have been through: a refresh may have another.
 """
 

@@ -12,7 +12,7 @@ from pipelines.errors import ConfigurationError
 
 
 class SecretKeys:
-    """The secrets that are accepted, several while they are rotated; none, and everybody is."""
+    """The accepted secrets: several while they are rotated. Without any, everybody is accepted."""
 
     def __init__(self, secrets: Sequence[SecretStr], *, is_open: bool) -> None:
         """Raises ConfigurationError without a secret, unless `is_open` says that this is meant."""

@@ -16,7 +16,7 @@ from secrets import token_hex
 from pipelines.home.files import fsync, make_folder
 
 SUFFIX = ".journal"
-# A disk that has no room for this refuses events, if not all of them.
+# A disk without room for this refuses some events, if not all.
 PROBE_BYTES = 1024 * 1024
 
 
@@ -36,7 +36,7 @@ def create_segment(folder: Path) -> tuple[Path, int]:
         path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-webhook-{token_hex(2)}{SUFFIX}"
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
-            # A refresh that came between holds it for a moment, and has removed it then: it was empty.
+            # A refresh held it for a moment meanwhile, and removed it because it was empty.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_nlink:
                 fsync(folder)
@@ -48,14 +48,14 @@ def create_segment(folder: Path) -> tuple[Path, int]:
 
 
 def write_whole(descriptor: int, content: bytes) -> None:
-    """Write all of it, however many writes that takes. Raises OSError, after a part of it maybe."""
+    """Write all of it, however many writes that takes. Raises OSError, possibly after a part of it."""
     left = memoryview(content)
     while left:
         left = left[os.write(descriptor, left) :]
 
 
 def write_probe(folder: Path) -> None:
-    """Write durably into the folder as much as an event may have, and remove it. Raises OSError when that fails."""
+    """Write as much as the largest event into the folder, durably, and remove it. Raises OSError when that fails."""
     path = folder / f".probe-{token_hex(4)}"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -73,7 +73,7 @@ def segment_sizes(folder: Path) -> list[SegmentSize]:
         try:
             size = path.stat().st_size
         except FileNotFoundError:
-            # Landed and removed in this moment.
+            # Landed and removed meanwhile.
             continue
         if size:
             found.append(SegmentSize(path.name, size, _started_at(path)))

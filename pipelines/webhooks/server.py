@@ -32,7 +32,7 @@ OTHER_FILES = 100
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """Where to listen, on whose behalf, and how much to bear. Port 0 takes a free one.
+    """Where to listen, with which settings, and how much load to accept. Port 0 takes a free one.
 
     `is_open`: nobody has to show a secret. Beyond loopback that needs `is_behind_authenticating_proxy`.
     """
@@ -50,7 +50,7 @@ def serve(options: ServeOptions) -> None:
     """Receive until SIGTERM or SIGINT. The first line of output says where.
 
     Raises ConfigurationError without a secret, when it would be open to the network, and when the port or the journal's
-    folder cannot be had; JournalEndedError when nothing more can be stored.
+    folder cannot be used; JournalEndedError when nothing more can be stored.
     """
     server = ReceiverServer(options)
     listener = listen(options)
@@ -59,7 +59,7 @@ def serve(options: ServeOptions) -> None:
     # uvicorn stops gracefully on either, and raises it again when it is done; one that comes before stops it as well.
     signal.signal(signal.SIGTERM, server.handle_exit)
     signal.signal(signal.SIGINT, server.handle_exit)
-    # It listens already: a client that reads this line and asks at once waits for its answer, and is not refused.
+    # The socket listens already: a client that asks as soon as it reads this line is not refused.
     typer.echo(f"webhook receiver listening on http://{host}:{port}")
     server.run([listener])
     if not server.journal.is_sound:
@@ -67,7 +67,7 @@ def serve(options: ServeOptions) -> None:
 
 
 def listen(options: ServeOptions) -> socket.socket:
-    """A listening socket. Raises ConfigurationError when it cannot be had."""
+    """A listening socket. Raises ConfigurationError when the address cannot be used."""
     family, kind, protocol, address = _address(options)
     try:
         listener = socket.socket(family, kind, protocol)
@@ -142,7 +142,7 @@ class ReceiverServer(uvicorn.Server):
                 ws="none",
                 lifespan="off",
                 log_config=None,
-                # Whatever a stranger sends is no news: it is answered, and counted.
+                # What a stranger sends is not worth a log line: it is answered, and counted.
                 log_level="error",
                 access_log=False,
                 proxy_headers=False,
@@ -169,17 +169,17 @@ class ReceiverServer(uvicorn.Server):
             for connection in list(self.server_state.connections):
                 if isinstance(connection, ReceiverProtocol):
                     connection.reap(loop.time())
-            # Whoever supervises this process starts it again; alive, it could only refuse.
+            # The supervisor starts this process again; alive, it could only refuse events.
             self.should_exit = self.should_exit or not self.journal.is_sound
 
 
 def _protocol(patience: Patience, metrics: Metrics) -> type[HttpToolsProtocol]:
-    """The protocol's class, of this receiver: uvicorn makes the connections."""
+    """The receiver's protocol class: uvicorn makes one instance per connection."""
     return type("Connection", (ReceiverProtocol,), {"patience": patience, "metrics": metrics})
 
 
 def _within_open_files(patience: Patience) -> Patience:
-    """As many connections as the system allows files, after asking it for as many as it gives."""
+    """The connections that the system's limit on open files allows, once that is raised as far as it goes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = patience.max_connections + OTHER_FILES
     if soft < wanted:
