@@ -1,4 +1,4 @@
--- The funnel of each cohort, step by step: all five rows for every cohort.
+-- The funnel of each cohort, step by step: a row for every step, in every cohort.
 -- A cohort is the sessions that began on one day, in one environment, with one template, by one kind of trigger.
 -- grain: entry_date, environment_name, template_key, entry_trigger_type, step_number
 -- refresh: entry_date
@@ -22,12 +22,12 @@ embed_steps as (
         furthest_step_number >= step_number as is_reached,
         in_order_step_count >= step_number as is_in_order,
         outcome = 'open' and (data_through is null or entry_at + funnel_window > data_through) as can_still_reach,
-        case step_number
-            when 1 then case when is_entry_observed then 0.0 end
-            when 2 then seconds_to_upload
-            when 3 then seconds_to_header
-            when 4 then seconds_to_mapping
-            else seconds_to_submit
+        case step
+            when 'embed_initialized' then case when is_entry_observed then 0.0 end
+            when 'file_uploaded' then seconds_to_upload
+            when 'header_selected' then seconds_to_header
+            when 'columns_mapped' then seconds_to_mapping
+            when 'import_submitted' then seconds_to_submit
         end as seconds_from_entry
     from embeds
     cross join steps
@@ -52,9 +52,9 @@ select
     environment_name, -- environment of the entry event
     template_key, -- template of the entry event
     entry_trigger_type, -- who began the sessions: user, api or automation
-    step_number, -- 1 to 5
+    step_number, -- the step's place in the funnel, from 1
     step, -- the event type of the step
-    entered_count, -- sessions of the cohort, the same on all five rows
+    entered_count, -- sessions of the cohort, the same on all of its rows
     reached_count, -- sessions in which this step or a later one was seen; step 1 counts every session
     in_order_count, -- sessions that did every step up to this one in order within funnel_window
     open_count, -- sessions that have not reached the step, are open, and still have time left in funnel_window

@@ -4,8 +4,12 @@
 -- Behind these columns stand the claim columns (claim_*) of the latest event that has claims.
 -- grain: embed_id
 -- refresh: embed_id
-with parameters as (
+with recursive parameters as (
     select data_through, idle_after, funnel_window from source.parameters
+),
+
+steps as (
+    select step_number, step from source.funnel_steps
 ),
 
 events as (
@@ -15,6 +19,12 @@ events as (
         claims is not null as has_claims,
         row_number() over (partition by embed_id order by occurred_at, event_id nulls last, event_uuid) as event_number
     from stg_embed_events
+),
+
+step_events as (
+    select embed_id, event_number, step_number, occurred_at
+    from events
+    inner join steps on step = event_type
 ),
 
 sessions as (
@@ -69,62 +79,33 @@ picked as (
     group by embed_id
 ),
 
--- The longest ordered chain: start_n is the latest start of a chain of n steps that ends at or before the event. Of two
--- chains that got equally far the one that started later has more of the window left, so no other one is needed.
-start_1 as (
-    select
-        embed_id, event_number, event_type, occurred_at,
-        max(occurred_at) filter (event_type = 'embed_initialized')
-            over (partition by embed_id order by event_number rows unbounded preceding) as started_at
-    from events
-    where event_type in ('embed_initialized', 'file_uploaded', 'header_selected', 'columns_mapped', 'import_submitted')
+furthest_steps as (
+    select embed_id, max(step_number) as step_number from step_events group by embed_id
 ),
 
-start_2 as (
-    select
-        embed_id, event_number, event_type, occurred_at,
-        max(started_at) filter (event_type = 'file_uploaded' and occurred_at <= started_at + funnel_window)
-            over (partition by embed_id order by event_number rows unbounded preceding) as started_at
-    from start_1
-    cross join parameters
-    where started_at is not null
-),
-
-start_3 as (
-    select
-        embed_id, event_number, event_type, occurred_at,
-        max(started_at) filter (event_type = 'header_selected' and occurred_at <= started_at + funnel_window)
-            over (partition by embed_id order by event_number rows unbounded preceding) as started_at
-    from start_2
-    cross join parameters
-    where started_at is not null
-),
-
-start_4 as (
-    select
-        embed_id, event_number, event_type, occurred_at,
-        max(started_at) filter (event_type = 'columns_mapped' and occurred_at <= started_at + funnel_window)
-            over (partition by embed_id order by event_number rows unbounded preceding) as started_at
-    from start_3
-    cross join parameters
-    where started_at is not null
-),
-
+-- The longest ordered chain. started_at is the latest start of a chain of chain_length steps that ends at or before the
+-- event. Of two chains that got equally far the one that started later has more of the window left, so no other one is
+-- needed. Each round takes the next step, and leaves behind the events that can fill none after it.
 chains as (
-    select embed_id, 1 as chain_length from start_1 where started_at is not null
+    select
+        embed_id, event_number, step_number, occurred_at,
+        1 as chain_length,
+        max(occurred_at) filter (step_number = 1) over so_far as started_at
+    from step_events
+    window so_far as (partition by embed_id order by event_number rows unbounded preceding)
     union all
-    select embed_id, 2 from start_2 where started_at is not null
-    union all
-    select embed_id, 3 from start_3 where started_at is not null
-    union all
-    select embed_id, 4 from start_4 where started_at is not null
-    union all
-    select embed_id, 5 from start_4 cross join parameters
-    where event_type = 'import_submitted' and occurred_at <= started_at + funnel_window
+    select
+        embed_id, event_number, step_number, occurred_at,
+        chain_length + 1,
+        max(started_at) filter (step_number = chain_length + 1 and occurred_at <= started_at + funnel_window) over so_far
+    from chains
+    cross join parameters
+    where started_at is not null and step_number > chain_length
+    window so_far as (partition by embed_id order by event_number rows unbounded preceding)
 ),
 
 longest_chains as (
-    select embed_id, max(chain_length) as in_order_step_count from chains group by embed_id
+    select embed_id, max(chain_length) as in_order_step_count from chains where started_at is not null group by embed_id
 ),
 
 -- A total beyond 64 bits can only come from nonsense in the payload; it is cut there and does not stop the build.
@@ -166,13 +147,7 @@ select
     timed.resumed_count, -- embed_resumed events
     timed.closed_count, -- embed_closed events
     picked.import_type, -- how the first import_submitted was made
-    case
-        when timed.import_submitted_at is not null then 'import_submitted'
-        when timed.columns_mapped_at is not null then 'columns_mapped'
-        when timed.header_selected_at is not null then 'header_selected'
-        when timed.file_uploaded_at is not null then 'file_uploaded'
-        else 'embed_initialized'
-    end as furthest_step, -- the latest of the five funnel steps that was seen; every session has reached the first one
+    steps.step as furthest_step, -- the latest funnel step that was seen; every session has reached the first one
     case
         when timed.import_submitted_at is not null then 'submitted'
         when data_through is null or timed.last_event_at >= data_through - idle_after then 'open'
@@ -191,6 +166,8 @@ select
 from timed
 cross join parameters
 inner join picked using (embed_id)
+left join furthest_steps using (embed_id)
+inner join steps on steps.step_number = coalesce(furthest_steps.step_number, 1)
 left join longest_chains using (embed_id)
 left join latest_claims using (embed_id)
 left join stg_embeds using (embed_id)

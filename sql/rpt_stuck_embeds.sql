@@ -8,14 +8,19 @@ with parameters as (
     select data_through from source.parameters
 ),
 
+steps as (
+    select step_number, step from source.funnel_steps
+),
+
+-- When each session did each step, in the order of the steps. A step only counts once the session has begun; see
+-- fct_embeds.
 recent as (
     select
-        template_key, entry_at,
-        -- A step only counts once the session has begun; see fct_embeds.
-        entry_at + to_microseconds((seconds_to_upload * 1e6)::bigint) as uploaded_at,
-        entry_at + to_microseconds((seconds_to_header * 1e6)::bigint) as selected_at,
-        entry_at + to_microseconds((seconds_to_mapping * 1e6)::bigint) as mapped_at,
-        entry_at + to_microseconds((seconds_to_submit * 1e6)::bigint) as submitted_at
+        template_key,
+        list_transform(
+            [0.0, seconds_to_upload, seconds_to_header, seconds_to_mapping, seconds_to_submit],
+            lambda seconds: entry_at + to_microseconds((seconds * 1e6)::bigint)
+        ) as arrivals
     from fct_embeds
     cross join parameters
     where entry_at >= data_through - interval 90 days
@@ -23,27 +28,13 @@ recent as (
 
 -- The way from a step to the next later step that the session reached, whichever that was.
 moves as (
-    select template_key, 'embed_initialized' as step, entry_at as arrived_at,
-        least(uploaded_at, selected_at, mapped_at, submitted_at) as left_at
+    select
+        template_key, step,
+        arrivals[step_number] as arrived_at,
+        list_min(list_filter(arrivals[step_number + 1:], lambda moment: moment >= arrived_at)) as left_at
     from recent
-    union all
-    select template_key, 'file_uploaded', uploaded_at,
-        least(
-            case when selected_at >= uploaded_at then selected_at end,
-            case when mapped_at >= uploaded_at then mapped_at end,
-            case when submitted_at >= uploaded_at then submitted_at end
-        )
-    from recent
-    union all
-    select template_key, 'header_selected', selected_at,
-        least(
-            case when mapped_at >= selected_at then mapped_at end,
-            case when submitted_at >= selected_at then submitted_at end
-        )
-    from recent
-    union all
-    select template_key, 'columns_mapped', mapped_at, case when submitted_at >= mapped_at then submitted_at end
-    from recent
+    cross join steps
+    where arrived_at is not null
 ),
 
 durations as (

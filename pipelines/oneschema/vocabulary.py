@@ -4,6 +4,8 @@ Source: the vendor's page "Using Event Webhooks" and its API reference. The list
 trigger type is a row like any other, and is listed in `meta_event_types`.
 """
 
+from typing import NamedTuple
+
 EVENT_TYPES: dict[str, str] = {
     "embed_initialized": "a session is first initialised",
     "embed_resumed": "a closed session is resumed, or the SDK starts with a token of an embed that the API created",
@@ -21,12 +23,23 @@ TRIGGER_TYPES: dict[str, str] = {
     "automation": "an automation set in the customisation",
 }
 
-FUNNEL_STEPS: tuple[str, ...] = (
-    "embed_initialized",
-    "file_uploaded",
-    "header_selected",
-    "columns_mapped",
-    "import_submitted",
+
+
+class FunnelStep(NamedTuple):
+    """A step of the funnel, as `source.funnel_steps` has it. `step` is the event type that performs it."""
+
+    step_number: int
+    step: str
+    is_optional: bool
+
+
+# In their order. The vendor skips the panes of the optional ones where it can do without the customer.
+FUNNEL_STEPS: tuple[FunnelStep, ...] = (
+    FunnelStep(1, "embed_initialized", is_optional=False),
+    FunnelStep(2, "file_uploaded", is_optional=False),
+    FunnelStep(3, "header_selected", is_optional=True),
+    FunnelStep(4, "columns_mapped", is_optional=True),
+    FunnelStep(5, "import_submitted", is_optional=False),
 )
 
 EMBED_STATUSES: tuple[str, ...] = (

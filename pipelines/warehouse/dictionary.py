@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipelines.warehouse.chart_queries import load_charts
 from pipelines.warehouse.checks import load_checks
-from pipelines.warehouse.macros import macro_files
+from pipelines.warehouse.macros import macro_files, read_macro
 from pipelines.warehouse.models import SQL, Model, load_models
 
 PAGE = SQL.parent / "docs" / "dictionary.md"
@@ -66,7 +66,7 @@ def _cell(text: str) -> str:
 
 
 def _macro(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_macro(path).splitlines()
     begins = next(number for number, line in enumerate(lines) if line.startswith("create "))
     ends = lines.index(") as table")
     meaning = "\n".join(line.removeprefix("--").removeprefix(" ") for line in lines[:begins])

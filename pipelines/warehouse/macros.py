@@ -4,11 +4,15 @@ from pathlib import Path
 
 import duckdb
 
+from pipelines.oneschema.vocabulary import FUNNEL_STEPS
+from pipelines.warehouse.literals import quoted
 from pipelines.warehouse.models import SQL, ModelError
 from pipelines.warehouse.tables import columns_of
 
-# DuckDB binds column names before it knows a macro's arguments, so `by` chooses among columns that are written out.
+# What stands for text that the builder fills in. DuckDB binds column names before it knows a macro's arguments, so `by`
+# chooses among columns that are written out; and it takes no subquery as an argument's default.
 _BREAKDOWN = "/* breakdown_columns */"
+_STEPS = "/* funnel_steps */"
 
 
 def create_macros(connection: duckdb.DuckDBPyConnection) -> None:
@@ -22,9 +26,18 @@ def macro_files() -> list[Path]:
     return sorted((SQL / "macros").glob("*.sql"))
 
 
+def read_macro(path: Path) -> str:
+    """The macro's text, with the funnel's steps where they are the default. Raises ModelError naming the file."""
+    steps = ", ".join(quoted(step.step) for step in FUNNEL_STEPS)
+    return _filled(path, path.read_text(encoding="utf-8"), _STEPS, steps)
+
+
 def _with_columns(path: Path, columns: list[str]) -> str:
-    text = path.read_text(encoding="utf-8")
-    if text.count(_BREAKDOWN) != 1:
-        raise ModelError(f"macros/{path.name} needs {_BREAKDOWN} once.")
     cases = "\n            ".join(f"when \"by\" = '{column}' then {column}::varchar" for column in columns)
-    return text.replace(_BREAKDOWN, cases)
+    return _filled(path, read_macro(path), _BREAKDOWN, cases)
+
+
+def _filled(path: Path, text: str, placeholder: str, filling: str) -> str:
+    if text.count(placeholder) != 1:
+        raise ModelError(f"macros/{path.name} needs {placeholder} once.")
+    return text.replace(placeholder, filling)

@@ -21,6 +21,7 @@ from sqlglot.tokens import Tokenizer
 
 from pipelines.errors import PermanentError
 from pipelines.home.packaged import project_file
+from pipelines.oneschema.vocabulary import FunnelStep
 
 SQL = project_file("sql")
 
@@ -211,7 +212,7 @@ def known_columns() -> dict[str, object]:
         "parameters": sorted(PARAMETERS),
         "event_types": ["event_type", "description"],
         "trigger_types": ["trigger_type"],
-        "funnel_steps": ["step_number", "step"],
+        "funnel_steps": list(FunnelStep._fields),
     }
     return {
         "main": {model.name: dict.fromkeys(model.columns, "varchar") for model in load_models()},

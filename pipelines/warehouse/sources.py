@@ -16,7 +16,7 @@ from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERR
 from pipelines.home.layout import Home
 from pipelines.home.permissions import is_open_to_others
 from pipelines.home.tables import Table
-from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES
+from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES, FunnelStep
 from pipelines.raw.raw_tables import RAW_EMBEDS, RAW_SWEEPS
 from pipelines.warehouse.ledger import Kind, Ledger, SourceFile
 from pipelines.warehouse.literals import quoted
@@ -66,9 +66,7 @@ def attach(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("attach ':memory:' as source")
     _create_table(connection, "event_types", {"event_type": EVENT_TYPES.keys(), "description": EVENT_TYPES.values()})
     _create_table(connection, "trigger_types", {"trigger_type": TRIGGER_TYPES.keys()})
-    _create_table(
-        connection, "funnel_steps", {"step_number": range(1, len(FUNNEL_STEPS) + 1), "step": iter(FUNNEL_STEPS)}
-    )
+    create_from_frame(connection, "funnel_steps", pl.DataFrame(FUNNEL_STEPS, FunnelStep._fields, orient="row"))
 
 
 def _create_table(connection: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, Iterable[object]]) -> None:

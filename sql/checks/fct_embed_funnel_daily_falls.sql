@@ -1,4 +1,4 @@
--- A cohort's counts never rise along the steps, start at every session of the cohort, and fill all five steps.
+-- A cohort's counts never rise along the steps, start at every session of the cohort, and have a row for every step.
 -- table: fct_embed_funnel_daily
 -- severity: error
 -- scope: entry_date
@@ -24,4 +24,4 @@ where
     or in_order_count > reached_count
     or reached_count + open_count > entered_count
     or (step_number = 1 and reached_count <> entered_count)
-    or row_count <> 5
+    or row_count <> (select count(*) from source.funnel_steps)

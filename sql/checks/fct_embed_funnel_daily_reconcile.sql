@@ -7,7 +7,7 @@ with sessions as (
 ),
 
 steps as (
-    select distinct step_number, step from fct_embed_funnel_daily
+    select step_number, step from source.funnel_steps
 ),
 
 expected as (

@@ -10,9 +10,9 @@
 --   from_date, to_date  entry dates of the sessions, both inclusive
 --
 -- One event fills one step. Events are ordered by occurred_at, event_id, event_uuid. Seconds are those of the longest
--- chain with the earliest start. breakdown_columns stands for the columns of fct_embeds; the builder fills it in.
+-- chain with the earliest start.
 create or replace macro funnel(
-    steps := ['embed_initialized', 'file_uploaded', 'header_selected', 'columns_mapped', 'import_submitted'],
+    steps := [/* funnel_steps */],
     "by" := null,
     window_seconds := null,
     mode := 'ordered',

@@ -8,7 +8,7 @@ from pipelines.oneschema.vocabulary import FUNNEL_STEPS
 from tests.warehouse.lake import START, Lake, event
 
 TYPES = [
-    *FUNNEL_STEPS,
+    *(step.step for step in FUNNEL_STEPS),
     "sheet_operation_performed",
     "sheet_operation_performed",
     "embed_resumed",

@@ -9,6 +9,7 @@ from pipelines.flatten.days import FlattenOptions, flatten_days
 from pipelines.home.layout import Home, partition_folder
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.raw.raw_rows import Envelope, to_raw
+from pipelines.raw.raw_tables import RAW_EMBED_EVENTS
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.published import connect_published
 
@@ -25,7 +26,7 @@ def land(home: Home, number: int, deliveries: list[dict[str, Any]]) -> None:
     for (folder,), rows in to_raw([(event, envelope) for event in deliveries], tokens).group_by("event_date"):
         path = partition_folder(home.raw_embed_events, str(folder)) / f"{number}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows.drop("event_date").write_parquet(path)
+        rows.select(RAW_EMBED_EVENTS.names).write_parquet(path)
 
 
 def test_deliveries_become_a_warehouse_and_more_of_them_a_newer_one(tmp_path: Any) -> None:

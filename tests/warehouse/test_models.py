@@ -260,7 +260,7 @@ def test_the_funnel_of_a_cohort(lake: Lake, ask: Any) -> None:
     )
     lake.sweep(at(60))
     rows = ask("from fct_embed_funnel_daily order by step_number")
-    assert [row["step"] for row in rows] == list(FUNNEL_STEPS)
+    assert [row["step"] for row in rows] == [step.step for step in FUNNEL_STEPS]
     assert [row["entered_count"] for row in rows] == [3] * 5
     assert [row["reached_count"] for row in rows] == [3, 2, 2, 2, 1]
     assert [row["in_order_count"] for row in rows] == [2, 2, 1, 1, 1]
