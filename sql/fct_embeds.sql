@@ -1,7 +1,7 @@
 -- One embed session with at least one staged event: when each step happened, how it ended, and who it was.
--- Counts and times come from events alone; status and imported_row_count are the API's own word.
+-- Counts and times come from events alone; status and imported_row_count are what the API says.
 -- The entry is the first embed_initialized, else the first event. Events are ordered by occurred_at, event_id, event_uuid.
--- Behind these columns stand the claim columns (claim_*) of the latest event that has claims.
+-- After these columns come the claim columns (claim_*) of the latest event that has claims.
 -- grain: embed_id
 -- refresh: embed_id
 with recursive parameters as (
@@ -108,7 +108,7 @@ longest_chains as (
     select embed_id, max(chain_length) as in_order_step_count from chains where started_at is not null group by embed_id
 ),
 
--- A total beyond 64 bits can only come from nonsense in the payload; it is cut there and does not stop the build.
+-- Only nonsense in a payload makes a total beyond 64 bits: it is cut there and does not stop the build.
 error_totals as (
     select event_uuid, least(sum(error_count), 9223372036854775807)::bigint as error_count
     from stg_validation_errors
@@ -125,7 +125,7 @@ select
     timed.embed_id, -- the embed session
     picked.environment_name, -- environment of the entry event
     picked.template_key, -- template of the entry event
-    stg_embeds.status, -- the API's word for how far the session is, as last listed
+    stg_embeds.status, -- how far the session is, as the API last listed it
     stg_embeds.imported_row_count, -- rows imported, as the API last said
     latest_claims.user_id, -- the user_id claim of the latest event that has claims
     timed.entry_at, -- when the session began: its first embed_initialized, else its first event (UTC)

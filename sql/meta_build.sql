@@ -28,7 +28,7 @@ select
     code_version, -- version of the code that built it
     is_full, -- built from nothing, or brought up to date from the build before
     previous_build_id, -- the build that this one continued; NULL for a full build
-    coalesce(failed_count, 0) as failed_embed_count, -- embeds that failed in the sweep that data_through names
+    coalesce(failed_count, 0) as failed_embed_count, -- embeds that failed in the sweep that set data_through
     table_rows, -- rows of each table: a JSON object
     epoch(idle_after) as idle_after_seconds, -- setting: a session idle for longer is not open any more
     epoch(funnel_window) as funnel_window_seconds, -- setting: time a session has to convert

@@ -1,4 +1,4 @@
--- One folder of the lake, as a rule an event date: what is held, and what the latest reconcile found at the source.
+-- One partition of the lake, usually an event date: what is held, and what the latest reconcile found at the source.
 -- grain: lake_partition
 -- refresh: whole
 with days as (
@@ -24,7 +24,7 @@ at_source as (
 )
 
 select
-    lake_partition, -- the folder: a date or unknown
+    lake_partition, -- the partition: a date or unknown
     try_cast(lake_partition as date) as event_date, -- the same as a date; NULL for unknown
     coalesce(delivery_count, 0) as delivery_count, -- deliveries in raw
     coalesce(event_count, 0) as event_count, -- events staged
@@ -36,8 +36,8 @@ select
     reconciled_at, -- start of the reconcile that compared this day with the source; NULL when none has (UTC)
     held_at_source_count, -- events held here that the source still has
     held_purged_count, -- events held here that the source has purged
-    unheld_count, -- events at the source that are not held here though their session was asked after they happened
-    new_at_source_count, -- events at the source that this reconcile was the first to ask for; it landed them
+    unheld_count, -- events at the source that are not held here, although their session was asked after they happened
+    new_at_source_count, -- events at the source that this reconcile was the first to fetch; it landed them
 from days
 full join at_source using (lake_partition)
 order by lake_partition

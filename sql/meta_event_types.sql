@@ -21,12 +21,12 @@ seen as (
 select
     event_type, -- the type
     known.event_type is not null as is_known, -- the vendor's page lists it
-    description, -- what the vendor's page says of it
+    description, -- how the vendor's page describes it
     coalesce(event_count, 0) as event_count, -- staged events of the type
     first_seen_at, -- first of them (UTC)
     last_seen_at, -- last of them (UTC)
     trigger_types, -- trigger types seen with it, comma-separated
-    unknown_trigger_types, -- those of them that the vendor's page does not list
+    unknown_trigger_types, -- those of trigger_types that the vendor's page does not list
 from known
 full join seen using (event_type)
 order by event_type

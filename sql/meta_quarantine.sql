@@ -5,7 +5,7 @@ with quarantine as (
 )
 
 select
-    event_date as lake_partition, -- the raw folder that the delivery lies in: a date or unknown
+    event_date as lake_partition, -- partition of raw and of the lake that holds the delivery: a date or unknown
     level, -- event or field
     event_uuid, -- identity of the event, where it could be read
     embed_id, -- the embed session, where it could be read

@@ -26,7 +26,7 @@ select
     landed_event_count, -- events that were news
     request_count, -- HTTP requests sent, retries included
     failures, -- JSON array of the embeds that failed and why
-    unasked_embed_count, -- embeds not answered for half the retention period; NULL where the period is not known
+    unasked_embed_count, -- embeds without an answer for half the retention period; NULL where the period is not known
     first_loss_at, -- when the first of those could lose an event to retention (UTC)
     coverage, -- reconcile only: JSON array that compares what the API holds with what is held here, by event date
 from ranked

@@ -76,7 +76,7 @@ open_embeds as (
 worst_errors as (
     select embed_id, column_key, error_code, fct_embed_validation_errors.last_error_count
     from fct_embed_validation_errors
-    -- Few sessions are open, and from here DuckDB can tell: from open_embeds it would read every error there is.
+    -- Few sessions are open, and here DuckDB can tell. From open_embeds it would read every error.
     inner join (select embed_id from fct_embeds where outcome = 'open') using (embed_id)
     where fct_embed_validation_errors.last_error_count > 0
     qualify row_number() over (
@@ -89,7 +89,7 @@ select
     environment_name, -- environment of the entry event
     template_key, -- template of the entry event
     user_id, -- the user_id claim of the latest event that has claims
-    furthest_step as step, -- the step that the session has not moved on from
+    furthest_step as step, -- the furthest step that the session reached
     entry_at, -- when the session began (UTC)
     last_event_at, -- its last event (UTC)
     last_event_type, -- type of the last event

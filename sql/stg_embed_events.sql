@@ -1,5 +1,5 @@
--- One event, every delivery of its uuid merged; unknown event types are rows like any other.
--- Behind these columns stands a column for each claim (claim_*); meta_claims says which path each one holds.
+-- One event: all deliveries of its uuid, merged. Unknown event types are rows like any other.
+-- After these columns comes a column for each claim (claim_*); meta_claims says which path each one holds.
 -- grain: event_uuid
 -- refresh: lake_partition
 with events as (
@@ -10,7 +10,7 @@ select
     event_uuid, -- identity of the event in every channel
     event_id, -- the event's number within the API; NULL when only a webhook brought it
     embed_id, -- the embed session
-    event_type, -- what happened, in the vendor's word; meta_event_types lists the types seen
+    event_type, -- what happened, as the vendor calls it; meta_event_types lists the types seen
     trigger_type, -- user, api or automation
     occurred_at, -- when it happened (UTC)
     event_date, -- UTC date of occurred_at
@@ -21,11 +21,11 @@ select
     has_snapshot, -- a snapshot of the sheet exists for this event
     has_error_counts, -- the event carries validation error counts; an empty report counts as one
     data, -- the event's data as JSON, extra keys included
-    extra, -- JSON object of fields that the vendor's reference does not know
+    extra, -- JSON object of the fields that are not in the vendor's reference
     source, -- the channels that delivered it: api, webhook or both
-    landed_at, -- first landing of any delivery (UTC)
+    landed_at, -- when its first delivery landed (UTC)
     jwt_status, -- verified, unverified, invalid_signature, malformed or missing
     claims, -- JWT payload as JSON after the claim policy, arrays included
-    lake_partition, -- folder of the lake that holds the event: a date, as a rule event_date, or unknown
+    lake_partition, -- partition of the lake that holds the event: a date, usually event_date, or unknown
     columns('^claim_')
 from events

@@ -16,5 +16,5 @@ select
     column_key, -- key of the template column
     error_code, -- validation error code; open-ended, customers define their own
     error_count, -- cells with that error when the event happened
-    lake_partition, -- folder of the lake that holds the row: a date, as a rule event_date, or unknown
+    lake_partition, -- partition of the lake that holds the row: a date, usually event_date, or unknown
 from errors

@@ -24,7 +24,6 @@ TRIGGER_TYPES: dict[str, str] = {
 }
 
 
-
 class FunnelStep(NamedTuple):
     """A step of the funnel, as `source.funnel_steps` has it. `step` is the event type that performs it."""
 

@@ -246,28 +246,28 @@ class _Build:
                 create_whole(connection, model)
 
     def _make_tables(self, connection: duckdb.DuckDBPyConnection, facts: BuildFacts) -> Parameters:
-        partitions = None if self.continued is None else changed_partitions(self.continued.ledger, self.found)
+        lake_partitions = None if self.continued is None else changed_partitions(self.continued.ledger, self.found)
         with self.phases("sources"):
-            sources.create_lake(connection, self.home, self.found, partitions)
+            sources.create_lake(connection, self.home, self.found, lake_partitions)
             new_files = [
                 file
                 for file in self.found.files("embeds", "sweeps")
                 if self.continued is None or file not in self.continued.ledger.row_counts
             ]
             sources.create_raw(connection, self.home, new_files, with_held=self.continued is not None)
-            sources.create_catalogues(connection, self.home, partitions)
+            sources.create_catalogues(connection, self.home, lake_partitions)
             sources.create_raw_deliveries(connection, self.found)
             sources.create_build(connection, facts, {})
             sources.create_home(connection, self.home)
         with self.phases("staging"):
-            if partitions is None:
+            if lake_partitions is None:
                 # Blocks of rows may change places: each still holds one day or a few, and that is what scans prune by.
                 connection.execute("set preserve_insertion_order = false")
                 for model in self.staging:
                     create_whole(connection, model)
                 connection.execute("set preserve_insertion_order = true")
             else:
-                refresh.begin(connection, partitions)
+                refresh.begin(connection, lake_partitions)
                 refresh.refresh_staging(connection, self.staging)
         parameters = Parameters(_data_through(connection), self.options.idle_after, self.options.funnel_window)
         sources.create_parameters(connection, parameters)
@@ -317,9 +317,9 @@ class _Build:
 
 
 def changed_partitions(before: Ledger, now: Ledger) -> set[str]:
-    """Folders of the lake in which a file is new, replaced or gone."""
+    """The lake_partition of every file of the lake that is new, replaced or gone."""
     differing = set(before.files(*LAKE_KINDS)) ^ set(now.files(*LAKE_KINDS))
-    return {file.partition for file in differing}
+    return {file.lake_partition for file in differing}
 
 
 def _data_through(connection: duckdb.DuckDBPyConnection) -> datetime | None:

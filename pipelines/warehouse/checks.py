@@ -1,4 +1,4 @@
-"""Data checks: each file in sql/checks/ is a SELECT that answers the rows that should not be there.
+"""Data checks: each file in sql/checks/ is a SELECT of the rows that should not be there.
 
 Its leading comment says what holds, and ends in directives: `table:` the table it vouches for, `severity:` error (such
 a warehouse is not published) or warn, `scope:` the unit to whose changed values a refresh narrows it, or `whole`.

@@ -1,4 +1,4 @@
-"""The data dictionary: a page made of the models' own comments. `python -m pipelines.warehouse.dictionary` writes it.
+"""The data dictionary: a page made from the models' comments. `python -m pipelines.warehouse.dictionary` writes it.
 
 With `--check` nothing is written, and a page that is stale is an error: CI's way of keeping it true.
 """
@@ -16,11 +16,11 @@ PAGE = SQL.parent / "docs" / "dictionary.md"
 
 _ORDER = ("fct_", "rpt_", "stg_", "meta_")
 _REFRESHED = {
-    "lake_partition": "the folders of the lake that changed",
+    "lake_partition": "the partitions of the lake that changed",
     "embed_id": "the sessions that changed",
     "event_date": "the dates whose events changed",
     "entry_date": "the dates whose sessions changed",
-    "merge": "what the API said anew",
+    "merge": "what the API said since",
     "whole": "everything",
     "view": "nothing, it is a view",
 }
@@ -75,7 +75,7 @@ def _macro(path: Path) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the page, or with `--check` say whether it is stale. Answers the exit code."""
+    """Write the page, or with `--check` say whether it is stale. Returns the exit code."""
     text = render()
     if "--check" in arguments:
         held = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""

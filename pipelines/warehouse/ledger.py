@@ -22,7 +22,7 @@ from pipelines.home.layout import Home
 
 Kind = Literal["lake_events", "lake_errors", "quarantine", "raw_events", "embeds", "sweeps"]
 
-# A folder of the lake is replaced as one; these kinds make it up.
+# A partition of the lake is replaced as one; files of these kinds make it up.
 LAKE_KINDS: tuple[Kind, ...] = ("lake_events", "lake_errors", "quarantine")
 
 
@@ -31,11 +31,15 @@ ClaimTypes = tuple[tuple[str, str], ...]
 
 
 class SourceFile(NamedTuple):
-    """One Parquet file below the home. `partition` is the value of its `event_date=` folder, else empty."""
+    """One Parquet file below the home.
+
+    `lake_partition` is the value in the name of its folder (`event_date=`): a date or unknown. It is empty where files
+    are not partitioned.
+    """
 
     kind: Kind
     path: str
-    partition: str
+    lake_partition: str
     size: int
     mtime_ns: int
     inode: int
@@ -62,10 +66,10 @@ class Ledger:
         return {name: frozenset(found[name]) for name in sorted(found)}
 
     def raw_deliveries(self) -> dict[str, int]:
-        """Deliveries in raw by folder, counted from the footers of the files."""
+        """Deliveries in raw by lake_partition, counted from the footers of the files."""
         counts: defaultdict[str, int] = defaultdict(int)
         for file in self.files("raw_events"):
-            counts[file.partition] += self.row_counts[file]
+            counts[file.lake_partition] += self.row_counts[file]
         return dict(counts)
 
 
@@ -106,14 +110,14 @@ def _list_files(home: Home) -> Iterator[SourceFile]:
         yield from _parquet_files(home, kind, str(table), "")
 
 
-def _parquet_files(home: Home, kind: Kind, folder: str, partition: str) -> Iterator[SourceFile]:
+def _parquet_files(home: Home, kind: Kind, folder: str, lake_partition: str) -> Iterator[SourceFile]:
     below_root = len(str(home.root)) + 1
     for entry in _entries(folder):
         # A name that begins with a dot is a file that is still being written.
         if entry.name.endswith(".parquet") and not entry.name.startswith("."):
             status = entry.stat()
             path = entry.path[below_root:]
-            yield SourceFile(kind, path, partition, status.st_size, status.st_mtime_ns, status.st_ino)
+            yield SourceFile(kind, path, lake_partition, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
@@ -125,13 +129,13 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def write(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
-    """Replace `builder.files` by this ledger."""
+    """Replace `builder.files` by this ledger. Its column names stay: older files are read by them."""
     files = list(ledger.row_counts)
     table = pa.table(
         {
             "kind": pa.array([file.kind for file in files], pa.string()),
             "path": pa.array([file.path for file in files], pa.string()),
-            "partition": pa.array([file.partition for file in files], pa.string()),
+            "partition": pa.array([file.lake_partition for file in files], pa.string()),
             "size": pa.array([file.size for file in files], pa.int64()),
             "mtime_ns": pa.array([file.mtime_ns for file in files], pa.int64()),
             "inode": pa.array([str(file.inode) for file in files], pa.string()),
@@ -154,8 +158,8 @@ def read(connection: duckdb.DuckDBPyConnection) -> Ledger:
     ).fetchall()
     row_counts: dict[SourceFile, int] = {}
     claim_types: dict[SourceFile, ClaimTypes] = {}
-    for kind, path, partition, size, mtime_ns, inode, row_count, types in rows:
-        file = SourceFile(kind, path, partition, size, mtime_ns, int(inode))
+    for kind, path, lake_partition, size, mtime_ns, inode, row_count, types in rows:
+        file = SourceFile(kind, path, lake_partition, size, mtime_ns, int(inode))
         row_counts[file] = row_count
         if types is not None:
             claim_types[file] = _parsed(types)

@@ -120,13 +120,13 @@ def load_models(folder: Path = SQL) -> list[Model]:
     models = {path.stem: _read_model(path) for path in sorted(folder.glob("*.sql"))}
     for model in models.values():
         if unknown := set(model.depends_on) - models.keys():
-            raise ModelError(f"{model.name}.sql reads {', '.join(sorted(unknown))}, which is no model.")
+            raise ModelError(f"{model.name}.sql reads {', '.join(sorted(unknown))}, which is not a model.")
     order = TopologicalSorter({name: sorted(model.depends_on) for name, model in sorted(models.items())})
     return [models[name] for name in order.static_order()]
 
 
 def downstream_of(names: set[str], models: list[Model]) -> set[str]:
-    """`names` and every model that hangs on them."""
+    """`names` and every model that depends on them, directly or not."""
     reached = set(names)
     for model in models:
         if reached.intersection(model.depends_on):

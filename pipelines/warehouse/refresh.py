@@ -1,8 +1,8 @@
 """Bringing a copy of the published warehouse up to date: only what changed is computed again.
 
-What changed is told in four temp tables, `changed_<unit>`. Folders of the lake come from the ledger; embeds and event
-dates from comparing the held rows of those folders with the new ones; more embeds from the API's list and from time
-that passed; entry dates from the embeds. What hangs on them follows model by model.
+Four temp tables, `changed_<unit>`, say what changed. Partitions of the lake come from the ledger. Embeds and event
+dates come from comparing the held rows of those partitions with the new ones. More embeds come from the API's list, and
+from time that passed. Entry dates come from the embeds. The models that depend on them follow one by one.
 """
 
 from collections.abc import Collection, Iterable
@@ -25,17 +25,20 @@ from pipelines.warehouse.tables import (
 _UNIT_TYPES = {"lake_partition": "varchar", "embed_id": "bigint", "event_date": "date", "entry_date": "date"}
 
 
-def begin(connection: duckdb.DuckDBPyConnection, partitions: Iterable[str]) -> None:
-    """Create the tables of changed units, with these folders of the lake in the first."""
+def begin(connection: duckdb.DuckDBPyConnection, lake_partitions: Iterable[str]) -> None:
+    """Create the tables of changed units, with these partitions of the lake in the first."""
     for unit in UNITS:
         connection.execute(f"create or replace temp table changed_{unit} ({unit} {_UNIT_TYPES[unit]} primary key)")
     connection.execute(
-        "insert into temp.main.changed_lake_partition select unnest($1::varchar[])", [sorted(partitions)]
+        "insert into temp.main.changed_lake_partition select unnest($1::varchar[])", [sorted(lake_partitions)]
     )
 
 
 def refresh_staging(connection: duckdb.DuckDBPyConnection, models: Iterable[Model]) -> None:
-    """Replace changed folders, and join new observations of embeds and sweeps; note which embeds and dates changed."""
+    """Replace the changed partitions of the lake, and join new observations of embeds and sweeps.
+
+    Notes which embeds and dates changed.
+    """
     for model in models:
         create_incoming(connection, model)
         if model.refresh == "lake_partition":
@@ -47,7 +50,7 @@ def refresh_staging(connection: duckdb.DuckDBPyConnection, models: Iterable[Mode
 
 
 def _note_changed_rows(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
-    """A folder is replaced whole when one event is new; only embeds and dates whose rows differ count as changed."""
+    """A partition is replaced whole when one event is new; only embeds and dates whose rows differ count as changed."""
 
     def digests(rows: str) -> str:
         return f"""

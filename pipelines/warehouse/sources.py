@@ -81,22 +81,22 @@ def create_from_frame(connection: duckdb.DuckDBPyConnection, name: str, frame: p
 
 
 def create_lake(
-    connection: duckdb.DuckDBPyConnection, home: Home, ledger: Ledger, partitions: Iterable[str] | None
+    connection: duckdb.DuckDBPyConnection, home: Home, ledger: Ledger, lake_partitions: Iterable[str] | None
 ) -> None:
-    """source.embed_events, .validation_errors and .quarantine over these folders of the lake, or all if None."""
-    wanted = None if partitions is None else frozenset(partitions)
+    """source.embed_events, .validation_errors and .quarantine over these partitions of the lake, or all if None."""
+    wanted = None if lake_partitions is None else frozenset(lake_partitions)
 
     def chosen(kind: Kind) -> list[SourceFile]:
-        return [file for file in ledger.files(kind) if wanted is None or file.partition in wanted]
+        return [file for file in ledger.files(kind) if wanted is None or file.lake_partition in wanted]
 
     events = chosen("lake_events")
     present = {name for file in events for name, _ in ledger.claim_types[file]}
     claims = {name: name if name in present else f"null::varchar as {name}" for name in ledger.claim_columns}
     claims.setdefault(USER_ID_COLUMN, f"null::varchar as {USER_ID_COLUMN}")
     claim_columns = [claims[name] for name in sorted(claims)]
-    _create_view(connection, home, "embed_events", LAKE_EMBED_EVENTS, events, claim_columns, with_partition=True)
+    _create_view(connection, home, "embed_events", LAKE_EMBED_EVENTS, events, claim_columns, with_lake_partition=True)
     errors = chosen("lake_errors")
-    _create_view(connection, home, "validation_errors", LAKE_VALIDATION_ERRORS, errors, with_partition=True)
+    _create_view(connection, home, "validation_errors", LAKE_VALIDATION_ERRORS, errors, with_lake_partition=True)
     _create_view(connection, home, "quarantine", QUARANTINE, chosen("quarantine"))
 
 
@@ -142,16 +142,16 @@ def _create_view(
     files: list[SourceFile],
     claim_columns: list[str] | None = None,
     *,
-    with_partition: bool = False,
+    with_lake_partition: bool = False,
 ) -> None:
     if not files:
         columns = [f"null::{duckdb_type(column.dtype)} as {column.name}" for column in table.columns]
         columns += [f"null::varchar as {claim.rsplit(' ', 1)[-1]}" for claim in claim_columns or []]
-        columns += ["null::varchar as lake_partition"] if with_partition else []
+        columns += ["null::varchar as lake_partition"] if with_lake_partition else []
         connection.execute(f"create or replace view source.{name} as select {', '.join(columns)} where false")
         return
     columns = [*table.names, *(claim_columns or [])]
-    if with_partition:
+    if with_lake_partition:
         columns.append("regexp_extract(filename, 'event_date=([^/]+)/[^/]*$', 1) as lake_partition")
     paths = ", ".join(quoted(home.root / file.path) for file in files)
     connection.execute(f"""
@@ -161,11 +161,11 @@ def _create_view(
     """)
 
 
-def create_catalogues(connection: duckdb.DuckDBPyConnection, home: Home, partitions: Iterable[str] | None) -> None:
-    """source.days of these folders (all of them if None) and source.claims."""
+def create_catalogues(connection: duckdb.DuckDBPyConnection, home: Home, lake_partitions: Iterable[str] | None) -> None:
+    """source.days of these partitions of the lake (all of them if None) and source.claims."""
     days, claims = read_catalogues(home)
-    if partitions is not None:
-        days = days.filter(pl.col("event_date").is_in(list(partitions)))
+    if lake_partitions is not None:
+        days = days.filter(pl.col("event_date").is_in(list(lake_partitions)))
     create_from_frame(connection, "days", days)
     create_from_frame(connection, "claims", claims)
 
@@ -203,7 +203,7 @@ def create_home(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
 
 
 def create_raw_deliveries(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
-    """source.raw_deliveries: deliveries in raw by folder, counted from the files themselves."""
+    """source.raw_deliveries: deliveries in raw by lake_partition, counted from the files themselves."""
     counts = ledger.raw_deliveries()
     frame = pl.DataFrame(
         {"lake_partition": list(counts), "delivery_count": list(counts.values())},

@@ -43,7 +43,7 @@ def replace_whole(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
 
 
 def create_incoming(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
-    """A temp table `incoming` in the shape of the model's table, with what the SELECT answers now."""
+    """A temp table `incoming` in the shape of the model's table, with the rows that the SELECT gives now."""
     connection.execute(f"create or replace temp table incoming as from warehouse.main.{model.name} limit 0")
     connection.execute(f"insert into temp.main.incoming by name\n{model.sql}")
 
@@ -61,7 +61,7 @@ def in_changed(unit: str) -> str:
 
 @contextmanager
 def shadowed(connection: duckdb.DuckDBPyConnection, tables: Iterable[str], unit: str) -> Generator[None]:
-    """While inside, the tables that have the unit's column show only the rows of changed units."""
+    """Within it, the tables that have the unit's column show only the rows of changed units."""
     shadows = [table for table in tables if unit in columns_of(connection, table)]
     for table in shadows:
         connection.execute(

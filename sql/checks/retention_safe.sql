@@ -1,4 +1,4 @@
--- No open embed has gone unanswered for so long that retention could delete an event before it is fetched.
+-- No open embed has been without an answer for so long that retention could delete an event before it is fetched.
 -- table: meta_sweeps
 -- severity: warn
 select sweep_id, started_at, unasked_embed_count, first_loss_at

@@ -57,20 +57,20 @@ class History:
         # As a rule of the present, now and then of a day long past.
         age = timedelta(minutes=random.choice([0, 5, 60, 600, 3000, 20000]) * random.random())
         row = self._event(f"e{len(self.events)}", embed_id, max(self.now - age, START))
-        row["partition"] = random.choice([row["partition"]] * 9 + ["unknown"])
+        row["lake_partition"] = random.choice([row["lake_partition"]] * 9 + ["unknown"])
         self.events[row["event_uuid"]] = row
-        return row["partition"]
+        return row["lake_partition"]
 
     def _deliver_again(self, uuid: str) -> str:
         old = self.events[uuid]
         if self.random.random() < 0.3:
-            self.merged[old["partition"]] = self.merged.get(old["partition"], 0) + 1
-            return old["partition"]
+            self.merged[old["lake_partition"]] = self.merged.get(old["lake_partition"], 0) + 1
+            return old["lake_partition"]
         moved = old["occurred_at"] + timedelta(minutes=self.random.choice([0, 0, 3, 2000]))
-        # A uuid stays in the folder that holds it, whatever its date is now.
+        # A uuid stays in the partition that holds it, whatever its date is now.
         new = self._event(uuid, self.random.choice([old["embed_id"]] * 4 + [1]), moved)
-        self.events[uuid] = new | {"partition": old["partition"], "landed_at": old["landed_at"]}
-        return old["partition"]
+        self.events[uuid] = new | {"lake_partition": old["lake_partition"], "landed_at": old["landed_at"]}
+        return old["lake_partition"]
 
     def _event(self, uuid: str, embed_id: int, occurred_at: datetime) -> dict[str, Any]:
         random = self.random
@@ -113,6 +113,6 @@ class History:
         }
 
     def _write(self, dirty: set[str]) -> None:
-        for partition in sorted(dirty):
-            rows = [row for row in self.events.values() if row["partition"] == partition]
-            self.lake.write(rows, {partition: self.random.choice([0, 0, 2])}, self.merged.get(partition, 0))
+        for lake_partition in sorted(dirty):
+            rows = [row for row in self.events.values() if row["lake_partition"] == lake_partition]
+            self.lake.write(rows, {lake_partition: self.random.choice([0, 0, 2])}, self.merged.get(lake_partition, 0))

@@ -61,7 +61,7 @@ def event(
         "jwt_status": "unverified" if claims is not None else "missing",
         "claims": None if claims is None else json.dumps(claims),
         "counts": counts or {},
-        "partition": occurred_at.date().isoformat(),
+        "lake_partition": occurred_at.date().isoformat(),
     }
     row["claim_user_id"] = None if claims is None else claims.get("user_id")
     for name, value in (claims or {}).items():
@@ -86,11 +86,15 @@ class Lake:
         """Replace the partitions that these events name by exactly them."""
         by_partition: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
         for row in events:
-            by_partition[row["partition"]].append(row)
-        for partition in {*by_partition, *(quarantine or {})}:
-            self._write_partition(partition, by_partition[partition], (quarantine or {}).get(partition, 0), merged)
+            by_partition[row["lake_partition"]].append(row)
+        for lake_partition in {*by_partition, *(quarantine or {})}:
+            self._write_lake_partition(
+                lake_partition, by_partition[lake_partition], (quarantine or {}).get(lake_partition, 0), merged
+            )
 
-    def _write_partition(self, partition: str, events: list[Mapping[str, Any]], quarantined: int, merged: int) -> None:
+    def _write_lake_partition(
+        self, lake_partition: str, events: list[Mapping[str, Any]], quarantined: int, merged: int
+    ) -> None:
         rows = sorted(events, key=lambda row: (row["embed_id"], row["occurred_at"]))
         claims = sorted({name for row in rows for name in row if name.startswith("claim_")} | {"claim_user_id"})
         schema = LAKE_EMBED_EVENTS.polars_schema | {name: pl.String() for name in claims}
@@ -107,7 +111,7 @@ class Lake:
         ]
         bad = [
             {
-                "event_date": partition,
+                "event_date": lake_partition,
                 "level": "event",
                 "field": "uuid",
                 "reason": "missing",
@@ -117,21 +121,21 @@ class Lake:
             }
             for number in range(quarantined)
         ]
-        self._save(self.home.lake_validation_errors, partition, frame(LAKE_VALIDATION_ERRORS, errors))
-        self._save(self.home.quarantine, partition, frame(QUARANTINE, bad))
+        self._save(self.home.lake_validation_errors, lake_partition, frame(LAKE_VALIDATION_ERRORS, errors))
+        self._save(self.home.quarantine, lake_partition, frame(QUARANTINE, bad))
         self._save(
             self.home.lake_embed_events,
-            partition,
+            lake_partition,
             pl.DataFrame([{c: r.get(c) for c in schema} for r in rows], schema=schema),
         )
         deliveries = pl.DataFrame(
             {"event_uuid": [row["event_uuid"] for row in rows] + [""] * (quarantined + merged)},
             schema={"event_uuid": pl.String},
         )
-        self._save(self.home.raw_embed_events, partition, deliveries)
+        self._save(self.home.raw_embed_events, lake_partition, deliveries)
         landed = [row["landed_at"] for row in rows]
-        self.days[partition] = {
-            "event_date": partition,
+        self.days[lake_partition] = {
+            "event_date": lake_partition,
             "delivery_count": len(rows) + quarantined + merged,
             "event_count": len(rows),
             "merged_count": merged,
@@ -159,8 +163,8 @@ class Lake:
                 }
             )
 
-    def _save(self, table: Path, partition: str, rows: pl.DataFrame) -> None:
-        self._replace(partition_folder(table, partition) / "data.parquet", rows)
+    def _save(self, table: Path, lake_partition: str, rows: pl.DataFrame) -> None:
+        self._replace(partition_folder(table, lake_partition) / "data.parquet", rows)
 
     def _replace(self, path: Path, rows: pl.DataFrame) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +195,7 @@ class Lake:
         )
 
     def catalogues(self, home: Home) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """What flattening would say of the lake's folders, and of the claims."""
+        """What flattening would say of the lake's partitions, and of the claims."""
         assert home == self.home
         return frame(LAKE_DAYS, list(self.days.values())), frame(CLAIMS_CATALOGUE, self.claims)
 

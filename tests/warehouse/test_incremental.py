@@ -100,7 +100,7 @@ def test_the_first_complete_sweep_gives_a_now(lake: Lake, tmp_path: Path, monkey
     assert differences(lake.home, rebuilt(lake, OPTIONS, tmp_path / "full", monkeypatch)) == {}
 
 
-def test_a_folder_that_is_gone_takes_its_events_along(
+def test_a_partition_that_is_gone_takes_its_events_along(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake.write([event("a", 1, "embed_initialized", at(0)), event("b", 1, "file_uploaded", at(60 * 24))])
@@ -212,7 +212,7 @@ def test_a_refresh_computes_only_what_changed(lake: Lake, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(build_module.refresh, "replace_units", spy)
     days.append(event("new", 3, "file_uploaded", at(60 * 24 * 3 + 5)))
-    lake.write([row for row in days if row["partition"] == days[-1]["partition"]])
+    lake.write([row for row in days if row["lake_partition"] == days[-1]["lake_partition"]])
     build(lake.home, OPTIONS)
     assert touched["stg_embed_events"] == 11
     assert touched["fct_embeds"] == 1

@@ -404,7 +404,7 @@ def test_stuck_sessions(lake: Lake, ask: Any) -> None:
         if row["event_type"] == "embed_initialized":
             row["occurred_at"] -= timedelta(minutes=60)
     for row in rows:
-        row["partition"] = row["occurred_at"].date().isoformat()
+        row["lake_partition"] = row["occurred_at"].date().isoformat()
         row["event_date"] = row["occurred_at"].date()
     now = 400
 

@@ -37,7 +37,7 @@ def grow(lake: Lake, rows: list[dict[str, Any]], number: int) -> None:
     """One more event, in a new session or an old one."""
     kinds = ("embed_initialized", "sheet_operation_performed", "import_submitted")
     rows.append(event(f"e{number}", number // 3, kinds[number % 3], at(number)))
-    lake.write([row for row in rows if row["partition"] == rows[-1]["partition"]])
+    lake.write([row for row in rows if row["lake_partition"] == rows[-1]["lake_partition"]])
     lake.sweep(at(number + 1))
 
 
