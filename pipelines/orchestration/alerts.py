@@ -1,8 +1,9 @@
 """What alerts say: failed runs, failed checks and stuck sessions, each once per episode.
 
-A job that fails is one episode per kind of error, until it succeeds; a check until it passes; a stuck session until it
-moves. A message names no claim but the configured one, and no text that could repeat data: of an error that nobody
-foresaw it gives the type, of a check the number of rows.
+A failing job is one episode per kind of error, until it succeeds; a failed check is one until it passes; a stuck
+session is one until it moves. A message names no claim but the configured one, and repeats no data: an unforeseen error
+is told by its type, a failed check by its number of rows. Text from outside stands in code spans, where Slack reads
+nothing but text.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Watch:
 
     @classmethod
     def from_now_on(cls, instance: dg.DagsterInstance) -> Watch:
-        """Nothing of the past is reported: it may be long over."""
+        """A watch that reports nothing of the past, which may be long over."""
         latest = [instance.fetch_run_status_changes(kind, limit=1).records for kind in _ENDS]
         return cls(max((records[0].storage_id for records in latest if records), default=0))
 
@@ -73,7 +74,7 @@ _ENDS = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE)
 
 
 def look(instance: dg.DagsterInstance, settings: Settings, watch: Watch) -> list[str]:
-    """Lines to report since the last look, in Slack's markup; `watch` is brought up to date."""
+    """What there is to report since the last look, one line each in Slack's markup. Brings `watch` up to date."""
     lines: list[str] = []
     has_published = False
     for storage_id, run_id, is_failure in _ended_runs(instance, watch.after_id):
