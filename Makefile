@@ -5,13 +5,24 @@ BIN := .venv/bin
 # One set of paths for the linter and the formatter; pyright reads its own from pyproject.toml.
 SOURCES := pipelines assets tests benchmarks
 
-.PHONY: demo test dev lint clean lock install browser dictionary imports bench others wrk
+.PHONY: demo test check prove dev lint clean lock install browser dictionary imports bench others wrk
 
 demo: .venv/.installed
 	$(BIN)/embed-analytics demo
 
 test: lint browser others wrk
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=20
+
+# What to run while you work: lint, types and the tests that take no seconds.
+check: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+# The tests of generated cases and of kills, with many more of them, from a seed that is printed; PROVE_SEED=... again.
+prove: PROVE ?= 20
+prove: PROVE_SEED := $(or $(PROVE_SEED),$(shell date +%s))
+prove: .venv/.installed
+	@echo "make prove PROVE=$(PROVE) PROVE_SEED=$(PROVE_SEED)"
+	PROVE=$(PROVE) PROVE_SEED=$(PROVE_SEED) $(BIN)/python -m pytest -m prove --hypothesis-seed=$(PROVE_SEED)
 
 dev: .venv/.installed
 	$(BIN)/embed-analytics dev

@@ -27,6 +27,7 @@ ROWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_a_small_version_runs(name: str) -> None:
     module = import_module(f"benchmarks.{name}")

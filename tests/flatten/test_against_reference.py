@@ -22,6 +22,7 @@ from tests.flatten import reference
 from tests.flatten.batches import batch
 from tests.flatten.flattening import decoded, decoded_claims, land, read_table, rows_by_uuid, token_reader, write_raw
 from tests.flatten.payloads import DELIVERIES, SECRETS
+from tests.proving import examples
 
 SMALL_BATCHES = st.lists(DELIVERIES, min_size=1, max_size=5)
 SEEDS = st.integers(0, 2**32)
@@ -49,7 +50,9 @@ def plain_claims(value: Any) -> Any:
     return [plain_claims(element) for element in value] if isinstance(value, list) else value
 
 
-@settings(max_examples=120)
+@pytest.mark.slow
+@pytest.mark.prove
+@settings(max_examples=examples(120))
 @given(deliveries=SMALL_BATCHES, limit=LIMITS, policy=POLICIES)
 def test_agrees_with_the_reference_on_anything(
     deliveries: list[reference.Delivery], limit: int, policy: dict[str, str]
@@ -57,8 +60,10 @@ def test_agrees_with_the_reference_on_anything(
     agree(deliveries, limit, policy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fewest_of_a_shape", [2, 64])
-@settings(max_examples=150)
+@pytest.mark.prove
+@settings(max_examples=examples(150))
 @given(seed=SEEDS, limit=LIMITS, policy=POLICIES)
 def test_agrees_with_the_reference(fewest_of_a_shape: int, seed: int, limit: int, policy: dict[str, str]) -> None:
     """With claims taken out by shape as soon as two payloads are alike, and parsed one by one."""
@@ -140,7 +145,9 @@ def agree(deliveries: list[reference.Delivery], limit: int, policy: dict[str, st
     }
 
 
-@settings(max_examples=60)
+@pytest.mark.slow
+@pytest.mark.prove
+@settings(max_examples=examples(60))
 @given(seed=SEEDS)
 def test_order_and_split_do_not_matter(seed: int) -> None:
     """All at once in one home; in another in any order, file by file, flattened after each."""

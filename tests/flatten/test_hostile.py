@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 
 from pipelines.flatten.days import FlattenOptions, catalogues, flatten_days
 from pipelines.home.layout import Home
@@ -87,6 +88,7 @@ def huge_token(rng: random.Random, number: int) -> str:
     return sign(payload, SECRETS["client-1"]) if number % 2 else "." * rng.randrange(1_000_000)
 
 
+@pytest.mark.slow
 def test_hostile_payloads_are_accounted_for(tmp_path: Path) -> None:
     rng = random.Random(4)
     tokens = token_reader(SECRETS)

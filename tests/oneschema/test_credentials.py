@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from pipelines.oneschema.credentials import strip_credentials, without_credentials
 from pipelines.oneschema.json_text import dumps, storable
 from tests.flatten.payloads import EVENTS, TOKENS, sign
+from tests.proving import examples
 
 JWT = sign('{"iss":"client-1","user_id":"u"}', "secret")
 
 
-@settings(max_examples=400)
+@pytest.mark.prove
+@settings(max_examples=examples(400))
 @given(event=EVENTS, tokens=st.lists(TOKENS, min_size=3, max_size=3), where=st.sampled_from(["note", "token", "Token"]))
 def test_the_quick_way_ends_in_what_the_thorough_way_says(event: Any, tokens: list[Any], where: str) -> None:
     if isinstance(event, dict):

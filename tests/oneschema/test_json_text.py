@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.oneschema.json_text import MAX_DEPTH, JsonText, loads, loads_carefully
+from tests.proving import examples
 
 BOM = b"\xef\xbb\xbf"
 
@@ -89,7 +90,8 @@ def lower_escapes(value: Any) -> Any:
     return value.replace(r"\uD800", r"\ud800") if isinstance(value, str) else value
 
 
-@settings(max_examples=400, derandomize=True, deadline=None, database=None)
+@pytest.mark.prove
+@settings(max_examples=examples(400))
 @given(texts, st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32-be"]))
 @example("[" * 250 + r'{"a":["\ud800"]}' + "]" * 250, "utf-8")
 def test_valid_json_is_what_the_standard_library_reads(text: str, encoding: str) -> None:
@@ -111,7 +113,8 @@ def is_json(body: bytes) -> bool:
     return True
 
 
-@settings(max_examples=1500, derandomize=True, deadline=None, database=None)
+@pytest.mark.prove
+@settings(max_examples=examples(1500))
 @given(st.data())
 def test_whatever_is_not_json_is_a_value_error(data: st.DataObject) -> None:
     text = data.draw(texts | st.text(alphabet='[]{}":,\\u0d8e1- \x00\n', max_size=30))
@@ -127,7 +130,8 @@ def test_whatever_is_not_json_is_a_value_error(data: st.DataObject) -> None:
             assert is_json(broken)
 
 
-@settings(max_examples=500, derandomize=True, deadline=None, database=None)
+@pytest.mark.prove
+@settings(max_examples=examples(500))
 @given(st.binary(max_size=40))
 @example(b"\x00")
 @example(b"{\x00")

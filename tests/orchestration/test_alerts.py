@@ -83,6 +83,7 @@ def test_nothing_is_posted_without_the_setting(
     assert alert_endpoint.messages == []
 
 
+@pytest.mark.slow
 def test_a_failing_job_is_told_once_until_it_succeeds(
     home: Home, settings: Settings, ticks: Ticks, alert_endpoint: AlertEndpoint
 ) -> None:
@@ -123,6 +124,7 @@ def test_a_failed_check_is_told_once_in_the_message_of_its_run(
     assert "stg_lake_days: stg_lake_days_reconcile, 1 rows" in message
 
 
+@pytest.mark.slow
 @LIVE
 def test_a_stuck_session_is_told_once_per_standstill_without_its_claims(
     home: Home, ticks: Ticks, alert_endpoint: AlertEndpoint, simulator: RunningSimulator

@@ -23,6 +23,7 @@ from pipelines.orchestration.charts import Chart, draw, drawn
 from pipelines.orchestration.outside_text import one_line
 from pipelines.warehouse.chart_queries import COLUMNS, Kind
 from tests.orchestration.hostile_text import hostile_text, stored_text
+from tests.proving import examples
 
 DAY = date(2026, 3, 2)
 KINDS = sorted(COLUMNS)
@@ -70,7 +71,8 @@ def image_in(markdown: str | None) -> Image.Image:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=10, deadline=None)
+@pytest.mark.prove
+@settings(max_examples=examples(10))
 @given(names, counts, hostile_text)
 def test_every_kind_draws_whatever_its_rows_are_called(
     kind: Kind, called: list[str | None], numbers: list[int], title: str
@@ -101,7 +103,8 @@ def test_a_name_with_dollars_or_an_underscore_is_shown_as_it_is(kind: Kind) -> N
 
 
 @pytest.mark.parametrize("kind", ["by_day", "by_category"])
-@settings(max_examples=10, deadline=None)
+@pytest.mark.prove
+@settings(max_examples=examples(10))
 @given(names, counts)
 def test_bars_add_up_to_the_rows(kind: Kind, called: list[str | None], numbers: list[int]) -> None:
     rows = rows_of(kind, called, numbers)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from assets.warehouse import model_key
 from pipelines.definitions import defs
@@ -26,6 +27,7 @@ LAKE = dg.AssetKey(["lake", "embed_events"])
 CHECKS = defs.get_repository_def().asset_graph.asset_check_keys
 
 
+@pytest.mark.slow
 def test_pruning_keeps_what_assets_partitions_and_checks_are(home: Home, instance: dg.DagsterInstance) -> None:
     backfill(home, 6)
     today = partition_range(LAST_DAY, LAST_DAY)

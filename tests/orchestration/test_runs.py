@@ -181,6 +181,7 @@ def test_only_what_may_pass_is_tried_again_and_never_in_a_terminal() -> None:
     assert not allows_retries(dg.DagsterExecutionInterruptedError(), {})
 
 
+@pytest.mark.slow
 def test_a_terminal_is_told_that_its_run_waits_for_another_writer(
     home: Home, simulator: RunningSimulator, tmp_path: Path
 ) -> None:

@@ -96,6 +96,7 @@ def world(tmp_path: Path, alert_endpoint: AlertEndpoint) -> Iterator[World]:
             browser.close()
 
 
+@pytest.mark.slow
 def test_backfill_tables_schedules_and_a_broken_check(world: World) -> None:
     _wait_for_alerts_to_watch(world)
     first, last = _today() - timedelta(days=BACKFILL_DAYS - 1), _today()

@@ -61,6 +61,7 @@ def run(simulator: RunningSimulator, home: Path, *arguments: str, key: str | Non
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["api", "full"])
 def test_no_credential_is_kept_or_printed(tmp_path: Path, shape: str) -> None:
     home = tmp_path / "home"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import TransientError
 from pipelines.poll.discovery import ListShape, PageLimitError, one_ahead, walk_all, walk_recent
+from tests.proving import examples
 
 ORDERS = ("ascending", "descending", "none")
 
@@ -64,14 +65,16 @@ lists = st.builds(
 )
 
 
-@settings(max_examples=500, derandomize=True, deadline=None, database=None)
+@pytest.mark.prove
+@settings(max_examples=examples(500))
 @given(lists, st.integers(1, 30))
 def test_the_whole_walk_finds_every_embed_once(pages: FakeList, page_size: int) -> None:
     found = walked(pages, ListShape(), page_size=page_size)
     assert sorted(found) == sorted(pages.ids)
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@pytest.mark.prove
+@settings(max_examples=examples(300))
 @given(lists, st.data())
 def test_embeds_deleted_or_added_on_the_way_hide_no_other(pages: FakeList, data: st.DataObject) -> None:
     deleted = set(data.draw(st.lists(st.sampled_from(pages.ids), max_size=5))) if pages.ids else set()
@@ -131,7 +134,8 @@ def test_a_server_that_ignores_paging_is_known_as_one_though_embeds_are_added(or
 
 
 @pytest.mark.parametrize("order", ["ascending", "descending"])
-@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@pytest.mark.prove
+@settings(max_examples=examples(300))
 @given(st.data())
 def test_the_recent_walk_misses_no_new_embed_that_deletions_let_slip_past(order: str, data: st.DataObject) -> None:
     pages = FakeList(list(range(40)), order, "honoured", 6)
@@ -168,7 +172,8 @@ def test_pages_of_one_embed_leave_no_short_way() -> None:
 
 
 @pytest.mark.parametrize("order", ["ascending", "descending"])
-@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@pytest.mark.prove
+@settings(max_examples=examples(200))
 @given(st.integers(3, 60), st.integers(0, 25), st.sampled_from(["honoured", "capped"]), st.integers(2, 12), st.data())
 def test_the_recent_walk_finds_every_new_embed_or_says_that_it_cannot(
     order: str, known_count: int, new_count: int, paging: str, page_size: int, data: st.DataObject

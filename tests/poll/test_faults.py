@@ -17,6 +17,7 @@ SHAPE = "retry-after=0.01,timeout-seconds=2"
 TIMEOUT_SECONDS = 0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", [*(f"{name}=0.2" for name in FAULTS), "all=0.2", "all=0.6"])
 def test_a_sweep_through_faults_lands_everything_once(home: Path, faults: str) -> None:
     # Requests that hang, and a Retry-After in whole seconds, are what takes time.

@@ -18,6 +18,7 @@ WORKERS = 2
 BATCH_EVENTS = 30
 
 
+@pytest.mark.slow
 def test_answers_wait_for_the_disk(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the disk is, no more is asked than three batches, the queue and the workers hold."""
     with running_simulator(SimulatorOptions(embeds=150, days=6)) as simulator:

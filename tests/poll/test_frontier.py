@@ -4,10 +4,12 @@ import math
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.poll.frontier import FrontierRule
+from tests.proving import examples
 
 START = datetime(2026, 1, 1)
 HOUR = timedelta(hours=1)
@@ -32,7 +34,8 @@ def polls_of_an_idle_embed(rule: FrontierRule, sweep_interval: timedelta) -> lis
     return polls
 
 
-@settings(max_examples=60, derandomize=True, deadline=None, database=None)
+@pytest.mark.prove
+@settings(max_examples=examples(60))
 @given(rules)
 def test_polls_grow_with_the_logarithm_of_age_and_never_lie_further_apart_than_promised(rule: FrontierRule) -> None:
     polls = polls_of_an_idle_embed(rule, HOUR)
@@ -46,7 +49,8 @@ def test_polls_grow_with_the_logarithm_of_age_and_never_lie_further_apart_than_p
     assert len(polls) - open_polls <= uncapped + capped
 
 
-@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@pytest.mark.prove
+@settings(max_examples=examples(200))
 @given(rules, st.integers(0, 10_000))
 def test_one_poll_at_a_time(rule: FrontierRule, idle_hours: int) -> None:
     now = START + idle_hours * HOUR
@@ -61,7 +65,8 @@ def test_one_poll_at_a_time(rule: FrontierRule, idle_hours: int) -> None:
         assert rule.retention is None or due - now <= rule.retention / 4
 
 
-@settings(max_examples=100, derandomize=True, deadline=None, database=None)
+@pytest.mark.prove
+@settings(max_examples=examples(100))
 @given(rules, st.integers(1, 5000))
 def test_refused_embeds_are_tried_again_within_the_longest_interval(rule: FrontierRule, failures: int) -> None:
     wait = rule.next_try_at(START, failures) - START

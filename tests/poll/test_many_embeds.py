@@ -4,6 +4,8 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from pipelines.home.times import EPOCH, micros
 from pipelines.oneschema.client import Connection, open_client
 from pipelines.oneschema.pace import Pace
@@ -40,6 +42,7 @@ def walk_the_list(simulator: RunningSimulator, settings: Settings, state: PollSt
     return asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_a_sweep_pays_for_what_is_due(home: Path) -> None:
     options = SimulatorOptions(embeds=KNOWN, days=365, days_ahead=1, paging="honoured", list_order="descending")
     with running_simulator(options) as simulator:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.poll.discovery import ListShape, walk_all
+from tests.proving import examples
 
 
 @dataclass
@@ -75,7 +76,8 @@ def found_by_walking(server: MovingList, page_size: int) -> set[int]:
 
 @pytest.mark.parametrize("place", [rising, falling, shuffled])
 @pytest.mark.parametrize("paging", ["ignored", "honoured", "capped"])
-@settings(max_examples=200)
+@pytest.mark.prove
+@settings(max_examples=examples(200))
 @given(data=st.data())
 def test_every_embed_that_was_listed_throughout_is_found(
     place: Callable[[int], int], paging: str, data: st.DataObject

@@ -62,6 +62,7 @@ def test_known_embeds_are_asked_though_the_list_is_refused(home: Path, breakage:
         assert set(simulator.simulation.requests.events_by_embed) == known
 
 
+@pytest.mark.slow
 def test_embeds_that_fail_for_ever_do_not_keep_a_reconcile_from_completing(home: Path) -> None:
     """More of them than a source that is down would show in a row, and they are asked first."""
     with running_simulator(SimulatorOptions(embeds=120)) as simulator:

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from pipelines.home.times import EPOCH
 from pipelines.poll.frontier import FrontierRule
 from pipelines.simulator.options import SimulatorOptions
@@ -28,6 +30,7 @@ def longest_wait(rule: FrontierRule, idle_seconds: float) -> float:
     return min(idle * rule.growth, rule.longest_interval).total_seconds() + HOUR
 
 
+@pytest.mark.slow
 def test_sixty_days(home: Path) -> None:
     options = SimulatorOptions(
         embeds=4, days=1, days_ahead=DAYS, retention_days=RETENTION_DAYS, late_visibility=True, seed=5

@@ -22,6 +22,7 @@ def now_of(simulator: RunningSimulator) -> datetime:
     return EPOCH + timedelta(seconds=simulator.simulation.clock.now())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", get_args(TimeShape))
 def test_a_session_of_many_days_is_asked_and_kept_whole_in_every_shape(home: Path, shape: TimeShape) -> None:
     options = SimulatorOptions(embeds=0, days=1, retention_days=30, created_at_shape=shape)
@@ -67,6 +68,7 @@ def test_a_wrong_date_settles_neither_its_session_nor_a_neighbour(home: Path, wr
         assert not simulator.simulation.requests.events_by_embed
 
 
+@pytest.mark.slow
 def test_an_odd_tenant_is_kept_whole(home: Path) -> None:
     options = SimulatorOptions(embeds=60, days=20, days_ahead=20, odd_dates=True)
     with running_simulator(options) as simulator:

@@ -15,6 +15,7 @@ from pipelines.raw.raw_rows import Envelope, to_raw
 from pipelines.raw.raw_tables import RAW_EMBED_EVENTS
 from tests.flatten.flattening import token_reader
 from tests.flatten.payloads import EVENTS, SECRETS, sign
+from tests.proving import examples
 
 TOKENS = token_reader(SECRETS)
 JWT = sign('{"iss":"client-1","user_id":"u"}', SECRETS["client-1"])
@@ -39,7 +40,8 @@ def test_columns() -> None:
     assert frame.columns[-1] == "event_date"
 
 
-@settings(max_examples=400)
+@pytest.mark.prove
+@settings(max_examples=examples(400))
 @given(event=EVENTS)
 def test_nothing_is_lost(event: Any) -> None:
     """The row gives the event back, but for credentials, for null in a known field, and for what the envelope adds."""

@@ -71,6 +71,7 @@ def waiting_seconds(attempts: int, attempt_seconds: float) -> float:
     return attempts * attempt_seconds + (attempts - 1) * FIRST_CONTACT.wait_max_seconds
 
 
+@pytest.mark.slow
 def test_a_host_that_refuses_connections_is_given_up(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -79,6 +80,7 @@ def test_a_host_that_refuses_connections_is_given_up(tmp_path: Path) -> None:
     assert waiting_seconds(FIRST_CONTACT.attempts, 0) <= WAITING_SECONDS
 
 
+@pytest.mark.slow
 def test_a_host_that_accepts_and_never_answers_is_given_up(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         accepted: list[socket.socket] = []
@@ -137,6 +139,7 @@ def test_a_home_that_cannot_be_written_to(tmp_path: Path) -> None:
     fails(run(tmp_path, "query", "select 1"), "warehouse")
 
 
+@pytest.mark.slow
 def test_the_readmes_env_file(tmp_path: Path, simulator: RunningSimulator) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     text = readme.partition("<<'EOF'\n")[2].partition("EOF\n")[0]
@@ -160,6 +163,7 @@ def test_unknown_faults_are_named(tmp_path: Path) -> None:
     fails(run(tmp_path, "simulate", "--faults", "gremlins=0.1"), "gremlins", "429")
 
 
+@pytest.mark.slow
 def test_a_run_its_answers_and_a_home_of_another_organisation(tmp_path: Path, simulator: RunningSimulator) -> None:
     account = {"ONESCHEMA_API_KEY": simulator.api_key, "ONESCHEMA_API_URL": simulator.url}
     done = run(tmp_path, "refresh", **account)

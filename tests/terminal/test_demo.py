@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from tests.terminal.test_cli import fails, run
 
@@ -24,6 +25,7 @@ def demo(cwd: Path) -> subprocess.CompletedProcess[str]:
     return run(cwd, "demo", "--embeds", "200", "--days", "3", **FOREIGN)
 
 
+@pytest.mark.slow
 def test_the_demo_answers_and_says_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("ONESCHEMA_API_URL=https://elsewhere.invalid\n", encoding="utf-8")
     done = demo(tmp_path)

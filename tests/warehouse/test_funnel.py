@@ -16,6 +16,7 @@ from pipelines.oneschema.claim_paths import walk
 from pipelines.oneschema.vocabulary import FUNNEL_STEPS
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.published import connect_published
+from tests.proving import examples
 from tests.warehouse.funnel_oracle import Event, funnel_rows, seconds_of_steps
 from tests.warehouse.lake import START, Lake, event
 
@@ -113,7 +114,9 @@ def expected(
     return funnel_rows(events, set(chosen.values()), arguments["steps"] or DEFAULT, window, arguments["mode"])
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.slow
+@pytest.mark.prove
+@settings(max_examples=examples(20), suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 def test_the_macro_agrees_with_the_oracle(
     new_lake: Callable[[Path], Lake], tmp_path_factory: pytest.TempPathFactory, seed: int

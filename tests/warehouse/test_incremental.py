@@ -18,6 +18,7 @@ from pipelines.warehouse import published_state, sources
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.models import Model, load_models, version_of
 from pipelines.warehouse.published import connect_published
+from tests.proving import examples
 from tests.warehouse.compare import differences
 from tests.warehouse.history import History
 from tests.warehouse.lake import START, Lake, at, event
@@ -34,7 +35,9 @@ def rebuilt(lake: Lake, options: BuildOptions, root: Path, monkeypatch: pytest.M
     return Home(root)
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.slow
+@pytest.mark.prove
+@settings(max_examples=examples(8), suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 def test_incremental_equals_full(
     new_lake: Callable[[Path], Lake],
@@ -71,6 +74,7 @@ def some_history(lake: Lake) -> History:
     return history
 
 
+@pytest.mark.slow
 def test_time_that_passes_touches_outcomes_and_cohorts(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +134,7 @@ def test_compacted_raw_files_change_nothing(lake: Lake, tmp_path: Path, monkeypa
     assert differences(lake.home, rebuilt(lake, OPTIONS, tmp_path / "full", monkeypatch)) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["stg_embed_events", "fct_embeds", "fct_events_daily", "fct_embed_validation_errors", "meta_build"]
 )
@@ -220,6 +225,7 @@ def test_a_refresh_computes_only_what_changed(lake: Lake, monkeypatch: pytest.Mo
     assert touched["fct_events_daily"] == 2
 
 
+@pytest.mark.slow
 def test_the_file_does_not_grow_without_bound(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published_state, "_GROWTH_ALLOWANCE", 0)
     rows = [

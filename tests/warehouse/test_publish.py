@@ -62,6 +62,7 @@ def wait_for_a_read(reader: subprocess.Popen[str], until: Path) -> None:
         time.sleep(0.001)
 
 
+@pytest.mark.slow
 def test_readers_in_other_processes_never_fail_and_never_see_half_a_build(lake: Lake, tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = []
     grow(lake, rows, 0)
@@ -92,6 +93,7 @@ def test_readers_in_other_processes_never_fail_and_never_see_half_a_build(lake: 
     assert no_leftovers(lake.home)
 
 
+@pytest.mark.slow
 def test_a_killed_build_never_harms_the_published_file(lake: Lake, tmp_path: Path) -> None:
     random = Random(3)
     history = History(lake, random)
@@ -408,6 +410,7 @@ print(json.dumps(answer))
 """
 
 
+@pytest.mark.slow
 def test_the_published_file_opens_in_duckdb_1_1_3_with_its_macro(lake: Lake, pytestconfig: pytest.Config) -> None:
     history = History(lake, Random(1))
     for _ in range(8):

@@ -49,6 +49,7 @@ def test_the_vendors_sample_is_stored_and_lands_as_an_event_of_source_webhook(ho
     assert "-webhook-" in row["sweep_id"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("authorization", "status"),
     [

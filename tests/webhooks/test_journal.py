@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from pipelines.webhooks.journal import JournalLimits
 from pipelines.webhooks.records import decode, encode
 from pipelines.webhooks.segments import Segment, create_segment
 from tests.poll.sweeping import raw_events
+from tests.proving import examples
 from tests.webhooks.receiving import full_events, ingest, journal_files, landed_uuids, running_receiver, settings_of
 
 TOKENS = TokenReader({}, {}, None)
@@ -35,7 +37,8 @@ events = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=250, derandomize=True, deadline=None, database=None)
+@pytest.mark.prove
+@settings(max_examples=examples(250))
 @given(events)
 def test_a_line_is_the_event_without_its_credentials(event: dict[str, object]) -> None:
     event = loads(json.dumps(event).encode())

@@ -54,6 +54,7 @@ def lake_after(simulator: RunningSimulator, home: Path, order: list[str]) -> dic
     return {table: lake_table(home, table) for table in ("embed_events", "validation_errors")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["api", "full"])
 def test_webhook_and_poll_in_any_order_end_in_the_same_lake(tmp_path: Path, shape: Any) -> None:
     with running_simulator(SimulatorOptions(embeds=25, event_shape=shape)) as simulator:

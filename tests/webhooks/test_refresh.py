@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import orjson
+import pytest
 
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator
@@ -13,6 +14,7 @@ from tests.webhooks.receiving import journal_files, running_receiver
 SAMPLE = (Path(__file__).parents[1] / "simulator" / "fixtures" / "webhook_event.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_events_of_embeds_that_the_poll_never_listed_are_in_the_warehouse(tmp_path: Path) -> None:
     own = orjson.loads(SAMPLE) | {"environment_name": "Staging"}
     # This one says no environment of its own: it has the one that is set.
