@@ -114,6 +114,33 @@ def test_a_check(checkout: Checkout, severity: str) -> None:
     assert checkout.followed("A check", name="fct_embeds_short")
 
 
+CHART = """-- Events of all days by type
+-- kind: by_category
+-- unit: events
+select event_type as category, trigger_type as series, sum(event_count)::bigint as row_count
+from fct_events_daily
+group by category, series
+order by category, series
+"""
+
+
+def test_a_chart(checkout: Checkout) -> None:
+    home = str(checkout.root / "home")
+    checkout.publish("select 1", embed(EVENT), EMBED_ANALYTICS_HOME=home)
+    shown = (
+        "from pipelines.orchestration.presentation import published_tables\n"
+        "from pipelines.settings import load_settings\n"
+        "print('data:image' in (published_tables(load_settings().home)['fct_events_daily'].chart or ''))"
+    )
+    assert checkout.python(shown, EMBED_ANALYTICS_HOME=home) == "False"
+    checkout.add("sql/charts/fct_events_daily.sql", CHART)
+    checkout.make_dictionary()
+    assert checkout.python(shown, EMBED_ANALYTICS_HOME=home) == "True"
+    page = (checkout.root / "docs/dictionary.md").read_text(encoding="utf-8")
+    assert "- Chart in Dagster: Events of all days by type" in page
+    assert checkout.followed("A chart", name="fct_events_daily")
+
+
 def test_a_claim_type(checkout: Checkout) -> None:
     types = {"EMBED_ANALYTICS_CLAIM_TYPES": '{"seats": "INTEGER"}'}
     with pytest.raises(AssertionError, match="EMBED_ANALYTICS_CLAIM_TYPES: 'seats' is declared 'INTEGER'"):
