@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 from filelock import FileLock, Timeout
 
@@ -18,16 +19,37 @@ from pipelines.home.permissions import group_id, write_as_home
 def open_home(home: Home) -> None:
     """Make the home where it is missing, durable and private; this process writes nothing wider from then on.
 
-    Raises OSError when the home cannot be made, ConfigurationError when it cannot be opened to its group.
+    Raises OSError when the home cannot be made, ConfigurationError when its path cannot be used or it cannot be opened
+    to its group.
     """
+    # Before anything is written.
+    _require_usable(home)
     if home.group is not None:
-        # Before anything is written.
         group_id(home.group)
     if not home.root.is_dir():
         make_folder(home.root.parent)
         home.root.mkdir(mode=0o700, exist_ok=True)
         fsync(home.root.parent)
     write_as_home(home)
+
+
+def _require_usable(home: Home) -> None:
+    """Raises ConfigurationError for a path of which Dagster's SQLite or DuckDB would make another one, or nothing."""
+    for path in (str(home.root), os.path.realpath(home.root)):
+        # DuckDB takes what follows a question mark for options and a backslash for a slash, SQLite's URL is unquoted.
+        if "?" in path or "\\" in path or unquote(path) != path or not _is_text(path):
+            raise ConfigurationError(
+                f"EMBED_ANALYTICS_HOME {path!r} has a question mark, a backslash, a percent sign before two digits, or "
+                "is not UTF-8: name another folder. Anything else is allowed."
+            )
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @contextmanager
@@ -80,11 +102,12 @@ def claim_home(home: Home, api_url: str, organisation: str) -> None:
         write_text(json.dumps(owner, indent=2) + "\n", path)
         return
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        held = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
         raise WrongHomeError(f"{path} is damaged: restore it, or name another EMBED_ANALYTICS_HOME.") from None
     if held != owner:
         raise WrongHomeError(
             f"{home.root} holds the events of {held.get('organisation')} at {held.get('api_url')}, and the key belongs "
-            f"to {organisation} at {api_url}: set another EMBED_ANALYTICS_HOME, or the key and URL of the first."
+            f"to {organisation} at {api_url}. If these are two accounts, set another EMBED_ANALYTICS_HOME, or the key "
+            f"and URL of the first. If it is one with a new name or address, write {json.dumps(owner)} to {path}."
         )

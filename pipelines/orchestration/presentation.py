@@ -110,7 +110,7 @@ def _events_chart(home: Home, last: date) -> str | None:
     if not files:
         return None
     counts = (
-        pl.scan_parquet(files, extra_columns="ignore", missing_columns="insert")
+        pl.scan_parquet(files, glob=False, extra_columns="ignore", missing_columns="insert")
         .group_by("event_date", pl.col("event_type").alias("series"))
         .agg(pl.len().cast(pl.Int64).alias("row_count"))
         .sort("event_date", "series")
@@ -127,7 +127,7 @@ def row_counts(table: Path, event_dates: Iterable[str]) -> dict[str, int]:
 def file_row_count(folder: Path) -> int:
     """Rows of all Parquet files in a folder, read from their footers."""
     files = sorted(folder.glob("*.parquet"))
-    return pl.scan_parquet(files).select(pl.len()).collect().item() if files else 0
+    return pl.scan_parquet(files, glob=False).select(pl.len()).collect().item() if files else 0
 
 
 def markdown_table(columns: list[str], rows: Iterable[tuple[object, ...]]) -> str:

@@ -50,7 +50,7 @@ def absorb_unknown_files(connection: sqlite3.Connection, home: Home) -> tuple[li
         known = set()
     unknown = [path for name, path in present.items() if name not in known]
     for path in unknown:
-        frame = pl.read_parquet(path, columns=["event_uuid", "digest"])
+        frame = pl.read_parquet(path, columns=["event_uuid", "digest"], glob=False)
         remember(connection, home, path, _keyed(frame), path.parent.name.removeprefix("event_date="))
     # The same rows in other files are no loss.
     return unknown, held_count > 0 and _count(connection) < held_count

@@ -107,7 +107,7 @@ def raw_row_counts(home: Home, event_dates: Iterable[str]) -> dict[str, int]:
     """Rows in raw of each event date, read from the files' footers."""
     return {
         event_date: sum(
-            pl.scan_parquet(path).select(pl.len()).collect().item()
+            pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
             for path in partition_folder(home.raw_embed_events, event_date).glob("*.parquet")
             if not path.name.startswith(TEMPORARY_PREFIX)
         )

@@ -1,8 +1,14 @@
 """Values as SQL text, where DuckDB takes no parameter."""
 
+import re
 from pathlib import Path
 
 
 def quoted(text: str | Path) -> str:
     """A SQL string literal."""
     return "'" + str(text).replace("'", "''") + "'"
+
+
+def without_wildcards(path: Path) -> str:
+    """A path as a pattern of DuckDB's that matches this file alone."""
+    return re.sub(r"[*?[]", r"[\g<0>]", str(path))

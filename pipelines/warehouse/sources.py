@@ -19,7 +19,7 @@ from pipelines.home.tables import Table
 from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES, FunnelStep
 from pipelines.raw.raw_tables import RAW_EMBEDS, RAW_SWEEPS
 from pipelines.warehouse.ledger import Kind, Ledger, SourceFile
-from pipelines.warehouse.literals import quoted
+from pipelines.warehouse.literals import quoted, without_wildcards
 
 # The claim that is always a column, whether or not any token carried it.
 USER_ID_COLUMN = "claim_user_id"
@@ -153,7 +153,7 @@ def _create_view(
     columns = [*table.names, *(claim_columns or [])]
     if with_lake_partition:
         columns.append("regexp_extract(filename, 'event_date=([^/]+)/[^/]*$', 1) as lake_partition")
-    paths = ", ".join(quoted(home.root / file.path) for file in files)
+    paths = ", ".join(quoted(without_wildcards(home.root / file.path)) for file in files)
     connection.execute(f"""
         create or replace view source.{name} as
         select {", ".join(columns)}
