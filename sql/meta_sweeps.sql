@@ -17,6 +17,7 @@ select
     finished_at, -- end (UTC)
     is_complete, -- the embeds were listed and every due one was asked; some may have failed
     listed_count, -- embeds listed
+    list_total_count, -- embeds that there are by the list's own total; NULL where it says none
     new_embed_count, -- embeds not known before
     due_count, -- embeds due
     fetched_count, -- embeds whose events were answered

@@ -26,11 +26,15 @@ from pipelines.errors import (
 )
 from pipelines.oneschema.json_text import loads
 from pipelines.oneschema.pace import Pace, retry_after_seconds
+from pipelines.oneschema.paging import AnnouncedWalk, Page, PageRequest, announced_link, read_page, shortfall
 from pipelines.oneschema.proxies import is_loopback, proxy_for
 
 T = TypeVar("T")
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429})
+
+# How a server refuses parameters that it does not know.
+PARAMETER_STATUSES = frozenset({400, 422})
 
 
 class EmbedGoneError(PermanentError):
@@ -39,6 +43,10 @@ class EmbedGoneError(PermanentError):
 
 class RequestRejectedError(PermanentError):
     """The API refused this one request (400, 409, 422, 451, a redirect) or answered something of another shape."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class EmbedRefusedError(RequestRejectedError):
@@ -87,6 +95,8 @@ class Connection:
     transport: Callable[[], httpx.AsyncBaseTransport] | None = None
     allows_plain_http: bool = False
     request_count: int = 0
+    # False once the server refused `offset` and `count`.
+    takes_offsets: bool = True
     tls: ssl.SSLContext | bool = field(default=True, repr=False)
     proxy: str | None = field(default=None, repr=False)
 
@@ -143,10 +153,14 @@ def _http_client(connection: Connection) -> httpx.AsyncClient:
 
 @dataclass(frozen=True)
 class EventsAnswer:
-    """What the API says of one embed's events: None where the body is the one already known."""
+    """What the API says of one embed's events: None where the bodies are those already known.
+
+    `problem` says why there may be more events than came; then the digest must not be taken for known.
+    """
 
     body_digest: bytes
     events: list[Any] | None
+    problem: str | None = None
 
 
 class OneSchemaClient:
@@ -159,8 +173,8 @@ class OneSchemaClient:
     async def whoami(self) -> str:
         """Name of the organisation that the key belongs to."""
 
-        def organisation(body: bytes) -> str:
-            answer = _json(body, "/whoami")
+        def organisation(response: httpx.Response) -> str:
+            answer = _json(response.content, "/whoami")
             if not isinstance(answer, dict) or not isinstance(answer.get("org"), str):
                 raise RequestRejectedError("GET /whoami did not answer with an organisation")
             return answer["org"]
@@ -173,10 +187,27 @@ class OneSchemaClient:
                 f"{error}: is {self._connection.api_url} the address of the OneSchema API (ONESCHEMA_API_URL)?"
             ) from None
 
-    async def embeds(self, offset: int, count: int) -> list[Any]:
-        """One page of embed summaries if the server pages, else all of them (docs/vendor-api.md: not documented)."""
+    async def embeds(self, request: PageRequest) -> Page:
+        """One page of embed summaries, if the server pages; else all of them. Paging is not documented.
+
+        A server that refuses `offset` and `count` at the list's beginning is asked without them from then on.
+        """
         path = "/v1/embeds"
-        return await self._get(path, lambda body: _array(body, path), params={"offset": offset, "count": count})
+
+        def page(response: httpx.Response) -> Page:
+            return _page(_json(response.content, path), response, path)
+
+        if request.url is not None:
+            return await self._get(path, page, url=request.url)
+        if self._connection.takes_offsets:
+            try:
+                return await self._get(path, page, params={"offset": request.offset, "count": request.count})
+            except RequestRejectedError as error:
+                # Refused later on, the beginning of the list would be taken for the rest of it.
+                if error.status not in PARAMETER_STATUSES or request.offset > 0:
+                    raise
+                self._connection.takes_offsets = False
+        return replace(await self._get(path, page), is_unpaged=True)
 
     async def embed_events(
         self, embed_id: int, known_body_digest: bytes | None = None, *, attempts: int | None = None
@@ -188,28 +219,43 @@ class OneSchemaClient:
         """
         path = f"/v1/embeds/{embed_id}/events"
 
-        def events(body: bytes) -> EventsAnswer:
-            digest = hashlib.blake2b(body, digest_size=16).digest()
-            return EventsAnswer(digest, None if digest == known_body_digest else _array(body, path))
+        digest = hashlib.blake2b(digest_size=16)
+
+        def read(response: httpx.Response) -> tuple[bytes, Page | None]:
+            """The body, and None as its page where it ends the bodies that are known: its cursor is then known, too."""
+            so_far = digest.copy()
+            so_far.update(response.content)
+            if so_far.digest() == known_body_digest and announced_link(response) is None:
+                return response.content, None
+            return response.content, _page(_json(response.content, path), response, path)
 
         policy = self._connection.retry
         if attempts is not None:
             policy = replace(policy, attempts=min(attempts, policy.attempts))
+        walk = AnnouncedWalk()
         try:
-            return await self._get(path, events, retry=policy)
+            while walk.has_next_page:
+                body, page = await self._get(path, read, retry=policy, url=walk.url)
+                digest.update(body)
+                if page is None:
+                    return EventsAnswer(digest.digest(), None)
+                walk.update_state(page)
         except CredentialRefusedError as error:
             raise EmbedRefusedError(f"GET {path} answered {error.status}") from None
+        problem = walk.problem or shortfall(walk.total, len(walk.items))
+        return EventsAnswer(digest.digest(), walk.items, problem and f"GET {path} {problem}")
 
     async def _get(
         self,
         path: str,
-        read: Callable[[bytes], T],
+        read: Callable[[httpx.Response], T],
         *,
         params: dict[str, Any] | None = None,
+        url: str | None = None,
         retry: RetryPolicy | None = None,
         timeout: httpx.Timeout | None = None,
     ) -> T:
-        """What `read` makes of the body of a 200.
+        """What `read` makes of a 200, asked for at `path`, or at `url` for a page that an answer of `path` announced.
 
         Transient faults (time-outs, dropped connections, 408, 425, 429, 5xx, bodies that end early or are no JSON) are
         retried within the policy's budget, no sooner than a Retry-After asks. Raises CredentialRefusedError (401, 403),
@@ -223,20 +269,22 @@ class OneSchemaClient:
             sleep=self._connection.pace.sleep,
             reraise=True,
         )
-        return await attempts(self._get_once, path, read, params, timeout or self._http.timeout, policy.budget_seconds)
+        # Whole: httpx would parse both parts again to join them.
+        url = url or self._connection.api_url + path
+        timeout = timeout or self._http.timeout
+        return await attempts(self._get_once, path, url, read, params, timeout, policy.budget_seconds)
 
     async def _get_once(
         self,
         path: str,
-        read: Callable[[bytes], T],
+        url: str,
+        read: Callable[[httpx.Response], T],
         params: dict[str, Any] | None,
         timeout: httpx.Timeout,
         limit_seconds: float,
     ) -> T:
         await self._connection.pace.turn()
         self._connection.request_count += 1
-        # Whole: httpx would parse both parts again to join them.
-        url = self._connection.api_url + path
         try:
             # httpx's time-outs are for each read: a body that trickles would never end.
             async with asyncio.timeout(limit_seconds):
@@ -256,7 +304,7 @@ class OneSchemaClient:
             ) from None
         if response.status_code != 200:
             raise self._refusal(response, path)
-        result = read(response.content)
+        result = read(response)
         self._connection.pace.succeeded()
         return result
 
@@ -275,7 +323,7 @@ class OneSchemaClient:
             )
         if status in (404, 410):
             return EmbedGoneError(f"GET {path} answered {status}")
-        return RequestRejectedError(f"GET {path} answered {status}")
+        return RequestRejectedError(f"GET {path} answered {status}", status)
 
 
 def _json(body: bytes, path: str) -> Any:
@@ -286,11 +334,11 @@ def _json(body: bytes, path: str) -> Any:
         raise RetryableResponseError(f"GET {path} answered a body that is no JSON") from None
 
 
-def _array(body: bytes, path: str) -> list[Any]:
-    answer = _json(body, path)
-    if not isinstance(answer, list):
-        raise RequestRejectedError(f"GET {path} answered JSON that is no array")
-    return answer
+def _page(answer: Any, response: httpx.Response, path: str) -> Page:
+    page = read_page(answer, response)
+    if page is None:
+        raise RequestRejectedError(f"GET {path} answered JSON that is neither an array nor an object with one in it")
+    return page
 
 
 def _wait(policy: RetryPolicy) -> Callable[[tenacity.RetryCallState], float]:

@@ -20,7 +20,10 @@ from pipelines.raw.raw_rows import Envelope, to_raw
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of asking one embed: events (None: the body is the known one), gone, or an error."""
+    """What came of asking one embed: events (None: the body is the known one), gone, or an error.
+
+    `problem` says why there may be more events than came, which then has no digest to be known by.
+    """
 
     embed: KnownEmbed
     asked_at: datetime
@@ -28,6 +31,7 @@ class Answer:
     events: list[Any] | None = None
     is_gone: bool = False
     error: EmbedAnalyticsError | None = None
+    problem: str | None = None
 
     @property
     def event_count(self) -> int:

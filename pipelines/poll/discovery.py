@@ -1,8 +1,9 @@
 """Finding the embeds, on a list whose order and paging are not documented.
 
 The list is asked with `offset` and `count`. A server may honour both, cap the count, or ignore both and answer
-everything every time. `walk_all` finds every embed whichever it does. `walk_recent` finds the new ones in few requests
-where the list turned out to be sorted by id, and says so when it could not.
+everything every time; or it announces the next page itself, which is then followed. `walk_all` finds every embed
+whichever it does. `walk_recent` finds the new ones in few requests where the list turned out to be sorted by id, and
+says so when it could not.
 """
 
 import asyncio
@@ -13,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from pipelines.errors import SourceError
+from pipelines.oneschema.paging import Page, PageRequest, Trail
 
 T = TypeVar("T")
 Order = Literal["ascending", "descending", "none"]
-FetchPage = Callable[[int, int], Awaitable[list[Any]]]
+FetchPage = Callable[[PageRequest], Awaitable[Page]]
 
 PAGE_SIZE = 1000
 
@@ -37,12 +39,19 @@ class PageLimitError(SourceError):
 
 @dataclass
 class ListShape:
-    """What a walk over the whole list found out about the server."""
+    """What a walk over the whole list found out about the server.
+
+    `total_count` is what the server says, `missing_count` how many fewer came in a whole walk and its repetition,
+    `problem` why an announced page was not asked for.
+    """
 
     order: Order = "none"
     listed_count: int = 0
     page_length: int = 0
     is_paged: bool = False
+    total_count: int | None = None
+    missing_count: int = 0
+    problem: str | None = None
 
     @property
     def allows_recent(self) -> bool:
@@ -125,7 +134,7 @@ class Repetition:
 
 
 class WholeWalk:
-    """A walk over the whole list: ask at `offset`, hand the answer to `update_state`, while `has_next_page`."""
+    """A walk over the whole list: ask for `request`, hand the answer to `update_state`, while `has_next_page`."""
 
     def __init__(self, shape: ListShape, page_size: int) -> None:
         self.has_next_page = True
@@ -135,31 +144,48 @@ class WholeWalk:
         self._position = Position()
         self._sorting = Sorting()
         self._repetition = Repetition()
+        self._trail = Trail()
+        self._next_url: str | None = None
+        self._is_announced = False
 
     @property
-    def offset(self) -> int:
-        return self._position.offset
+    def request(self) -> PageRequest:
+        return PageRequest(self._position.offset, self._page_size, self._next_url)
 
-    def update_state(self, page: list[Any]) -> list[Any]:
+    def update_state(self, page: Page) -> list[Any]:
         """The embeds of a page that were not walked before."""
-        ids = [embed_id_of(embed) for embed in page]
+        self._next_url, problem = self._trail.next_of(page)
+        self._is_announced |= self._next_url is not None
+        self._shape.problem = self._shape.problem or problem
+        self._shape.total_count = self._shape.total_count if page.total is None else page.total
+        ids = [embed_id_of(embed) for embed in page.items]
+        if not self._is_announced and not page.is_unpaged:
+            return self._by_offset(ids, page.items)
+        self.has_next_page = self._next_url is not None
+        return list(self._take(ids, page.items).values())
+
+    def _by_offset(self, ids: list[int], embeds: list[Any]) -> list[Any]:
         offset, last = self._position.offset, self._position.last
         self._shape.page_length = max(self._shape.page_length, len(ids))
         if self._position.must_step_back(ids, self._walked) and not self._repetition.is_whole(offset, ids):
             self._position.step_back(self._shape.page_length)
             return []
-        fresh = {id_: embed for id_, embed in zip(ids, page, strict=True) if id_ not in self._walked}
-        self._walked.update(fresh)
-        self._sorting.update_state(list(fresh))
+        fresh = self._take(ids, embeds)
         self._repetition.update_state(offset, ids, list(fresh))
         self._position.go_on(ids)
         is_last_page = not ids or (not fresh and ids == [last])
         # More than was asked for, or the same list again: the server ignores paging, and this was everything.
         self.has_next_page = not (is_last_page or len(ids) > self._page_size or self._repetition.is_certain)
-        self._shape.listed_count = len(self._walked)
-        self._shape.order = self._sorting.order
         self._shape.is_paged |= self.has_next_page and offset > 0 and not self._repetition.is_repeated
         return list(fresh.values())
+
+    def _take(self, ids: list[int], embeds: list[Any]) -> dict[int, Any]:
+        fresh = {id_: embed for id_, embed in zip(ids, embeds, strict=True) if id_ not in self._walked}
+        self._walked.update(fresh)
+        self._sorting.update_state(list(fresh))
+        self._shape.listed_count = len(self._walked)
+        self._shape.order = self._sorting.order
+        return fresh
 
 
 async def walk_all(
@@ -169,11 +195,12 @@ async def walk_all(
 
     Pages overlap by one embed. A page has to begin with an embed that was walked, else the walk steps back by a page.
     Embeds added in front only bring known ones again, as long as they are fewer between two requests than a page holds.
+    Once the server announces a next page, its announcements are followed to their end.
     The walk ends at an empty page, or when pages bring nothing new. Raises PageLimitError.
     """
     walk = WholeWalk(shape, page_size)
     for _ in range(page_limit):
-        if fresh := walk.update_state(await fetch(walk.offset, page_size)):
+        if fresh := walk.update_state(await fetch(walk.request)):
             yield fresh
         if not walk.has_next_page:
             return
@@ -194,23 +221,32 @@ async def one_ahead(pages: AsyncGenerator[T]) -> AsyncGenerator[T]:
 
 
 class RecentWalk:
-    """A walk over the new end of a sorted list: ask at `offset`, hand the answer to `update_state`, and so on.
+    """A walk over the new end of a sorted list: ask for `request`, hand the answer to `update_state`, and so on.
 
     `is_as_thought` turns false at a page that shows that the list is not as `shape` has it.
     """
 
-    def __init__(self, shape: ListShape, look_back: int) -> None:
+    def __init__(self, shape: ListShape, look_back: int, page_size: int) -> None:
         self.has_next_page = True
         self.is_as_thought = True
+        self._shape = shape
+        self._page_size = page_size
         self._rises = shape.order == "ascending"
         self._look_back = look_back
         self._first_offset = self.offset = max(shape.listed_count - look_back, 0) if self._rises else 0
         self._last: int | None = None
 
-    def update_state(self, ids: list[int], known: Set[int]) -> None:
-        """Take in a page; `known` are those of its ids that were listed by an earlier walk."""
+    @property
+    def request(self) -> PageRequest:
+        return PageRequest(self.offset, self._page_size)
+
+    def update_state(self, page: Page, ids: list[int], known: Set[int]) -> None:
+        """Take in a page; `known` are those of its `ids` that were listed by an earlier walk."""
+        self._shape.total_count = page.total
+        is_as_asked = page.next_url is None and page.problem is None and not page.is_unpaged
         is_sorted = ids == sorted(set(ids), reverse=not self._rises)
-        self.is_as_thought = is_sorted and self._stands_on_known_ground(ids, known) and self._goes_on(ids)
+        is_where_thought = self._stands_on_known_ground(ids, known) and self._goes_on(ids)
+        self.is_as_thought = is_as_asked and is_sorted and is_where_thought
         self._last = ids[-1] if ids else None
         self.offset += max(len(ids) - 1, 1)
         is_far_enough = not self._rises and bool(known) and self.offset >= self._look_back
@@ -247,12 +283,12 @@ async def walk_recent(
     Ids grow with time, so new embeds stand at one end; `known_among` tells which of some ids were listed before. Yields
     None, as the last thing, where the list is not as `shape` has it: the caller then walks everything.
     """
-    walk = RecentWalk(shape, look_back)
+    walk = RecentWalk(shape, look_back, page_size)
     for _ in range(page_limit):
-        page = await fetch(walk.offset, page_size)
-        ids = [embed_id_of(embed) for embed in page]
-        walk.update_state(ids, known_among(ids))
-        yield page if walk.is_as_thought else None
+        page = await fetch(walk.request)
+        ids = [embed_id_of(embed) for embed in page.items]
+        walk.update_state(page, ids, known_among(ids))
+        yield page.items if walk.is_as_thought else None
         if not walk.has_next_page:
             return
     raise _too_long(page_limit, page_size)

@@ -12,6 +12,7 @@ from typing import Any
 from pipelines.home.layout import Home
 from pipelines.oneschema.client import OneSchemaClient
 from pipelines.oneschema.json_text import dumps
+from pipelines.oneschema.paging import shortfall
 from pipelines.oneschema.reading import read_integer
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.poll.discovery import PAGE_SIZE, ListShape, embed_id_of, one_ahead, walk_all, walk_recent
@@ -25,11 +26,16 @@ LIST_SHARE = 10
 
 @dataclass
 class ListingCounts:
-    """What a listing found; `unreadable_count` embeds had no id that could be read."""
+    """What a listing found; `unreadable_count` embeds had no id that could be read.
+
+    `total_count` is what the server says, `problem` why there may be more embeds than were listed.
+    """
 
     listed_count: int = 0
     new_embed_count: int = 0
     unreadable_count: int = 0
+    total_count: int | None = None
+    problem: str | None = None
 
 
 async def list_embeds(
@@ -46,7 +52,9 @@ async def list_embeds(
     """Ask for the list and take it in, page by page: raw/embeds first, then the state.
 
     `is_full` walks everything. Else, where the last walk found the list sorted by id, only its new end is asked for,
-    with as many of the embeds before it as the request budget allows, since their status is news as well. When the
+    with as many of the embeds before it as the request budget allows, since their status is news as well. Where the
+    server's total says more than came, everything is walked, and once more if that is not enough; a difference that
+    stays is a problem that each listing names until a whole walk finds it gone. When the
     claim policy or the client secrets changed, everything is walked and each token read anew, so that nothing lands
     under the old policy; that makes no embed due.
     """
@@ -77,15 +85,29 @@ async def list_embeds(
             take_in(page)
         else:
             shape.listed_count += counts.new_embed_count
-            state.set_fact("list_shape", json.dumps(asdict(shape)))
-            state.commit()
-            return counts
-    shape = ListShape()
-    async with aclosing(one_ahead(walk_all(client.embeds, shape, page_size=PAGE_SIZE))) as pages:
-        async for page in pages:
-            await asyncio.to_thread(take_in, page)
-    state.set_fact("list_shape", json.dumps(asdict(shape)))
+            if (shape.total_count or 0) - shape.listed_count <= shape.missing_count:
+                return _concluded(counts, shape, state)
+
+    async def walk_everything() -> ListShape:
+        shape = ListShape()
+        async with aclosing(one_ahead(walk_all(client.embeds, shape, page_size=PAGE_SIZE))) as pages:
+            async for page in pages:
+                await asyncio.to_thread(take_in, page)
+        return shape
+
+    shape = await walk_everything()
+    if shortfall(shape.total_count, len(listed)):
+        shape = await walk_everything()
+    shape.missing_count = max((shape.total_count or 0) - len(listed), 0)
     state.set_fact("token_reading", tokens.configuration)
+    return _concluded(counts, shape, state)
+
+
+def _concluded(counts: ListingCounts, shape: ListShape, state: PollState) -> ListingCounts:
+    counts.total_count = shape.total_count
+    problem = shape.problem or (shortfall(shape.total_count, shape.listed_count) if shape.missing_count else None)
+    counts.problem = problem and f"GET /v1/embeds {problem}"
+    state.set_fact("list_shape", json.dumps(asdict(shape)))
     state.commit()
     return counts
 

@@ -93,6 +93,7 @@ class SweepReport:
             "finished_at": self.finished_at,
             "is_complete": self.is_complete,
             "listed_count": self.listing.listed_count,
+            "list_total_count": self.listing.total_count,
             "new_embed_count": self.listing.new_embed_count,
             "due_count": self.due_count,
             "fetched_count": self.fetched_count,

@@ -156,6 +156,8 @@ class _Sweep:
             )
         except (CredentialRefusedError, EmbedGoneError, RequestRejectedError, SourceError) as error:
             return error
+        if problem := self._report.listing.problem:
+            self._report.failures.append(Failure(None, problem, is_transient=False))
         if count := self._report.listing.unreadable_count:
             problem = f"{count} embeds of GET /v1/embeds have no id that can be read: they cannot be asked"
             self._report.failures.append(Failure(None, problem, is_transient=False))
@@ -239,7 +241,8 @@ class _Sweep:
         except PermanentError as error:
             self._abort = error
             return Answer(embed, asked_at, error=error)
-        return self._answered(Answer(embed, asked_at, body_digest=events.body_digest, events=events.events))
+        digest = None if events.problem else events.body_digest
+        return self._answered(Answer(embed, asked_at, digest, events.events, problem=events.problem))
 
     async def _check_key(self, client: OneSchemaClient, began: float) -> None:
         """Raise CredentialRefusedError when the key is refused, and not one embed: since `began`, GET /whoami tells."""
@@ -303,6 +306,8 @@ class _Sweep:
             self._report.failures.append(Failure(answer.embed.embed_id, str(answer.error), is_transient))
         elif not answer.is_gone:
             self._report.fetched_count += 1
+            if answer.problem:
+                self._report.failures.append(Failure(answer.embed.embed_id, answer.problem, is_transient=False))
 
     def _record(self) -> None:
         self._report.finished_at = self._context.clock()

@@ -67,6 +67,7 @@ RAW_SWEEPS = Table(
             "is_complete", pl.Boolean(), "the embeds were listed and every due one was asked (some may have failed)"
         ),
         Column("listed_count", pl.Int64(), "embeds listed"),
+        Column("list_total_count", pl.Int64(), "embeds that there are by the list's own total; NULL: it says none"),
         Column("new_embed_count", pl.Int64(), "embeds not known before"),
         Column("due_count", pl.Int64(), "embeds due"),
         Column("fetched_count", pl.Int64(), "embeds whose events were answered"),

@@ -182,7 +182,7 @@ async def _disconnected(receive: Receive) -> None:
 
 async def _respond_broken(send: Send, breakage: str) -> None:
     if breakage == "object":
-        await _respond(send, 200, b'{"events":[],"next":null}')
+        await _respond(send, 200, b'{"message":"The events have moved.","events":null}')
     elif breakage == "scalars":
         await _respond(send, 200, b'[1,"event",null,[]]')
     elif breakage == "not-json":

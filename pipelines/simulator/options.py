@@ -10,7 +10,7 @@ from pipelines.simulator.odd_times import TimeShape
 # A Wednesday noon: tests that name no time get the same world on every day.
 DEFAULT_NOW = 1769601600.0
 
-Paging = Literal["ignored", "honoured", "capped"]
+Paging = Literal["ignored", "honoured", "capped", "linked", "wrapped", "refused"]
 Order = Literal["ascending", "descending", "shuffled"]
 EventShape = Literal["api", "full"]
 # What an embed's events endpoint always answers: an error, an object for the array, or an array without objects.
@@ -24,9 +24,12 @@ class Switches(BaseModel):
 
     paging: Paging = Field(
         default="ignored",
-        description="what `offset` and `count` do; capped: honoured up to page_cap",
+        description="what `offset` and `count` do; capped: honoured up to page_cap; refused: 422; linked and wrapped: "
+        "ignored, pages of page_cap are announced by a Link header or by a cursor beside the array, of events too",
     )
     page_cap: int = Field(default=100, ge=1, description="largest page, and the one without a `count`, when capped")
+    announces_total: bool = Field(default=False, description="both lists say how many there are: X-Total-Count")
+    surplus_total: int = Field(default=0, ge=0, description="deleted embeds that the list's total counts as well")
     list_order: Order = Field(default="ascending", description="order of the list by id; shuffled is stable for a seed")
     event_order: Order = Field(default="ascending", description="order of an embed's events by created_at")
     event_shape: EventShape = Field(default="api", description="full: with the fields of the webhook's payload")

@@ -1,6 +1,7 @@
 """The vendor's endpoints, as docs/vendor-api.md describes them."""
 
 import asyncio
+from collections.abc import Callable
 from urllib.parse import parse_qs
 
 import orjson
@@ -57,9 +58,24 @@ class _VendorEndpoints:
     async def embeds(self, request: Request) -> Response:
         """An array of summaries; `offset` and `count` work as the `paging` switch says. 422 for a bad one."""
         switches = self._simulation.switches
+        total = len(self._simulation.listed_ids()) + switches.surplus_total
+        if switches.paging in ("linked", "wrapped"):
+            return self._announced(request, self._simulation.summaries, total)
+        response = self._embeds_by_offset(request)
+        if switches.announces_total:
+            response.headers["X-Total-Count"] = str(total)
+        return response
+
+    def _embeds_by_offset(self, request: Request) -> Response:
+        switches = self._simulation.switches
         if switches.paging == "ignored":
             return _json(self._simulation.summaries(0, None))
         given = parse_qs(request.url.query, keep_blank_values=True)
+        if switches.paging == "refused":
+            refused = next((name for name in ("offset", "count") if name in given), None)
+            if refused:
+                return _error(422, "invalid_parameter", f"{refused} is not a parameter.", refused)
+            return _json(self._simulation.summaries(0, None))
         numbers: dict[str, int | None] = {}
         for name in ("offset", "count"):
             text = given[name][-1] if name in given else None
@@ -81,7 +97,34 @@ class _VendorEndpoints:
         """The embed's events created by now and not purged, in the shape that is switched on."""
         embed_id = _path_id(request, "embed_id")
         body = None if embed_id is None else self._simulation.events(embed_id)
-        return _not_found("embed_id") if body is None else _json(body)
+        if body is None:
+            return _not_found("embed_id")
+        if self._simulation.switches.paging in ("linked", "wrapped"):
+            events = orjson.loads(body)
+            return self._announced(
+                request, lambda offset, count: orjson.dumps(events[offset:][:count]), total=len(events)
+            )
+        return _json(body)
+
+    def _announced(self, request: Request, stretch: Callable[[int, int | None], bytes], total: int) -> Response:
+        """One page of a list that says where the next one is."""
+        switches = self._simulation.switches
+        cursor = request.query_params.get("cursor", "0")
+        if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+            return _error(422, "invalid_parameter", "cursor must be one that was handed out.", "cursor")
+        begin, end = int(cursor), int(cursor) + switches.page_cap
+        body, has_more = stretch(begin, switches.page_cap), stretch(end, 1) != b"[]"
+        if switches.paging == "wrapped":
+            beside = {"next_cursor": str(end) if has_more else None, "has_more": has_more}
+            body = b'{"data":' + body + b',"pagination":' + orjson.dumps(beside) + b"}"
+        response = _json(body)
+        if switches.paging == "linked" and has_more:
+            response.headers["Link"] = (
+                f'<{request.url.path}?cursor={end}>; rel="next", <{request.url.path}>; rel="first"'
+            )
+        if switches.announces_total:
+            response.headers["X-Total-Count"] = str(total)
+        return response
 
     async def event(self, request: Request) -> Response:
         """One event, by its `id`."""

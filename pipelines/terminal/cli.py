@@ -82,7 +82,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 1,
     days_ahead: Annotated[float, typer.Option(min=0, help="Days that the world goes on after now.")] = 7,
     faults: Annotated[str, typer.Option(help="Faults by probability: 429=0.1,500=0.05,timeout=0.01.")] = "",
-    paging: Annotated[str, typer.Option(help="ignored, honoured or capped.")] = "ignored",
+    paging: Annotated[str, typer.Option(help="ignored, honoured, capped, linked, wrapped or refused.")] = "ignored",
     list_order: Annotated[str, typer.Option(help="ascending, descending or shuffled.")] = "ascending",
     event_shape: Annotated[str, typer.Option(help="api, or full: with the webhook's fields.")] = "api",
     latency: Annotated[float, typer.Option(min=0, help="Seconds before every answer.")] = 0,

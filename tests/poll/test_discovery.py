@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from random import Random
 from typing import Any
 
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import TransientError
+from pipelines.oneschema.paging import Page, PageRequest
 from pipelines.poll.discovery import ListShape, PageLimitError, one_ahead, walk_all, walk_recent
 from tests.proving import examples
 
@@ -25,7 +26,7 @@ class FakeList:
         self.requests = 0
         self.on_page = on_page
 
-    async def __call__(self, offset: int, count: int) -> list[dict[str, Any]]:
+    async def __call__(self, request: PageRequest) -> Page:
         if self.on_page:
             self.on_page(self.requests)
         self.requests += 1
@@ -33,8 +34,13 @@ class FakeList:
         if self.order == "none":
             ids.sort(key=lambda embed_id: (embed_id * 2654435761) % 2**32)
         if self.paging != "ignored":
-            ids = ids[offset : offset + (min(count, self.cap) if self.paging == "capped" else count)]
-        return [{"id": embed_id} for embed_id in ids]
+            count = min(request.count, self.cap) if self.paging == "capped" else request.count
+            ids = ids[request.offset : request.offset + count]
+        return page_of(ids)
+
+
+def page_of(ids: Iterable[int]) -> Page:
+    return Page([{"id": embed_id} for embed_id in ids])
 
 
 def walked(pages: FakeList, shape: ListShape, **arguments: Any) -> list[int]:
@@ -116,8 +122,8 @@ def test_embeds_deleted_at_the_head_before_every_request_hide_no_other(order: st
 def test_a_list_in_another_order_at_each_request_ends() -> None:
     random = Random(1)
 
-    async def shuffled(offset: int, count: int) -> list[dict[str, Any]]:
-        return [{"id": embed_id} for embed_id in random.sample(range(300), 300)[offset : offset + count]]
+    async def shuffled(request: PageRequest) -> Page:
+        return page_of(random.sample(range(300), 300)[request.offset : request.offset + request.count])
 
     async def run() -> int:
         return sum([len(page) async for page in walk_all(shuffled, ListShape(), page_size=10)])
@@ -215,8 +221,8 @@ def test_a_list_that_is_no_longer_sorted_is_said_to_be_so() -> None:
 def test_a_list_without_end_raises_and_is_not_cut_off() -> None:
     numbers = itertools.count()
 
-    async def endless(offset: int, count: int) -> list[dict[str, Any]]:
-        return [{"id": next(numbers)} for _ in range(count)]
+    async def endless(request: PageRequest) -> Page:
+        return page_of(itertools.islice(numbers, request.count))
 
     async def run() -> None:
         async for _ in walk_all(endless, ListShape(), page_size=5, page_limit=50):

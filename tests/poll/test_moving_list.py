@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.oneschema.paging import Page, PageRequest
 from pipelines.poll.discovery import ListShape, walk_all
 from tests.proving import examples
 
@@ -42,15 +42,15 @@ class MovingList:
         self.ids += range(self.next_old - older, self.next_old)
         self.next_new, self.next_old = self.next_new + newer, self.next_old - older
 
-    async def __call__(self, offset: int, count: int) -> list[dict[str, Any]]:
+    async def __call__(self, request: PageRequest) -> Page:
         if self.request_count and self.moves:
             self._move(*self.moves.pop())
             self.throughout &= set(self.ids)
         self.request_count += 1
         listed = sorted(self.ids, key=self.place)
         if self.cap is not None:
-            listed = listed[offset : offset + min(count, self.cap)]
-        return [{"id": embed_id} for embed_id in listed]
+            listed = listed[request.offset : request.offset + min(request.count, self.cap)]
+        return Page([{"id": embed_id} for embed_id in listed])
 
 
 def rising(embed_id: int) -> int:

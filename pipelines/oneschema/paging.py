@@ -1,0 +1,164 @@
+"""How a server announces the next page of a list: a Link header, or a cursor beside the array; and its total.
+
+The vendor documents neither. A plain array without a header announces nothing: then offsets are the caller's affair.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+
+# Objects beside the array in which public APIs put the next page and the total.
+_BESIDE = ("paging", "pagination", "page_info", "pageInfo", "meta", "links", "_links", "cursors")
+_TOTALS = ("total", "total_count", "totalCount")
+# A server that never ends its pages must not be followed for ever.
+ANNOUNCED_LIMIT = 10_000
+
+_WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    """A page to ask for: by its place in the list, or at the address that the server announced."""
+
+    offset: int
+    count: int
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answer of a list. `problem` says why the page after it, which the server announced, cannot be asked for."""
+
+    items: list[Any]
+    next_url: str | None = None
+    total: int | None = None
+    problem: str | None = None
+    # Asked without offset and count, which the server refuses: no later offset can be asked for.
+    is_unpaged: bool = False
+
+
+class AnnouncedWalk:
+    """A walk over the pages that the server announces: ask at `url`, hand the page to `update_state`, and so on."""
+
+    def __init__(self) -> None:
+        self.has_next_page = True
+        self.url: str | None = None
+        self.items: list[Any] = []
+        self.total: int | None = None
+        self.problem: str | None = None
+        self._trail = Trail()
+
+    def update_state(self, page: Page) -> None:
+        self.items += page.items
+        self.total = page.total if self.total is None else self.total
+        self.url, self.problem = self._trail.next_of(page)
+        self.has_next_page = self.url is not None
+
+
+class Trail:
+    """The announced addresses that were followed: none is followed twice, and they have to end."""
+
+    def __init__(self) -> None:
+        self._followed: set[str] = set()
+
+    def next_of(self, page: Page) -> tuple[str | None, str | None]:
+        """(the address to ask next, why an announced one is not asked)."""
+        url = page.next_url
+        if url is None:
+            return None, page.problem
+        if url in self._followed:
+            return None, "names a next page that was asked already"
+        if len(self._followed) >= ANNOUNCED_LIMIT:
+            return None, f"did not end within {ANNOUNCED_LIMIT} pages"
+        self._followed.add(url)
+        return url, None
+
+
+def shortfall(total: int | None, came: int) -> str | None:
+    """What is wrong where the server's total says more than came."""
+    if total is None or total <= came:
+        return None
+    return f"says that there are {total}, and {came} came (a total may count deleted ones)"
+
+
+def announced_link(response: httpx.Response) -> str | None:
+    """The address in `Link: <...>; rel="next"`."""
+    return response.links.get("next", {}).get("url")
+
+
+def read_page(answer: Any, response: httpx.Response) -> Page | None:
+    """The page that a decoded answer is; None where it is neither an array nor an object with one array in it."""
+    asked = response.request.url
+    page = Page([], announced_link(response), _whole_number(response.headers.get("X-Total-Count")))
+    if isinstance(answer, list):
+        page = replace(page, items=answer)
+    elif isinstance(answer, dict):
+        arrays = [value for value in answer.values() if isinstance(value, list)]
+        if len(arrays) != 1:
+            return None
+        page = replace(
+            page,
+            items=arrays[0],
+            next_url=page.next_url or _announced_in_body(answer, asked),
+            total=_total_in_body(answer) if page.total is None else page.total,
+        )
+    else:
+        return None
+    return _on_the_same_server(page, asked)
+
+
+def _on_the_same_server(page: Page, asked: httpx.URL) -> Page:
+    if page.next_url is None:
+        return page
+    try:
+        url = asked.join(page.next_url)
+    except httpx.InvalidURL:
+        return replace(page, next_url=None, problem="names a next page whose address cannot be read")
+    if (url.scheme, url.host, url.port, url.userinfo) != (asked.scheme, asked.host, asked.port, asked.userinfo):
+        # The key goes to no other server, and what that one answers is not this vendor's word.
+        return replace(page, next_url=None, problem="names a next page at another server, which is not asked")
+    if url == asked:
+        return replace(page, next_url=None, problem="names itself as its next page")
+    return replace(page, next_url=str(url))
+
+
+def _announced_in_body(answer: dict[str, Any], asked: httpx.URL) -> str | None:
+    """An address as it is; of a cursor, the address asked for with the cursor in place of an offset.
+
+    The parameter is called like the field, without `next`: `next_cursor` is asked for as `cursor`, a bare `next` too.
+    """
+    if answer.get("has_more") is False or answer.get("hasMore") is False:
+        return None
+    for fields in (answer, *(answer[name] for name in _BESIDE if isinstance(answer.get(name), dict))):
+        for name, value in fields.items():
+            words = _WORD_BOUNDARY.sub("_", name).lower()
+            if not (words == "cursor" or words.split("_")[0] == "next"):
+                continue
+            if isinstance(value, dict):
+                value = value.get("href")
+            if type(value) is int:
+                value = str(value)
+            if not isinstance(value, str) or not value:
+                continue
+            if value.startswith(("/", "?", "http://", "https://")):
+                return value
+            parameter = words.removeprefix("next").strip("_")
+            parameter = "cursor" if parameter in ("", "url", "link") else parameter
+            return str(asked.copy_remove_param("offset").copy_set_param(parameter, value))
+    return None
+
+
+def _total_in_body(answer: dict[str, Any]) -> int | None:
+    for fields in (answer, *(answer[name] for name in _BESIDE if isinstance(answer.get(name), dict))):
+        for name in _TOTALS:
+            if (total := _whole_number(fields.get(name))) is not None:
+                return total
+    return None
+
+
+def _whole_number(value: Any) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+        value = int(value)
+    return value if type(value) is int and 0 <= value < 2**63 else None
