@@ -50,7 +50,7 @@ class FlattenConfig(dg.Config):
 def _code_version() -> str:
     settings = load_settings()
     choice = [settings.embed_analytics_claim_column_limit, sorted(settings.embed_analytics_claim_types.items())]
-    return f"{days.FLATTEN_VERSION} {json.dumps(choice)}"
+    return f"{days.flatten_version()} {json.dumps(choice)}"
 
 
 def _spec(key: dg.AssetKey, table: Table) -> dg.AssetSpec:

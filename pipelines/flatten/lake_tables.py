@@ -8,30 +8,30 @@ folder that held it first, and one folder is called `unknown`. The warehouse alw
 import polars as pl
 
 from pipelines.home.tables import TIMESTAMP, Column, Table
+from pipelines.oneschema.event_fields import EVENT_FIELDS
 
-LAKE_EMBED_EVENTS = Table(
-    name="embed_events",
-    description="One event: every delivery of one uuid merged.",
-    columns=(
-        Column("event_uuid", pl.String(), "identity of the event in every channel", required=True),
-        Column("event_id", pl.Int64(), "the event's number within the API; NULL when only a webhook brought it"),
-        Column("embed_id", pl.Int64(), "the embed session", required=True),
-        Column("event_type", pl.String(), "what happened; unknown types are rows like any other", required=True),
-        Column("trigger_type", pl.String(), "user, api or automation"),
-        Column("occurred_at", TIMESTAMP, "when it happened: created_at in UTC, microseconds", required=True),
-        Column("event_date", pl.Date(), "UTC date of occurred_at", required=True),
-        Column("environment_name", pl.String(), "the event's own, else ONESCHEMA_ENVIRONMENT when fetched"),
-        Column("template_key", pl.String(), "the event's own, else its embed's when fetched"),
+# What flattening makes of fields, by the column that it stands behind.
+_DERIVED = {
+    "occurred_at": [Column("event_date", pl.Date(), "UTC date of occurred_at", required=True)],
+    "template_key": [
         Column("operation", pl.String(), "`data.operation`: the sheet operation that was performed"),
         Column("import_type", pl.String(), "`data.import_type`: how the import was made"),
-        Column("has_snapshot", pl.Boolean(), "a snapshot of the sheet exists for this event"),
+    ],
+    "has_snapshot": [
         Column(
             "has_error_counts",
             pl.Boolean(),
             "`data.validation_error_counts` is an object; {} reports no errors",
             required=True,
-        ),
-        Column("data", pl.String(), "`data` as JSON, extra keys included"),
+        )
+    ],
+}
+
+LAKE_EMBED_EVENTS = Table(
+    name="embed_events",
+    description="One event: every delivery of one uuid merged.",
+    columns=(
+        *(column for field in EVENT_FIELDS for column in (field.in_lake, *_DERIVED.get(field.column, []))),
         Column("extra", pl.String(), "JSON object of event fields that the vendor does not document"),
         Column("source", pl.String(), "api, webhook or both", required=True),
         Column("landed_at", TIMESTAMP, "first landing of any delivery (UTC)", required=True),

@@ -7,21 +7,19 @@ the delivery that comes first among those with claims, else among those with a t
 
 import polars as pl
 
-_ALONE = [
-    "event_id",
-    "embed_id",
-    "event_type",
-    "trigger_type",
-    "occurred_at",
-    "environment_name",
-    "template_key",
-    "has_snapshot",
-    "extra",
+from pipelines.oneschema.event_fields import EVENT_FIELDS
+
+_ALONE = [*(field.column for field in EVENT_FIELDS if field.merge == "alone"), "extra"]
+_WITH_DATA = [
+    *(field.column for field in EVENT_FIELDS if field.merge == "with data"),
+    "operation",
+    "import_type",
+    "counts",
 ]
-_WITH_DATA = ["data", "operation", "import_type", "counts"]
 _WITH_TOKEN = ["claims", "jwt_status", "delivery"]
 # Beyond the rule, for deliveries of one event that differ in their envelope alone.
-_TIES = ["sweep_id", "embed_id", "template_key", "environment_name", "token_fingerprint", "jwt_status", "claims"]
+_ENVELOPE = [field.column for field in EVENT_FIELDS if field.is_enveloped]
+_TIES = ["sweep_id", *_ENVELOPE, "token_fingerprint", "jwt_status", "claims"]
 
 MERGED = ["folder", "event_uuid", *_ALONE, *_WITH_DATA, *_WITH_TOKEN, "source", "landed_at"]
 

@@ -7,21 +7,10 @@ import polars as pl
 
 from pipelines.flatten.lake_tables import QUARANTINE
 from pipelines.flatten.read_deliveries import Issue
+from pipelines.oneschema.event_fields import EVENT_FIELDS
 from pipelines.oneschema.json_text import JsonText, dumps, loads
-from pipelines.oneschema.reading import FIELDS
 
 _ISSUES = pl.Schema({"delivery": pl.UInt32(), "field": pl.String(), "reason": pl.String(), "payload": pl.String()})
-_PLAIN_COLUMNS = {
-    "uuid": "event_uuid",
-    "id": "event_id",
-    "embed_id": "embed_id",
-    "event_type": "event_type",
-    "trigger_type": "trigger_type",
-    "created_at": "created_at",
-    "has_snapshot": "has_snapshot",
-    "template_key": "template_key",
-    "environment_name": "environment_name",
-}
 
 # What the quarantine says of a delivery besides the issue.
 ORIGIN = ["delivery", "folder", "event_uuid", "embed_id", "fetched_at", "digest"]
@@ -57,7 +46,7 @@ def _why(row: dict[str, Any], reasons: dict[tuple[int, str], str]) -> tuple[str,
     """The first required field that could not be read, and the reasons of all of them."""
     if row["odd"] is not None and not row["odd"].startswith("{"):
         return "event", "not an object"
-    unreadable = [field.name for field in FIELDS if field.required and row[field.column] is None]
+    unreadable = [field.name for field in EVENT_FIELDS if field.required and row[field.column] is None]
     return unreadable[0], "; ".join(f"{name}: {reasons.get((row['delivery'], name), 'missing')}" for name in unreadable)
 
 
@@ -66,9 +55,11 @@ def event_json(row: dict[str, Any]) -> str:
     odd = loads((row["odd"] or "{}").encode())
     if not isinstance(odd, dict):
         return dumps(odd)
-    event = {name: row[column] for name, column in _PLAIN_COLUMNS.items() if row[column] is not None}
-    if row["data"] is not None:
-        event["data"] = JsonText(row["data"])
+    event: dict[str, Any] = {}
+    for field in EVENT_FIELDS:
+        value = row[field.raw_column]
+        if value is not None:
+            event[field.name] = JsonText(value) if field.kind.json_type is dict else value
     if row["extra"] is not None:
         event.update(loads(row["extra"].encode()))
     return dumps(event | odd)

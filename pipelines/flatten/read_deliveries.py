@@ -9,21 +9,23 @@ from typing import Any
 import polars as pl
 
 from pipelines.home.tables import TIMESTAMP
+from pipelines.oneschema.event_fields import EVENT_FIELDS
 from pipelines.oneschema.json_text import dumps, loads
-from pipelines.oneschema.reading import EXACT_FROM_SECONDS, FIELDS, Unreadable, microseconds
+from pipelines.oneschema.reading import EXACT_FROM_SECONDS, Unreadable, microseconds
 
 Issue = tuple[int, str, str, str]
 """A value that could not be read: number of its delivery, field, reason, the value as JSON."""
 
-REQUIRED = [field.column for field in FIELDS if field.required]
-
+_REQUIRED = [field.column for field in EVENT_FIELDS if field.required]
+_TIMES = {field.raw_column: field.column for field in EVENT_FIELDS if field.kind.json_type is float}
 # Values that are of the documented type and yet have to be looked at one by one.
-_LOOKED_AT = {"uuid": "event_uuid", "event_type": "event_type", "created_at": "created_at"}
+_LOOKED_AT = {field.name: field.raw_column for field in EVENT_FIELDS if field.kind.is_picky}
+_NAMES = [column for column in _LOOKED_AT.values() if column not in _TIMES]
 
 
 @dataclass(frozen=True)
 class Deliveries:
-    """`delivery` numbers the rows of raw; `occurred_at` is the `created_at` that was read."""
+    """`delivery` numbers the rows of raw; a time that was read has a column beside raw's: `occurred_at`."""
 
     accepted: pl.DataFrame
     """Deliveries with everything that a row needs: RAW_EMBED_EVENTS and `delivery`, `occurred_at`."""
@@ -34,25 +36,29 @@ class Deliveries:
 
 def read_deliveries(raw: pl.DataFrame) -> Deliveries:
     """Reads rows of RAW_EMBED_EVENTS: odd values where they can be, the rest as it stands."""
-    rows = raw.with_row_index("delivery").with_columns(microseconds(pl.col("created_at")).alias("occurred_at"))
-    created_at = pl.col("created_at")
+    times = [microseconds(pl.col(raw_column)).alias(column) for raw_column, column in _TIMES.items()]
+    rows = raw.with_row_index("delivery").with_columns(times)
     is_slow = pl.any_horizontal(
         pl.col("odd").is_not_null(),
-        created_at.is_not_null() & pl.col("occurred_at").is_null(),
-        created_at.abs() < EXACT_FROM_SECONDS,
-        pl.col("event_uuid") == "",
-        pl.col("event_type") == "",
+        *(pl.col(raw_column).is_not_null() & pl.col(column).is_null() for raw_column, column in _TIMES.items()),
+        *(pl.col(raw_column).abs() < EXACT_FROM_SECONDS for raw_column in _TIMES),
+        *(pl.col(column) == "" for column in _NAMES),
+        # Landed before the field was known.
+        *(
+            pl.col(field.raw_column).is_null() & pl.col("extra").str.contains(f'"{field.name}":', literal=True)
+            for field in EVENT_FIELDS
+        ),
     ).fill_null(value=False)
     issues: list[Issue] = []
     slow = rows.filter(is_slow)
     read = pl.DataFrame([_read_one(row, issues) for row in slow.iter_rows(named=True)], schema=rows.schema)
-    is_complete = pl.all_horizontal(pl.col(REQUIRED).is_not_null())
+    is_complete = pl.all_horizontal(pl.col(_REQUIRED).is_not_null())
     is_plain = is_complete & ~is_slow
     # A copy of all rows is what a bad one costs the others: no copy without any, and one where there are some.
     others = pl.concat([rows.filter(~is_slow & ~is_complete), read])
     accepted = pl.concat([rows.filter(is_plain), read.filter(is_complete)]) if others.height else rows
-    occurred_at = pl.col("occurred_at").cast(TIMESTAMP)
-    return Deliveries(accepted.with_columns(occurred_at), others.filter(~is_complete).with_columns(occurred_at), issues)
+    cast = pl.col(list(_TIMES.values())).cast(TIMESTAMP)
+    return Deliveries(accepted.with_columns(cast), others.filter(~is_complete).with_columns(cast), issues)
 
 
 def _read_one(row: dict[str, Any], issues: list[Issue]) -> dict[str, Any]:
@@ -63,10 +69,14 @@ def _read_one(row: dict[str, Any], issues: list[Issue]) -> dict[str, Any]:
     for name, column in _LOOKED_AT.items():
         if row[column] is not None:
             odd[name] = row[column]
-    for field in FIELDS:
+    if row["extra"] is not None:
+        extra = loads(row["extra"].encode())
+        odd |= {field.name: extra.pop(field.name) for field in EVENT_FIELDS if extra.get(field.name) is not None}
+        row["extra"] = dumps(extra) if extra else None
+    for field in EVENT_FIELDS:
         if field.name in odd:
             value = odd[field.name]
-            read = field.read(value)
+            read = field.kind.read(value)
             row[field.column] = None if isinstance(read, Unreadable) else read
             if isinstance(read, Unreadable):
                 issues.append((row["delivery"], field.name, read.reason, dumps(value)))

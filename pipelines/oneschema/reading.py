@@ -15,6 +15,7 @@ from fractions import Fraction
 
 import polars as pl
 
+from pipelines.home.tables import TIMESTAMP
 from pipelines.oneschema.json_text import dumps
 
 MILLISECONDS_FROM = 1e12
@@ -146,24 +147,25 @@ def json_type(value: object) -> str:
 
 
 @dataclass(frozen=True)
-class Field:
-    """A field of an event, its raw column, and how a value that has not its documented type is read."""
+class Kind:
+    """A kind of value: the JSON type that is documented, the type that raw keeps such a value in, and how any other
+    value is read. `read` reads every value of the JSON type, too, unless it `is_picky`."""
 
-    name: str
-    column: str
+    json_type: type
+    raw_type: pl.DataType
     read: Callable[[object], object]
-    required: bool = False
+    is_picky: bool = False
+    lake_type: pl.DataType | None = None
+    """The type in the lake, where it is another one than raw's."""
+
+    @property
+    def is_converted(self) -> bool:
+        return self.lake_type is not None
 
 
-FIELDS = (
-    Field("uuid", "event_uuid", read_name, required=True),
-    Field("embed_id", "embed_id", read_integer, required=True),
-    Field("event_type", "event_type", read_name, required=True),
-    Field("created_at", "occurred_at", read_timestamp, required=True),
-    Field("id", "event_id", read_integer),
-    Field("trigger_type", "trigger_type", read_text),
-    Field("has_snapshot", "has_snapshot", read_boolean),
-    Field("template_key", "template_key", read_text),
-    Field("environment_name", "environment_name", read_text),
-    Field("data", "data", read_object),
-)
+TEXT = Kind(str, pl.String(), read_text)
+NAME = Kind(str, pl.String(), read_name, is_picky=True)
+INTEGER = Kind(int, pl.Int64(), read_integer)
+BOOLEAN = Kind(bool, pl.Boolean(), read_boolean)
+TIME = Kind(float, pl.Float64(), read_timestamp, is_picky=True, lake_type=TIMESTAMP)
+OBJECT = Kind(dict, pl.String(), read_object)

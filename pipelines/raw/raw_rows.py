@@ -14,25 +14,15 @@ import polars as pl
 
 from pipelines.home.tables import TIMESTAMP
 from pipelines.oneschema.credentials import strip_credentials
+from pipelines.oneschema.event_fields import EVENT_FIELDS, TOKEN_FIELD
 from pipelines.oneschema.json_text import canonical
-from pipelines.oneschema.reading import FIELDS, Unreadable, microseconds, read_timestamp
+from pipelines.oneschema.reading import Unreadable, microseconds, read_timestamp
 from pipelines.oneschema.tokens import ReadToken, TokenReader
 from pipelines.raw.raw_tables import RAW_EMBED_EVENTS, UNKNOWN_DATE
 
-_EVENT_TOKEN = "embed_jwt"
-_KNOWN = frozenset(field.name for field in FIELDS)
-_DOCUMENTED = (
-    ("uuid", str),
-    ("id", int),
-    ("embed_id", int),
-    ("event_type", str),
-    ("trigger_type", str),
-    ("created_at", float),
-    ("has_snapshot", bool),
-    ("data", dict),
-    ("template_key", str),
-    ("environment_name", str),
-)
+_KNOWN = frozenset(field.name for field in EVENT_FIELDS)
+_DOCUMENTED = [(field.name, field.kind.json_type) for field in EVENT_FIELDS]
+_ENVELOPED = [(position, field.name) for position, field in enumerate(EVENT_FIELDS) if field.is_enveloped]
 _INTEGERS = range(-(2**63), 2**63)
 _LARGEST_EXACT_IN_A_DOUBLE = 2**53
 
@@ -71,22 +61,15 @@ def to_raw(deliveries: Iterable[tuple[Any, Envelope]], tokens: TokenReader) -> p
 
 def _row(event: Any, envelope: Envelope, tokens: TokenReader) -> tuple[Any, ...]:
     token = envelope.token
-    if type(event) is dict and event.get(_EVENT_TOKEN) is not None:
-        token = tokens.read(event[_EVENT_TOKEN])
+    if type(event) is dict and event.get(TOKEN_FIELD) is not None:
+        token = tokens.read(event[TOKEN_FIELD])
     event, text = strip_credentials(event)
-    typed, odd, extra = _split(event) if type(event) is dict else (_NOTHING, text.decode(), None)
-    uuid, event_id, embed_id, event_type, trigger_type, created_at, has_snapshot, data, template, environment = typed
+    typed, odd, extra = _split(event) if type(event) is dict else ([None] * len(_DOCUMENTED), text.decode(), None)
+    for position, name in _ENVELOPED:
+        if typed[position] is None:
+            typed[position] = getattr(envelope, name)
     return (
-        uuid,
-        event_id,
-        envelope.embed_id if embed_id is None else embed_id,
-        event_type,
-        trigger_type,
-        created_at,
-        has_snapshot,
-        data,
-        envelope.template_key if template is None else template,
-        envelope.environment_name if environment is None else environment,
+        *typed,
         odd,
         extra,
         token.claims,
@@ -99,9 +82,6 @@ def _row(event: Any, envelope: Envelope, tokens: TokenReader) -> tuple[Any, ...]
         # Only an odd created_at is read here; Polars reads the others, a column at a time.
         None if odd is None or type(event) is not dict else _odd_time(event.get("created_at")),
     )
-
-
-_NOTHING: tuple[Any, ...] = (None,) * len(_DOCUMENTED)
 
 
 def _split(event: dict[str, Any]) -> tuple[list[Any], str | None, str | None]:

@@ -8,21 +8,13 @@ the plain ones; a known field with any other value is kept as it came in `odd`, 
 import polars as pl
 
 from pipelines.home.tables import TIMESTAMP, Column, Table
+from pipelines.oneschema.event_fields import EVENT_FIELDS
 
 RAW_EMBED_EVENTS = Table(
     name="embed_events",
     description="One delivered event with the envelope it came in: self-contained, never joined again.",
     columns=(
-        Column("event_uuid", pl.String(), "`uuid` of the event: its identity in every channel"),
-        Column("event_id", pl.Int64(), "`id`: the event's number within the API"),
-        Column("embed_id", pl.Int64(), "`embed_id` of the event, else the embed that was asked"),
-        Column("event_type", pl.String(), "`event_type`"),
-        Column("trigger_type", pl.String(), "`trigger_type`"),
-        Column("created_at", pl.Float64(), "`created_at`: epoch seconds, the double as it came"),
-        Column("has_snapshot", pl.Boolean(), "`has_snapshot`"),
-        Column("data", pl.String(), "`data`, an object, as JSON"),
-        Column("template_key", pl.String(), "`template_key` of the event, else of its embed in that sweep"),
-        Column("environment_name", pl.String(), "`environment_name` of the event, else ONESCHEMA_ENVIRONMENT"),
+        *(field.in_raw for field in EVENT_FIELDS),
         Column("odd", pl.String(), "JSON object: known fields whose value has not the documented type, as they came"),
         Column("extra", pl.String(), "JSON object: fields that the vendor does not document, as they came"),
         Column("claims", pl.String(), "payload of the event's JWT, else of its embed's, after the claim policy (JSON)"),

@@ -16,10 +16,9 @@ from typing import Any
 import orjson
 
 from pipelines.oneschema.credentials import strip_credentials
+from pipelines.oneschema.event_fields import TOKEN_FIELD
 from pipelines.oneschema.json_text import loads
 from pipelines.oneschema.tokens import ReadToken, TokenReader
-
-_TOKEN = "embed_jwt"
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Record:
 
 def encode(event: dict[str, Any], received_at: int, tokens: TokenReader) -> bytes:
     """The journal's line of a decoded event. No credential that came with the event is in it."""
-    read = tokens.read(event.get(_TOKEN))
+    read = tokens.read(event.get(TOKEN_FIELD))
     _, body = strip_credentials(event)
     head = orjson.dumps((received_at, read.claims, read.jwt_status, read.fingerprint, tokens.claim_policy))
     content = b"%b\t%b" % (head, body)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pipelines.flatten import days, event_data, read_deliveries
 from pipelines.flatten.days import FLATTEN_VERSION, FlattenOptions, catalogues, flatten_days
 from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS
 from pipelines.home.layout import Home, partition_folder
-from pipelines.oneschema import reading
+from pipelines.oneschema.event_fields import EVENT_FIELDS
 from tests.flatten.flattening import land, read_table, token_reader, write_raw
 from tests.flatten.payloads import SECRETS, sign
 from tests.flatten.reference import Delivery
@@ -182,15 +183,14 @@ def test_a_corrected_reading_empties_the_quarantine(home: Home, monkeypatch: pyt
     assert found.rows()[1][:4] == ("unknown", "event", "two", "created_at")
     assert json.loads(found.rows()[1][5])["created_at"] == "yesterday"
 
+    lenient = {"created_at": 1706112805_000000, "id": 7}
     corrected = tuple(
-        reading.Field(
-            f.name, f.column, lambda _, read=f.read: 1706112805_000000 if read is reading.read_timestamp else 7
-        )
-        if f.name in ("created_at", "id")
-        else f
-        for f in reading.FIELDS
+        replace(field, kind=replace(field.kind, read=lambda _, found=lenient[field.name]: found))
+        if field.name in lenient
+        else field
+        for field in EVENT_FIELDS
     )
-    monkeypatch.setattr("pipelines.flatten.read_deliveries.FIELDS", corrected)
+    monkeypatch.setattr("pipelines.flatten.read_deliveries.EVENT_FIELDS", corrected)
     assert flatten_days(home, FlattenOptions(), redo=["2024-01-24", "unknown"]).event_count == 2
     assert not list(home.quarantine.rglob("*.parquet"))
 
