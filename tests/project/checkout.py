@@ -42,7 +42,8 @@ with connect_published(settings.home) as connection:
 print(json.dumps({"rows": rows, "failed": [check.name for check in report.failed_checks]}, default=str))
 """
 
-_COPIED = ("pipelines", "assets", "sql", "docs", "README.md", "dagster.yaml", "workspace.yaml")
+_COPIED = ("pipelines", "assets", "sql", "docs", "tests")
+_COPIED_FILES = ("README.md", "pyproject.toml", "dagster.yaml", "workspace.yaml")
 
 
 def recipes() -> dict[str, list[str]]:
@@ -52,7 +53,7 @@ def recipes() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for section in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
         heading, _, body = section.partition("\n")
-        counted = re.search(r"^Files \((\d+)\): (.+)$", body, re.MULTILINE)
+        counted = re.search(r"^Files \((\d+)\): (.+?)$\n\n", body, re.MULTILINE | re.DOTALL)
         assert counted, f"the recipe {heading!r} names no files"
         found[heading] = re.findall(r"`([^`]+)`", counted[2])
         assert len(found[heading]) == int(counted[1]), f"the recipe {heading!r} counts its files wrongly"
@@ -77,10 +78,9 @@ class Checkout:
     @classmethod
     def copy(cls, root: Path) -> "Checkout":
         for name in _COPIED:
-            if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.png"))
-            else:
-                shutil.copy(ROOT / name, root / name)
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.png"))
+        for name in _COPIED_FILES:
+            shutil.copy(ROOT / name, root / name)
         return cls(root)
 
     def add(self, path: str, text: str) -> None:
@@ -116,13 +116,17 @@ class Checkout:
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=self.root, env=environment, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
 
     def publish(self, sql: str, *embeds: dict[str, Any], **settings: str) -> Answer:
         """What the copy's warehouse answers, made of a small simulated account and these embeds with their `events`."""
         answer = json.loads(self.python(_PUBLISH, GIVEN=json.dumps({"sql": sql, "embeds": embeds}), **settings))
         return Answer([tuple(row) for row in answer["rows"]], set(answer["failed"]))
+
+    def passes(self, test: str) -> str:
+        """Runs a test of the copy's, `path::name`. It must pass."""
+        return self.python(f"import sys, pytest; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', {test!r}]))")
 
     def followed(self, recipe: str, **names: str) -> bool:
         """Whether the files that were touched are those that the recipe names; `<name>` is a name of ours."""

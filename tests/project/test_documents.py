@@ -9,6 +9,7 @@ import typer.main
 
 from pipelines.settings import Settings
 from pipelines.terminal.cli import app
+from tests.project.checkout import recipes
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("pipelines", "assets", "sql", "tests", "benchmarks", "docs", ".ci")
@@ -160,3 +161,11 @@ def test_the_picture_of_imports_is_that_of_the_contracts() -> None:
     arrows = re.findall(r"^ +(\w+) -[-.]+>(?:\|[^|]+\|)? (\w+)$", picture, re.MULTILINE)
     assert [arrow for arrow in arrows if depth[arrow[0]] >= depth[arrow[1]]] == []
     assert {room for arrow in arrows for room in arrow} == depth.keys() - {"__main__"}
+
+
+def test_the_files_of_a_recipe_are_there() -> None:
+    assert len(recipes()) > 7
+    for recipe, paths in recipes().items():
+        for path in paths:
+            found = (ROOT / path).parent.is_dir() if "<name>" in path else (ROOT / path).is_file()
+            assert found, f"the recipe {recipe!r} names {path}"

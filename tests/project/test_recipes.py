@@ -3,7 +3,9 @@
 import jwt
 import pytest
 
-from tests.project.checkout import ROOT, Checkout, recipes
+from tests.project.checkout import Checkout
+
+pytestmark = pytest.mark.slow
 
 EVENT: dict[str, object] = {
     "uuid": "event-1",
@@ -17,12 +19,6 @@ EVENT: dict[str, object] = {
 def embed(*events: dict[str, object], **claims: object) -> dict[str, object]:
     token = jwt.encode({"iss": "client", "user_id": "u1", **claims}, "s" * 32)
     return {"id": 99, "template_key": "planted", "status": "initialized", "user_jwt": token, "events": events}
-
-
-@pytest.mark.parametrize("recipe", recipes())
-def test_the_files_of_a_recipe_are_there(recipe: str) -> None:
-    for path in recipes()[recipe]:
-        assert (ROOT / path).exists() or ((ROOT / path).parent.is_dir() and "<name>" in path)
 
 
 def test_an_event_type(checkout: Checkout) -> None:
@@ -160,6 +156,37 @@ def test_a_claim_type(checkout: Checkout) -> None:
     )
     assert answer.rows == [(40, "INTEGER", 1)]
     assert checkout.followed("A claim type")
+
+
+def test_a_funnel_step(checkout: Checkout) -> None:
+    knows_the_steps = (
+        "tests/warehouse/test_funnel_steps.py::test_every_place_that_is_named_after_a_step_knows_the_steps"
+    )
+    vocabulary = "pipelines/oneschema/vocabulary.py"
+    added = '    FunnelStep(5, "sheet_operation_performed", is_optional=True),\n'
+    checkout.replace(vocabulary, "FunnelStep(5,", "FunnelStep(6,")
+    checkout.insert(vocabulary, "FunnelStep(4,", added)
+    with pytest.raises(AssertionError, match=r"sql/fct_embeds\.sql: a column seconds_to_<step>"):
+        checkout.passes(knows_the_steps)
+    checkout.insert(
+        "sql/fct_embeds.sql",
+        "min(occurred_at) filter (event_type = 'columns_mapped' and",
+        "min(occurred_at) filter (event_type = 'sheet_operation_performed' and occurred_at >= entry_at) as done_at,\n",
+    )
+    checkout.insert(
+        "sql/fct_embeds.sql",
+        "date_diff('microsecond', timed.entry_at, mapped_from_entry_at)",
+        "date_diff('microsecond', timed.entry_at, done_at) / 1e6 as seconds_to_operation, -- seconds from the entry\n",
+    )
+    checkout.insert(
+        "sql/fct_embed_funnel_daily.sql",
+        "when 'columns_mapped' then",
+        "when 'sheet_operation_performed' then seconds_to_operation\n",
+    )
+    checkout.replace("sql/rpt_stuck_embeds.sql", "seconds_to_mapping, ", "seconds_to_mapping, seconds_to_operation, ")
+    checkout.make_dictionary()
+    assert "1 passed" in checkout.passes(knows_the_steps)
+    assert checkout.followed("A funnel step")
 
 
 def test_a_simulator_fault(checkout: Checkout) -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from tests.project.checkout import ROOT
 
+pytestmark = pytest.mark.slow
+
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("ONESCHEMA", "EMBED_", "DAGSTER", "PYTHON"))}
 
 
