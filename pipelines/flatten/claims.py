@@ -55,17 +55,17 @@ class Seen:
         self.last = max(self.last, last)
 
 
-# By folder, then by path; objects are listed beside what is in them.
-SeenByFolder = dict[int, dict[str, Seen]]
+# By date_index, then by path; objects are listed beside what is in them.
+SeenByDate = dict[int, dict[str, Seen]]
 
 
 @dataclass(frozen=True)
 class Claims:
     """The claims of a frame of events, in the order of the events."""
 
-    seen: SeenByFolder
+    seen: SeenByDate
     runs: pl.Series
-    """For each event the number of its run: neighbours of one folder with the same payload are one."""
+    """For each event the number of its run: neighbours of one event date with the same payload are one."""
     _shaped: list[pl.DataFrame]
     """`run`, and a String column per path: the text of its scalar, NULL for anything else. Each run in one at most."""
     _single: list[pl.DataFrame]
@@ -90,18 +90,20 @@ class Claims:
 
 
 def read_claims(events: pl.DataFrame) -> Claims:
-    """The claims of events (`folder`, `claims`, `occurred_at`), which come folder by folder; cheapest where the events
+    """The claims of events (`date_index`, `claims`, `occurred_at`), which come date by date; cheapest where the events
     of one session are neighbours."""
-    seen: SeenByFolder = defaultdict(lambda: defaultdict(Seen))
-    claims, folder = pl.col("claims"), pl.col("folder")
-    is_start = claims.ne_missing(claims.shift()) | folder.ne_missing(folder.shift())
+    seen: SeenByDate = defaultdict(lambda: defaultdict(Seen))
+    claims, date_index = pl.col("claims"), pl.col("date_index")
+    is_start = claims.ne_missing(claims.shift()) | date_index.ne_missing(date_index.shift())
     runs = events.select(run=is_start.cum_sum().cast(pl.UInt32) - 1)["run"]
     payloads = (
         events.lazy()
-        .select(runs, "folder", "claims", at=pl.col("occurred_at").to_physical())
+        .select(runs, "date_index", "claims", at=pl.col("occurred_at").to_physical())
         .filter(claims.is_not_null())
         .group_by("run", maintain_order=True)
-        .agg(folder.first(), claims.first(), event_count=pl.len(), first=pl.col("at").min(), last=pl.col("at").max())
+        .agg(
+            date_index.first(), claims.first(), event_count=pl.len(), first=pl.col("at").min(), last=pl.col("at").max()
+        )
         # Shapes differ in their number of keys as a rule, so that few expressions are tried in vain.
         .with_columns(keys=claims.str.count_matches('":', literal=True))
         .collect()
@@ -111,10 +113,10 @@ def read_claims(events: pl.DataFrame) -> Claims:
     for _, bucket in payloads.group_by("keys", maintain_order=True):
         rest = _read_shapes(bucket.drop("keys"), shaped, seen)
         single += [_read_one_by_one(part, seen) for part in rest.iter_slices(_SINGLE_TOGETHER)]
-    return Claims({folder: dict(paths) for folder, paths in seen.items()}, runs, shaped, single)
+    return Claims({date_index: dict(paths) for date_index, paths in seen.items()}, runs, shaped, single)
 
 
-def _read_shapes(bucket: pl.DataFrame, shaped: list[pl.DataFrame], seen: SeenByFolder) -> pl.DataFrame:
+def _read_shapes(bucket: pl.DataFrame, shaped: list[pl.DataFrame], seen: SeenByDate) -> pl.DataFrame:
     """Appends the payloads that have a shape to `shaped`; returns the others."""
     while bucket.height >= _FEWEST_OF_A_SHAPE:
         shape = _commonest_shape(bucket["claims"].gather_every(max(1, bucket.height // _LOOKED_AT)))
@@ -165,23 +167,23 @@ def _shape(payload: str) -> _Shape | None:
     return _Shape("".join([*parts, "$"]), leaves, tuple(path for path, is_object in paths if is_object))
 
 
-def _read_shape(group: pl.DataFrame, shape: _Shape, seen: SeenByFolder) -> pl.DataFrame:
+def _read_shape(group: pl.DataFrame, shape: _Shape, seen: SeenByDate) -> pl.DataFrame:
     columns = list(map(_column, shape.leaves))
     texts = group.drop("claims").with_columns(pl.col("found").struct.rename_fields(columns)).unnest("found")
-    totals = texts.group_by("folder").agg(
+    totals = texts.group_by("date_index").agg(
         pl.col("event_count").sum(),
         pl.col("first").min(),
         pl.col("last").max(),
         pl.col(columns).str.head(1).unique(),
     )
     types_of: dict[str, set[str]] = {column: set() for column in columns}
-    for folder, event_count, first, last, *marks in totals.iter_rows():
+    for date_index, event_count, first, last, *marks in totals.iter_rows():
         for path in shape.objects:
-            seen[folder][path].add(["object"], event_count, first, last)
+            seen[date_index][path].add(["object"], event_count, first, last)
         for path, column, found in zip(shape.leaves, columns, marks, strict=True):
             types = {_JSON_TYPES.get(mark, "number") for mark in found}
             types_of[column] |= types
-            seen[folder][path].add(types, event_count, first, last)
+            seen[date_index][path].add(types, event_count, first, last)
     has_escapes = texts.select(pl.col(columns).str.contains("\\", literal=True).any()).row(0, named=True)
     scalars = (_scalar(pl.col(column), types, has_escapes[column]) for column, types in types_of.items())
     return texts.select("run", *scalars)
@@ -208,15 +210,15 @@ def _unescape(texts: pl.Series) -> pl.Series:
     return texts.replace_strict(distinct, list(map(loads_carefully, distinct)), default=None, return_dtype=pl.String())
 
 
-def _read_one_by_one(group: pl.DataFrame, seen: SeenByFolder) -> pl.DataFrame:
+def _read_one_by_one(group: pl.DataFrame, seen: SeenByDate) -> pl.DataFrame:
     runs: list[int] = []
     paths: list[str] = []
     texts: list[str] = []
-    rows = group.select("run", "folder", "claims", "event_count", "first", "last").iter_rows()
-    for run, folder, claims, event_count, first, last in rows:
+    rows = group.select("run", "date_index", "claims", "event_count", "first", "last").iter_rows()
+    for run, date_index, claims, event_count, first, last in rows:
         for path, value in walk(loads_carefully(claims, keep_numbers=True)):
             kind = _json_type(value)
-            seen[folder][path].add((kind,), event_count, first, last)
+            seen[date_index][path].add((kind,), event_count, first, last)
             if kind in SCALAR_TYPES:
                 runs.append(run)
                 paths.append(_column(path))

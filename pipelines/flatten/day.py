@@ -1,7 +1,9 @@
-"""Raw folders to their two lake tables: a pure function of each folder's rows and of the choice of claim columns.
+"""Raw rows to the two lake tables, by event date: a pure function of each date's rows and of the choice of columns.
 
-Folders are flattened together because a pass over several small ones costs what a pass over one does; what becomes of
-one does not depend on the others, but for the choice.
+An event date is the value of the `event_date=` folder: a date as `YYYY-MM-DD`, or `unknown`. Several are flattened
+together because a pass over small ones costs what a pass over one does; what becomes of one does not depend on the
+others, but for the choice. In frames of several, `date_index` says which of them a row is of: the column `event_date`
+is the date that the event itself says.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,14 +23,14 @@ from pipelines.flatten.read_deliveries import Issue, read_deliveries
 from pipelines.oneschema.json_text import dumps
 
 ChooseColumns = Callable[[Mapping[str, Mapping[str, Seen]]], Mapping[str, ClaimColumn]]
-"""From the claims seen, by folder and path, to the claim columns by path."""
+"""From the claims seen, by event date and path, to the claim columns by path."""
 
 
 @dataclass(frozen=True)
 class FlatDay:
-    """What one raw folder became."""
+    """What the raw rows of one event date became."""
 
-    folder: str
+    event_date: str
     events: pl.DataFrame
     """LAKE_EMBED_EVENTS and the claim columns, sorted by embed_id, occurred_at, event_id, event_uuid."""
     errors: pl.DataFrame
@@ -43,31 +45,31 @@ class FlatDay:
     """The claim columns of `events` by path."""
 
 
-def flatten_folders(raws: Mapping[str, pl.DataFrame], choose: ChooseColumns) -> list[FlatDay]:
-    """Flattens the rows (RAW_EMBED_EVENTS) of raw folders, given by folder; `choose` picks the claim columns."""
-    folders = list(raws)
+def flatten_event_dates(raws: Mapping[str, pl.DataFrame], choose: ChooseColumns) -> list[FlatDay]:
+    """Flattens the rows (RAW_EMBED_EVENTS) of event dates, given by date; `choose` picks the claim columns."""
+    event_dates = list(raws)
     raw = pl.concat(
-        rows.with_columns(pl.lit(number, pl.UInt32()).alias("folder")) for number, rows in enumerate(raws.values())
+        rows.with_columns(pl.lit(number, pl.UInt32()).alias("date_index")) for number, rows in enumerate(raws.values())
     )
     merged, origins, rejected, issues = _read(raw)
     errors = _errors(merged)
     claims = read_claims(merged)
-    seen = {folder: claims.seen.get(number, {}) for number, folder in enumerate(folders)}
+    seen = {event_date: claims.seen.get(number, {}) for number, event_date in enumerate(event_dates)}
     columns = {path: column for path, column in choose(seen).items() if any(path in paths for paths in seen.values())}
     events = _with_claims(merged, claims, columns, issues)
     quarantined = quarantine(raw, origins, rejected, issues)
-    events_of, errors_of, quarantine_of, raw_of = map(_by_folder, (events, errors, quarantined, raw))
+    events_of, errors_of, quarantine_of, raw_of = map(_by_date, (events, errors, quarantined, raw))
     return [
         _day(
-            folder,
+            event_date,
             events_of.get(number, events.clear()),
             errors_of.get(number, errors.clear()),
             quarantine_of.get(number, quarantined.clear()),
             raw_of.get(number, raw.clear()),
-            seen[folder],
-            {path: column for path, column in columns.items() if path in seen[folder]},
+            seen[event_date],
+            {path: column for path, column in columns.items() if path in seen[event_date]},
         )
-        for number, folder in enumerate(folders)
+        for number, event_date in enumerate(event_dates)
     ]
 
 
@@ -78,7 +80,7 @@ def _read(raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, 
     """
     read = read_deliveries(raw)
     accepted = read_data(read.accepted, read.issues)
-    merged = merge(accepted).sort("folder", "embed_id", "occurred_at", "event_id", "event_uuid", nulls_last=True)
+    merged = merge(accepted).sort("date_index", "embed_id", "occurred_at", "event_id", "event_uuid", nulls_last=True)
     merged = merged.with_columns(
         event_date=pl.col("occurred_at").dt.date(), has_error_counts=pl.col("counts").is_not_null()
     )
@@ -86,7 +88,7 @@ def _read(raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, 
 
 
 def _day(
-    folder: str,
+    event_date: str,
     events: pl.DataFrame,
     errors: pl.DataFrame,
     quarantined: pl.DataFrame,
@@ -96,7 +98,7 @@ def _day(
 ) -> FlatDay:
     rejected_count = quarantined.filter(pl.col("level") == "event").height
     report = {
-        "event_date": folder,
+        "event_date": event_date,
         "delivery_count": raw.height,
         "event_count": events.height,
         "merged_count": raw.height - rejected_count - events.height,
@@ -109,10 +111,10 @@ def _day(
     }
     claim_columns = sorted(column.name for column in columns.values())
     return FlatDay(
-        folder,
+        event_date,
         events.select(*LAKE_EMBED_EVENTS.names, *claim_columns),
         errors.select(LAKE_VALIDATION_ERRORS.names),
-        quarantined.select(pl.lit(folder).alias("event_date"), pl.col(QUARANTINE.names[1:])),
+        quarantined.select(pl.lit(event_date).alias("event_date"), pl.col(QUARANTINE.names[1:])),
         report,
         seen,
         columns,
@@ -120,16 +122,16 @@ def _day(
 
 
 def _errors(merged: pl.DataFrame) -> pl.DataFrame:
-    """LAKE_VALIDATION_ERRORS and `folder`."""
+    """LAKE_VALIDATION_ERRORS and `date_index`."""
     exploded = explode_counts(merged["counts"])
-    of_event = ["folder", *(name for name in LAKE_VALIDATION_ERRORS.names if name not in exploded.columns)]
+    of_event = ["date_index", *(name for name in LAKE_VALIDATION_ERRORS.names if name not in exploded.columns)]
     return merged.select(pl.col(of_event).gather(exploded["position"])).hstack(exploded.drop("position"))
 
 
 def _with_claims(
     merged: pl.DataFrame, claims: Claims, columns: Mapping[str, ClaimColumn], issues: list[Issue]
 ) -> pl.DataFrame:
-    """LAKE_EMBED_EVENTS, `folder` and the claim columns; an issue for each value that a declared type cannot hold."""
+    """LAKE_EMBED_EVENTS, `date_index` and the claim columns; an issue for each value that its type cannot hold."""
     texts = claims.texts(columns)
     by_run: list[pl.Series] = []
     for path, column in sorted(columns.items(), key=lambda item: item[1].name):
@@ -142,11 +144,13 @@ def _with_claims(
             for delivery, text in bad.iter_rows():
                 issues.append((delivery, f"claims.{path}", f"not {column.type}", dumps(text)))
     claim_columns = pl.DataFrame(by_run).select(pl.all().gather(claims.runs))
-    return merged.select("folder", "is_conflict", *LAKE_EMBED_EVENTS.names).hstack(claim_columns)
+    return merged.select("date_index", "is_conflict", *LAKE_EMBED_EVENTS.names).hstack(claim_columns)
 
 
-def _by_folder(frame: pl.DataFrame) -> dict[int, pl.DataFrame]:
-    """The rows of each folder, as slices of a frame that is sorted by `folder`."""
-    lengths = frame["folder"].rle().struct.field("len").to_list()
+def _by_date(frame: pl.DataFrame) -> dict[int, pl.DataFrame]:
+    """The rows of each date_index, as slices of a frame that is sorted by it."""
+    lengths = frame["date_index"].rle().struct.field("len").to_list()
     starts = [0, *accumulate(lengths)]
-    return {frame["folder"][start]: frame.slice(start, length) for start, length in zip(starts, lengths, strict=False)}
+    return {
+        frame["date_index"][start]: frame.slice(start, length) for start, length in zip(starts, lengths, strict=False)
+    }

@@ -1,7 +1,7 @@
-"""Raw to lake, for the folders that are dirty: their raw files, the flattening or the choice of claim columns changed.
+"""Raw to lake, for the dirty event dates: their raw files, the flattening or the choice of claim columns changed.
 
-The choice of claim columns is one for the home. It follows from the claims of all days, which the folders' records
-hold, so the lake does not depend on the order in which days were flattened: a folder whose columns are not those of
+The choice of claim columns is one for the home. It follows from the claims of all dates, which the lake's records
+hold, so the lake does not depend on the order in which dates were flattened: a date whose columns are not those of
 the choice is flattened again in the same run.
 """
 
@@ -15,8 +15,8 @@ import polars as pl
 
 from pipelines.flatten.claim_columns import ClaimColumn, check_claim_types, choose_columns
 from pipelines.flatten.claims import Seen
-from pipelines.flatten.day import FlatDay, flatten_folders
-from pipelines.flatten.files import CLAIM_RECORD, folders, raw_files, raw_size, read_raw, read_records, write_day
+from pipelines.flatten.day import FlatDay, flatten_event_dates
+from pipelines.flatten.files import CLAIM_RECORD, event_dates, raw_files, raw_size, read_raw, read_records, write_day
 from pipelines.flatten.lake_tables import (
     CLAIMS_CATALOGUE,
     LAKE_DAYS,
@@ -59,13 +59,13 @@ class FlattenOptions:
 
 @dataclass(frozen=True)
 class FlattenReport:
-    """What one call flattened. `days` has a LAKE_DAYS row per folder that was redone."""
+    """What one call flattened. `days` has a LAKE_DAYS row per event date that was redone."""
 
     days: pl.DataFrame
 
     @property
     def dates(self) -> list[str]:
-        """The folders that were redone, sorted."""
+        """The event dates that were redone, sorted."""
         return self.days["event_date"].to_list()
 
     @property
@@ -107,28 +107,31 @@ def flatten_days(
     redo: Collection[str] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> FlattenReport:
-    """Flattens the dirty folders and those of `redo` (dates as `YYYY-MM-DD`, or `unknown`), each replaced atomically.
+    """Flattens the dirty event dates and those of `redo` (`YYYY-MM-DD` or `unknown`), each replaced atomically.
 
-    A date of `redo` without raw files gets empty lake files. `on_progress` is told how many folders are done and how
+    A date of `redo` without raw files gets empty lake files. `on_progress` is told how many dates are done and how
     many there are.
     """
     records = read_records(home)
     current = flatten_version()
     clean = {
-        folder: names
-        for folder, version, names in records.select("event_date", "version", "raw_files").iter_rows()
-        if version == current and folder not in redo
+        event_date: names
+        for event_date, version, names in records.select("event_date", "version", "raw_files").iter_rows()
+        if version == current and event_date not in redo
     }
     names = {
-        folder: raw_files(home, folder) for folder in {*folders(home.raw_embed_events), *records["event_date"], *redo}
+        event_date: raw_files(home, event_date)
+        for event_date in {*event_dates(home.raw_embed_events), *records["event_date"], *redo}
     }
-    todo = {folder for folder in names if clean.get(folder) != names[folder]}
+    todo = {event_date for event_date in names if clean.get(event_date) != names[event_date]}
     redone: set[str] = set()
     while True:
         if todo:
-            for days in _flatten(home, options, records, {folder: names[folder] for folder in sorted(todo)}):
+            for days in _flatten(
+                home, options, records, {event_date: names[event_date] for event_date in sorted(todo)}
+            ):
                 for day in days:
-                    redone.add(day.folder)
+                    redone.add(day.event_date)
                     if on_progress:
                         on_progress(len(redone), len(redone | todo))
             records = read_records(home)
@@ -141,8 +144,8 @@ def flatten_days(
 
 
 def catalogues(home: Home) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """LAKE_DAYS, a row per lake folder, sorted by it; and CLAIMS_CATALOGUE, a row per claim path of any of them, sorted
-    by path. Both from the files' metadata."""
+    """LAKE_DAYS, a row per event date of the lake, sorted by it; and CLAIMS_CATALOGUE, a row per claim path of any of
+    them, sorted by path. Both from the files' metadata."""
     records = read_records(home)
     first, last = (pl.col(name).cast(TIMESTAMP) for name in ("first", "last"))
     claims = _totals(_claims(records)).select(
@@ -161,21 +164,23 @@ def catalogues(home: Home) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _flatten(
     home: Home, options: FlattenOptions, records: pl.DataFrame, todo: Mapping[str, list[str]]
 ) -> Iterator[list[FlatDay]]:
-    """Flattens and writes folders in the order given, with the choice that is known by then."""
+    """Flattens and writes event dates in the order given, with the choice that is known by then."""
     claims = _claims(records)
 
     def choose(seen: Mapping[str, Mapping[str, Seen]]) -> dict[str, ClaimColumn]:
         return options.choose(_seen(pl.concat([_of_others(claims, seen), _claims_seen(seen)])))
 
     def flatten(together: list[str]) -> list[FlatDay]:
-        days = flatten_folders({folder: read_raw(home, folder, todo[folder]) for folder in together}, choose)
+        days = flatten_event_dates(
+            {event_date: read_raw(home, event_date, todo[event_date]) for event_date in together}, choose
+        )
         for day in days:
-            write_day(home, day, flatten_version(), todo[day.folder])
+            write_day(home, day, flatten_version(), todo[day.event_date])
         return days
 
     with ThreadPoolExecutor(_CHUNKS_AT_A_TIME) as pool:
         for days in pool.map(flatten, _chunks(home, todo)):
-            seen = {day.folder: day.seen for day in days}
+            seen = {day.event_date: day.seen for day in days}
             claims = pl.concat([_of_others(claims, seen), _claims_seen(seen)])
             yield days
 
@@ -187,29 +192,29 @@ def flatten_version() -> str:
 
 
 def _chunks(home: Home, todo: Mapping[str, list[str]]) -> list[list[str]]:
-    """Neighbouring folders to be flattened together: few enough bytes of raw, or one folder that has more."""
+    """Neighbouring event dates to be flattened together: few enough bytes of raw, or one date that has more."""
     chunks: list[list[str]] = []
     left = 0
-    for folder, names in todo.items():
-        size = raw_size(home, folder, names)
+    for event_date, names in todo.items():
+        size = raw_size(home, event_date, names)
         if size > left or not chunks:
             chunks.append([])
             left = _BYTES_TOGETHER
-        chunks[-1].append(folder)
+        chunks[-1].append(event_date)
         left -= size
     return chunks
 
 
 def _claims(records: pl.DataFrame) -> pl.DataFrame:
-    """A row per folder (`event_date`) and claim path: CLAIM_RECORD."""
+    """A row per event_date and claim path: CLAIM_RECORD."""
     return records.select("event_date", "claims").explode("claims").drop_nulls("claims").unnest("claims")
 
 
 def _claims_seen(seen: Mapping[str, Mapping[str, Seen]]) -> pl.DataFrame:
-    """The same of folders that are being flattened, before columns are chosen."""
+    """The same of event dates that are being flattened, before columns are chosen."""
     rows = [
-        (folder, path, list(known.types), known.event_count, known.first, known.last, None, None)
-        for folder, paths in seen.items()
+        (event_date, path, list(known.types), known.event_count, known.first, known.last, None, None)
+        for event_date, paths in seen.items()
         for path, known in paths.items()
     ]
     return pl.DataFrame(rows, schema={"event_date": pl.String(), **CLAIM_RECORD}, orient="row")
@@ -220,7 +225,7 @@ def _of_others(claims: pl.DataFrame, seen: Collection[str]) -> pl.DataFrame:
 
 
 def _totals(claims: pl.DataFrame) -> pl.DataFrame:
-    """CLAIM_RECORD over all folders, a row per path."""
+    """CLAIM_RECORD over all event dates, a row per path."""
     return claims.group_by("path").agg(
         pl.col("types").explode().unique().sort(),
         pl.col("event_count").sum(),
@@ -236,7 +241,7 @@ def _seen(claims: pl.DataFrame) -> dict[str, Seen]:
 
 
 def _chosen_otherwise(records: pl.DataFrame, options: FlattenOptions) -> set[str]:
-    """The folders whose claim columns are not those of the choice over all folders."""
+    """The event dates whose claim columns are not those of the choice over all of them."""
     claims = _claims(records)
     chosen = pl.DataFrame(
         [(path, column.name, column.type) for path, column in options.choose(_seen(claims)).items()],

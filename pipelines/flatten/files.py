@@ -1,6 +1,6 @@
-"""The lake's files: one per folder and table, replaced whole; what a folder was made from is in the file's metadata.
+"""The lake's files: one per event date and table, replaced whole; what a date was made from is in the file's metadata.
 
-`events.parquet` is written last, because its metadata is what says that the folder is clean.
+`events.parquet` is written last, because its metadata is what says that the date is clean.
 """
 
 import os
@@ -34,7 +34,7 @@ CLAIM_RECORD = pl.Schema(
         "column_type": pl.String(),
     }
 )
-"""A claim path of a folder: what was seen of it (see claims.Seen), and its claim column where it has one."""
+"""A claim path of an event date: what was seen of it (see claims.Seen), and its claim column where it has one."""
 
 LAKE_RECORDS = pl.Schema(
     {
@@ -46,19 +46,19 @@ LAKE_RECORDS = pl.Schema(
         "stamp": pl.String(),
     }
 )
-"""A lake folder: what the metadata of its events.parquet says."""
+"""An event date of the lake: what the metadata of its events.parquet says."""
 
 
-def folders(table: Path) -> list[str]:
+def event_dates(table: Path) -> list[str]:
     """The event dates (`YYYY-MM-DD` or `unknown`) that have a folder, sorted."""
     if not table.is_dir():
         return []
     return sorted(entry.name.removeprefix(_PREFIX) for entry in os.scandir(table) if entry.name.startswith(_PREFIX))
 
 
-def raw_files(home: Home, folder: str) -> list[str]:
-    """The names of a raw folder's files, sorted."""
-    path = partition_folder(home.raw_embed_events, folder)
+def raw_files(home: Home, event_date: str) -> list[str]:
+    """The names of an event date's raw files, sorted."""
+    path = partition_folder(home.raw_embed_events, event_date)
     if not path.is_dir():
         return []
     return sorted(
@@ -68,14 +68,14 @@ def raw_files(home: Home, folder: str) -> list[str]:
     )
 
 
-def raw_size(home: Home, folder: str, names: Iterable[str]) -> int:
-    """The bytes of a raw folder's files."""
-    return sum((partition_folder(home.raw_embed_events, folder) / name).stat().st_size for name in names)
+def raw_size(home: Home, event_date: str, names: Iterable[str]) -> int:
+    """The bytes of an event date's raw files."""
+    return sum((partition_folder(home.raw_embed_events, event_date) / name).stat().st_size for name in names)
 
 
-def read_raw(home: Home, folder: str, names: Iterable[str]) -> pl.DataFrame:
-    """The rows (RAW_EMBED_EVENTS) of a raw folder's files."""
-    paths = [partition_folder(home.raw_embed_events, folder) / name for name in names]
+def read_raw(home: Home, event_date: str, names: Iterable[str]) -> pl.DataFrame:
+    """The rows (RAW_EMBED_EVENTS) of an event date's raw files."""
+    paths = [partition_folder(home.raw_embed_events, event_date) / name for name in names]
     if not paths:
         return pl.DataFrame(schema=RAW_EMBED_EVENTS.polars_schema)
     return pl.read_parquet(
@@ -83,21 +83,21 @@ def read_raw(home: Home, folder: str, names: Iterable[str]) -> pl.DataFrame:
     )
 
 
-def events_file(home: Home, folder: str) -> Path:
-    return partition_folder(home.lake_embed_events, folder) / "events.parquet"
+def events_file(home: Home, event_date: str) -> Path:
+    return partition_folder(home.lake_embed_events, event_date) / "events.parquet"
 
 
 def write_day(home: Home, day: FlatDay, version: str, names: list[str]) -> None:
-    """Replaces the folder's files; a crash at any moment leaves it as it was, or dirty."""
-    quarantine_file = partition_folder(home.quarantine, day.folder) / "quarantine.parquet"
+    """Replaces the event date's files; a crash at any moment leaves it as it was, or dirty."""
+    quarantine_file = partition_folder(home.quarantine, day.event_date) / "quarantine.parquet"
     for table in (home.quarantine, home.lake_validation_errors, home.lake_embed_events):
-        for left_over in partition_folder(table, day.folder).glob(f"{TEMPORARY_PREFIX}*"):
+        for left_over in partition_folder(table, day.event_date).glob(f"{TEMPORARY_PREFIX}*"):
             left_over.unlink()
     if day.quarantine.height:
         write_parquet(day.quarantine, quarantine_file)
     else:
         quarantine_file.unlink(missing_ok=True)
-    write_parquet(day.errors, partition_folder(home.lake_validation_errors, day.folder) / "errors.parquet")
+    write_parquet(day.errors, partition_folder(home.lake_validation_errors, day.event_date) / "errors.parquet")
     record = {
         "version": version,
         "raw_files": names,
@@ -108,11 +108,11 @@ def write_day(home: Home, day: FlatDay, version: str, names: list[str]) -> None:
         },
         "claim_columns": {path: [column.name, column.type] for path, column in sorted(day.columns.items())},
     }
-    write_parquet(day.events, events_file(home, day.folder), {_METADATA_KEY: orjson.dumps(record).decode()})
+    write_parquet(day.events, events_file(home, day.event_date), {_METADATA_KEY: orjson.dumps(record).decode()})
 
 
 def read_records(home: Home) -> pl.DataFrame:
-    """LAKE_RECORDS of all lake folders, sorted by event_date.
+    """LAKE_RECORDS of all event dates, sorted by event_date.
 
     A file's footer is opened only where `state/lake_records.parquet` does not have it yet: a refresh must not open the
     lake's every file to learn what all but a few days said before. The state can be lost; then they are read again.
@@ -124,22 +124,22 @@ def read_records(home: Home) -> pl.DataFrame:
     new = found.join(held, on=["event_date", "stamp"], how="anti")
     if new.is_empty() and known.height == held.height:
         return held
-    read = [_record(events_file(home, folder), stamp) for folder, stamp in new.iter_rows()]
+    read = [_record(events_file(home, event_date), stamp) for event_date, stamp in new.iter_rows()]
     records = pl.concat([known, pl.DataFrame(read, schema=LAKE_RECORDS)]).sort("event_date")
     write_parquet(records, kept)
     return records
 
 
 def _stamps(home: Home) -> list[tuple[str, str]]:
-    """Each folder that has its events.parquet, with what tells one such file from another."""
+    """Each event date that has its events.parquet, with what tells one such file from another."""
     stamps: list[tuple[str, str]] = []
-    for folder in folders(home.lake_embed_events):
+    for event_date in event_dates(home.lake_embed_events):
         try:
-            about = events_file(home, folder).stat()
+            about = events_file(home, event_date).stat()
         except FileNotFoundError:
-            # A crash left the folder without its last file: it is dirty.
+            # A crash left the date without its last file: it is dirty.
             continue
-        stamps.append((folder, f"{about.st_ino}-{about.st_mtime_ns}-{about.st_size}"))
+        stamps.append((event_date, f"{about.st_ino}-{about.st_mtime_ns}-{about.st_size}"))
     return stamps
 
 

@@ -64,7 +64,10 @@ QUARANTINE = Table(
     description="What could not be read: whole events (level=event), and fields of events with a row (level=field).",
     columns=(
         Column(
-            "event_date", pl.String(), "the raw folder that the delivery lies in: a date or `unknown`", required=True
+            "event_date",
+            pl.String(),
+            "the event date that holds the delivery in raw: a date or `unknown`",
+            required=True,
         ),
         Column("level", pl.String(), "event or field", required=True),
         Column("event_uuid", pl.String(), "identity of the event, where it could be read"),
@@ -77,12 +80,12 @@ QUARANTINE = Table(
     ),
 )
 
-# One row per lake partition, for the reconciliation of deliveries and for meta_coverage (see flatten.days.catalogues).
+# For the reconciliation of deliveries and for meta_coverage (see flatten.days.catalogues).
 LAKE_DAYS = Table(
     name="days",
     description="What one day's flattening did: deliveries in raw = events + merged duplicates + quarantined.",
     columns=(
-        Column("event_date", pl.String(), "the partition: a date or `unknown`", required=True),
+        Column("event_date", pl.String(), "the date as the folder has it, or `unknown`", required=True),
         Column("delivery_count", pl.Int64(), "rows in raw", required=True),
         Column("event_count", pl.Int64(), "rows in the lake", required=True),
         Column("merged_count", pl.Int64(), "deliveries merged into another row of the same uuid", required=True),
@@ -97,8 +100,8 @@ LAKE_DAYS = Table(
             required=True,
         ),
         Column("validation_error_count", pl.Int64(), "rows in validation_errors", required=True),
-        Column("first_landed_at", TIMESTAMP, "first fetched_at of the partition (UTC)"),
-        Column("last_landed_at", TIMESTAMP, "last fetched_at of the partition (UTC)"),
+        Column("first_landed_at", TIMESTAMP, "first fetched_at of the event date (UTC)"),
+        Column("last_landed_at", TIMESTAMP, "last fetched_at of the event date (UTC)"),
     ),
 )
 

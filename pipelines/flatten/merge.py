@@ -21,11 +21,11 @@ _WITH_TOKEN = ["claims", "jwt_status", "delivery"]
 _ENVELOPE = [field.column for field in EVENT_FIELDS if field.is_enveloped]
 _TIES = ["sweep_id", *_ENVELOPE, "token_fingerprint", "jwt_status", "claims"]
 
-MERGED = ["folder", "event_uuid", *_ALONE, *_WITH_DATA, *_WITH_TOKEN, "source", "landed_at"]
+MERGED = ["date_index", "event_uuid", *_ALONE, *_WITH_DATA, *_WITH_TOKEN, "source", "landed_at"]
 
 
 def merge(deliveries: pl.DataFrame) -> pl.DataFrame:
-    """One row per folder and event_uuid, in no order: columns MERGED, where `delivery` is the one whose token was
+    """One row per date_index and event_uuid, in no order: columns MERGED, where `delivery` is the one whose token was
     taken, and `is_conflict`: its deliveries disagreed in a field in which neither was null."""
     is_repeated = pl.col("event_uuid").is_duplicated()
     repeated = deliveries.filter(is_repeated)
@@ -34,7 +34,7 @@ def merge(deliveries: pl.DataFrame) -> pl.DataFrame:
     merged = (
         repeated.with_columns(is_webhook=pl.col("source") == "webhook")
         .sort(
-            "folder",
+            "date_index",
             "event_uuid",
             "is_webhook",
             "fetched_at",
@@ -43,7 +43,7 @@ def merge(deliveries: pl.DataFrame) -> pl.DataFrame:
             descending=[False, False, False, True, False, *(False for _ in _TIES)],
             nulls_last=True,
         )
-        .group_by("folder", "event_uuid", maintain_order=True)
+        .group_by("date_index", "event_uuid", maintain_order=True)
         .agg(
             *(pl.col(name).drop_nulls().first() for name in _ALONE),
             pl.col(_WITH_DATA).sort_by(pl.col("data").is_null(), maintain_order=True).first(),

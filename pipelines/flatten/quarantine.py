@@ -1,4 +1,4 @@
-"""The quarantine of one folder: deliveries that became no row, and values that are NULL in their row."""
+"""The quarantine of event dates: deliveries that became no row, and values that are NULL in their row."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,23 +13,23 @@ from pipelines.oneschema.json_text import JsonText, dumps, loads
 _ISSUES = pl.Schema({"delivery": pl.UInt32(), "field": pl.String(), "reason": pl.String(), "payload": pl.String()})
 
 # What the quarantine says of a delivery besides the issue.
-ORIGIN = ["delivery", "folder", "event_uuid", "embed_id", "fetched_at", "digest"]
+ORIGIN = ["delivery", "date_index", "event_uuid", "embed_id", "fetched_at", "digest"]
 
 
 def quarantine(
     raw: pl.DataFrame, accepted: pl.DataFrame, rejected: pl.DataFrame, issues: Sequence[Issue]
 ) -> pl.DataFrame:
-    """QUARANTINE, but with `folder` in place of event_date: a row per rejected delivery, and one per issue of an
+    """QUARANTINE, but with `date_index` in place of event_date: a row per rejected delivery, and one per issue of an
     accepted one, of which ORIGIN is enough."""
     whole = _rejected_events(raw, rejected, issues)
     fields = pl.DataFrame(issues, schema=_ISSUES, orient="row").join(accepted, on="delivery", how="inner")
-    names = ["folder", *QUARANTINE.names[1:]]
+    names = ["date_index", *QUARANTINE.names[1:]]
     return pl.concat(
         [
             whole.with_columns(pl.lit("event").alias("level")).select(names),
             fields.with_columns(pl.lit("field").alias("level")).select(names),
         ]
-    ).sort("folder", "level", "event_uuid", "embed_id", "field", "digest", "fetched_at", "payload", nulls_last=True)
+    ).sort("date_index", "level", "event_uuid", "embed_id", "field", "digest", "fetched_at", "payload", nulls_last=True)
 
 
 def _rejected_events(raw: pl.DataFrame, rejected: pl.DataFrame, issues: Sequence[Issue]) -> pl.DataFrame:

@@ -72,7 +72,7 @@ def classify(connection: sqlite3.Connection, deliveries: pl.DataFrame) -> pl.Dat
     """`deliveries` (event_uuid, digest, event_date, ...) with three more columns.
 
     uuid_hash; is_news (Boolean): its (uuid, digest) is neither held nor earlier in this frame; is_held (Boolean): its
-    uuid is held in any version. event_date becomes the folder that already holds the uuid, where one does.
+    uuid is held in any version. event_date becomes the one that already holds the uuid, where one does.
     """
     keyed = _keyed(deliveries)
     connection.execute("create temp table if not exists asked (uuid_hash blob primary key) without rowid")
@@ -88,10 +88,10 @@ def classify(connection: sqlite3.Connection, deliveries: pl.DataFrame) -> pl.Dat
         orient="row",
     )
     versions = held.select("uuid_hash", "digest", pl.lit(True).alias("is_held_version"))
-    folders = held.group_by("uuid_hash").agg(pl.col("held_date").min())
+    held_dates = held.group_by("uuid_hash").agg(pl.col("held_date").min())
     return (
         keyed.join(versions, on=["uuid_hash", "digest"], how="left", maintain_order="left")
-        .join(folders, on="uuid_hash", how="left", maintain_order="left")
+        .join(held_dates, on="uuid_hash", how="left", maintain_order="left")
         .with_columns(
             is_news=pl.col("is_held_version").is_null() & pl.struct("uuid_hash", "digest").is_first_distinct(),
             is_held=pl.col("held_date").is_not_null(),
@@ -103,7 +103,7 @@ def classify(connection: sqlite3.Connection, deliveries: pl.DataFrame) -> pl.Dat
 
 
 def count_by_date(connection: sqlite3.Connection) -> dict[str, int]:
-    """How many uuids raw holds, by folder."""
+    """How many uuids raw holds, by event date."""
     query = "select event_date, count(distinct uuid_hash) from held_events group by event_date"
     return dict(connection.execute(query).fetchall())
 

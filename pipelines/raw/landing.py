@@ -20,7 +20,7 @@ NAME_BYTES = 8
 
 @dataclass(frozen=True)
 class LandedBatch:
-    """What became of one batch of deliveries: a row each of event_date (its raw folder) and is_news."""
+    """What became of one batch of deliveries: a row each of event_date (the one that holds it in raw) and is_news."""
 
     deliveries: pl.DataFrame
 

@@ -47,7 +47,7 @@ class Envelope:
 
 def to_raw(deliveries: Iterable[tuple[Any, Envelope]], tokens: TokenReader) -> pl.DataFrame:
     """RAW_EMBED_EVENTS, a row per delivery in the order given, and last `occurred_at` and `event_date`: what its
-    created_at says (Int64, microseconds since 1970, null where it cannot be read), and its folder, a date or `unknown`.
+    created_at says (Int64, microseconds since 1970, null where it cannot be read), and the date of that, or `unknown`.
 
     The event's own `embed_jwt`, template, environment and embed win over the envelope's. Where the event's own value
     has not the documented type, the typed column has the envelope's, and flattening goes by `odd`.

@@ -27,7 +27,7 @@ RAW_EMBED_EVENTS = Table(
     ),
 )
 
-# The folder of events whose created_at cannot be read.
+# The event date of events whose created_at cannot be read.
 UNKNOWN_DATE = "unknown"
 
 RAW_EMBEDS = Table(
@@ -74,7 +74,7 @@ RAW_SWEEPS = Table(
         Column(
             "coverage",
             pl.String(),
-            "reconcile only, by raw folder: JSON array of {event_date, held_at_source_count, held_purged_count, "
+            "reconcile only, by event date: JSON array of {event_date, held_at_source_count, held_purged_count, "
             "unheld_count (the source had it when the embed was last asked: must be 0), new_at_source_count}",
         ),
     ),

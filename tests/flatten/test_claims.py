@@ -13,7 +13,7 @@ from pipelines.flatten.claims import read_claims
 def events(payloads: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(
         {
-            "folder": pl.Series([0] * len(payloads), dtype=pl.UInt32),
+            "date_index": pl.Series([0] * len(payloads), dtype=pl.UInt32),
             "claims": [json.dumps(payload) for payload in payloads],
             "occurred_at": [datetime(2024, 1, 24) + timedelta(seconds=number) for number in range(len(payloads))],
         }
