@@ -37,6 +37,27 @@ def test_an_event_type(checkout: Checkout) -> None:
     assert checkout.followed("An event type")
 
 
+def test_a_field_of_the_vendors_event(checkout: Checkout) -> None:
+    counted = embed(EVENT | {"row_total": 7}, EVENT | {"uuid": "event-2", "row_total": "many"})
+    before = checkout.publish("select extra from stg_embed_events where extra is not null order by extra", counted)
+    assert before.rows == [('{"row_total":"many"}',), ('{"row_total":7}',)]
+    checkout.insert(
+        "pipelines/oneschema/event_fields.py",
+        "EVENT_FIELDS",
+        '    EventField("row_total", "row_total", INTEGER, "rows of the sheet when it happened"),\n',
+    )
+    checkout.insert("sql/stg_embed_events.sql", "extra, --", "row_total, -- rows of the sheet when it happened\n")
+    checkout.insert("docs/vendor-api.md", "| `has_snapshot` |", "| `row_total` | integer | rows of the sheet |\n")
+    checkout.make_dictionary()
+    after = checkout.publish(
+        "select event_uuid, row_total, extra, (select any_value(field) from meta_quarantine) "
+        "from stg_embed_events where event_uuid in ('event-1', 'event-2') order by event_uuid",
+        counted,
+    )
+    assert after.rows == [("event-1", 7, None, "row_total"), ("event-2", None, None, "row_total")]
+    assert checkout.followed("A field of the vendor's event")
+
+
 def test_a_setting(checkout: Checkout) -> None:
     code = "from pipelines.settings import load_settings; print(load_settings().embed_analytics_colour)"
     table = "from pipelines.settings import settings_table; print(settings_table())"
