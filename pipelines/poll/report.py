@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from pipelines.poll.listing import ListingCounts
+from pipelines.raw.raw_tables import RAW_SWEEPS
 
 SweepKind = Literal["refresh", "backfill", "reconcile"]
 
@@ -56,7 +57,7 @@ class Failure:
 
 @dataclass
 class SweepReport:
-    """What a sweep did; its fields are the columns of raw/sweeps (pipelines.raw.raw_tables)."""
+    """What a sweep did; its attributes are the columns of raw/sweeps (RAW_SWEEPS), and more."""
 
     sweep_id: str
     kind: str
@@ -84,26 +85,23 @@ class SweepReport:
         for event_date, count in landed_by_date.items():
             self.landed_by_date[event_date] = self.landed_by_date.get(event_date, 0) + count
 
+    @property
+    def listed_count(self) -> int:
+        return self.listing.listed_count
+
+    @property
+    def list_total_count(self) -> int | None:
+        return self.listing.total_count
+
+    @property
+    def new_embed_count(self) -> int:
+        return self.listing.new_embed_count
+
+    @property
+    def failed_count(self) -> int:
+        return len(self.failures)
+
     def row(self) -> dict[str, Any]:
-        """The row for raw/sweeps."""
-        return {
-            "sweep_id": self.sweep_id,
-            "kind": self.kind,
-            "started_at": self.started_at,
-            "finished_at": self.finished_at,
-            "is_complete": self.is_complete,
-            "listed_count": self.listing.listed_count,
-            "list_total_count": self.listing.total_count,
-            "new_embed_count": self.listing.new_embed_count,
-            "due_count": self.due_count,
-            "fetched_count": self.fetched_count,
-            "gone_count": self.gone_count,
-            "failed_count": len(self.failures),
-            "delivered_event_count": self.delivered_event_count,
-            "landed_event_count": self.landed_event_count,
-            "request_count": self.request_count,
-            "failures": json.dumps([vars(failure) for failure in self.failures]),
-            "unasked_embed_count": self.unasked_embed_count,
-            "first_loss_at": self.first_loss_at,
-            "coverage": None if self.coverage is None else json.dumps(self.coverage),
-        }
+        """The row for raw/sweeps: each column is the attribute of its name, lists as JSON."""
+        values = {name: getattr(self, name) for name in RAW_SWEEPS.names}
+        return {name: json.dumps(v, default=vars) if isinstance(v, list) else v for name, v in values.items()}

@@ -294,6 +294,15 @@ ALONE = (
 )
 
 
+def told_apart(value: Any) -> Any:
+    """A value in which the number 1.50 is not the text "1.50"."""
+    if isinstance(value, dict):
+        return {key: told_apart(element) for key, element in value.items()}
+    if isinstance(value, list):
+        return [told_apart(element) for element in value]
+    return ["number", value] if isinstance(value, Number) else value
+
+
 def merge(found: Sequence[tuple[dict[str, Any], Delivery]], lake: Lake) -> dict[str, Any]:
     """One row of the deliveries of one uuid."""
     in_order = sorted(found, key=lambda pair: pair[1].digest)
@@ -316,7 +325,8 @@ def merge(found: Sequence[tuple[dict[str, Any], Delivery]], lake: Lake) -> dict[
     merged["source"] = "both" if len(sources) == 2 else sources.pop()
     merged["landed_at"] = min(delivery.fetched_at for _, delivery in found)
     lake.conflict_count += any(
-        len({json.dumps(row[name], sort_keys=True, default=str) for row in rows if row[name] is not None}) > 1
+        len({json.dumps(told_apart(row[name]), sort_keys=True, default=str) for row in rows if row[name] is not None})
+        > 1
         for name in (*ALONE, "data", "claims")
     )
     return merged
