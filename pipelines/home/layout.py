@@ -28,6 +28,10 @@ class Home:
         return self.root / "raw" / "sweeps"
 
     @property
+    def raw_unreadable(self) -> Path:
+        return self.root / "raw" / "unreadable"
+
+    @property
     def lake(self) -> Path:
         return self.root / "lake"
 

@@ -6,16 +6,18 @@ refresh reads the segment again and lands what is still news.
 
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pipelines.home.layout import Home
-from pipelines.home.times import moment
+from pipelines.home.times import micros, moment
 from pipelines.oneschema.tokens import MISSING, TokenReader
+from pipelines.oneschema.unreadable_text import keepable_text
 from pipelines.raw.landing import EventLanding
 from pipelines.raw.raw_rows import Envelope, to_raw
-from pipelines.webhooks.records import decode
+from pipelines.raw.unreadable import UnreadableBody, land_unreadable, may_keep_text
+from pipelines.webhooks.records import Record, decode
 from pipelines.webhooks.segments import SUFFIX, Segment
 
 # How much is landed at once, whichever is reached first.
@@ -26,10 +28,14 @@ BATCH_SEGMENTS = 200
 
 @dataclass
 class IngestReport:
-    """What the journal held and what of it was news. `damaged_count`: lines that went to quarantine as they were."""
+    """What the journal held and what of it was news.
+
+    `unreadable_count`: bodies that could not be read, `damaged_count`: lines of the journal; both go to quarantine.
+    """
 
     delivered_event_count: int = 0
     landed_event_count: int = 0
+    unreadable_count: int = 0
     damaged_count: int = 0
     landed_by_date: dict[str, int] = field(default_factory=dict)
 
@@ -64,6 +70,7 @@ class _Ingest:
         self._landing = EventLanding(home, connection)
         self._batch: list[tuple[Any, Envelope]] = []
         self._batch_bytes = 0
+        self._unreadable: dict[str, list[tuple[int, UnreadableBody]]] = {}
         # Open, and locked where they are finished, until they are removed.
         self._segments: list[Segment] = []
 
@@ -86,6 +93,9 @@ class _Ingest:
         """Land what was read, and remove its segments."""
         if self._batch:
             self._land_batch()
+        for name, bodies in self._unreadable.items():
+            land_unreadable(self._home, name, bodies)
+        self._unreadable = {}
         for segment in self._segments:
             segment.remove()
         self.close()
@@ -108,12 +118,27 @@ class _Ingest:
     def _delivery(self, line: bytes, segment: Segment) -> tuple[Any, Envelope]:
         record = decode(line)
         if record is None:
-            # Landed as plain text, like any delivery that is not an object: it ends in quarantine, for all to see.
             self.report.damaged_count += 1
-            event, token, fetched_at = line.decode("utf-8", "backslashreplace"), MISSING, segment.started_at
+            # What the receiver wrote holds no credential, and what came of it is anybody's guess.
+            text = keepable_text(line.decode("utf-8", "backslashreplace"), ())
+            record = Record(
+                micros(segment.started_at),
+                MISSING,
+                {},
+                None,
+                UnreadableBody.of(line, "journal", "damaged line of the journal", text),
+            )
+        elif record.unreadable is not None:
+            self.report.unreadable_count += 1
+        fetched_at = moment(record.received_at)
+        if record.unreadable is not None:
+            body = record.unreadable
+            if not may_keep_text(self._tokens.claim_policy):
+                body = replace(body, text=None)
+            self._unreadable.setdefault(segment.name, []).append((record.received_at, body))
+            event, token = body.delivery(), MISSING
         else:
-            token = self._tokens.read_again(record.token, record.claim_policy)
-            event, fetched_at = record.event, moment(record.received_at)
+            event, token = record.event, self._tokens.read_again(record.token, record.claim_policy)
         return event, Envelope(
             embed_id=None,
             template_key=None,

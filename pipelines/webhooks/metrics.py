@@ -12,11 +12,18 @@ PREFIX = "embed_analytics_webhook"
 
 REASONS = {
     "unauthorized": "401: no secret, or a wrong one",
-    "malformed": "400: not HTTP, or not a JSON object with a uuid",
+    "malformed": "400: not HTTP",
     "too_large": "413, 431: a body or a head over the limit",
     "timeout": "408: the request did not arrive whole in time",
     "overloaded": "429: too many events wait for the disk, or too many connections are open",
     "disk": "429: the disk refused the write",
+}
+
+# Of what is answered 200 and ends in quarantine.
+UNREADABLE_REASONS = {
+    "encoding": "the body is not what its Content-Encoding says",
+    "json": "the body is not JSON",
+    "no_uuid": "the body is JSON, and no event with a uuid",
 }
 
 
@@ -36,6 +43,13 @@ class Metrics:
             f"{PREFIX}_rejected", "Requests that were not stored, by reason.", ["reason"], registry=self.registry
         )
         self.rejected = {reason: rejected.labels(reason) for reason in REASONS}
+        unreadable = Counter(
+            f"{PREFIX}_unreadable",
+            "Bodies stored durably and answered with 200 that are not an event, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.unreadable = {reason: unreadable.labels(reason) for reason in UNREADABLE_REASONS}
         self.fsync_seconds = Histogram(
             f"{PREFIX}_fsync_seconds",
             "Time of one fsync of the journal.",

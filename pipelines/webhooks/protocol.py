@@ -5,6 +5,7 @@ here, loses its connection. When there are too many connections, the slowest los
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pipelines.webhooks.metrics import Metrics
@@ -56,7 +57,11 @@ class ReceiverProtocol(HttpToolsProtocol):
         if self._owes_since is None:
             self._owes_since = self.loop.time()
         self._is_first_read = False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
         if len(self.pipeline) > MAX_PIPELINED:
             self._end()
         elif self._is_owing and not self._is_first_read:
@@ -66,6 +71,31 @@ class ReceiverProtocol(HttpToolsProtocol):
                 self._end(_HEAD_TOO_LARGE)
             elif self._later_bytes > MAX_REQUEST_BYTES:
                 self._end()
+
+    def _feed(self, data: bytes) -> None:
+        """Parse what came. Of a request that asks for another protocol too (`Upgrade`), the parser stops behind the
+        head and never reads the body; it is an event like any other, so it is read again without that header."""
+        rest = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+                if self.parser.get_method() == b"CONNECT":
+                    # That is an upgrade whatever its headers say.
+                    self.send_400_response("Invalid HTTP request received.")
+                    return
+                lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+                version = self.parser.get_http_version().encode()
+                head = b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, b"".join(lines))
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.feed_data(head)
+            else:
+                return
+
+    def _should_upgrade(self) -> bool:
+        # So that uvicorn does not begin to answer the request before it is read again.
+        return True
 
     def send_400_response(self, msg: str) -> None:
         self.metrics.rejected["malformed"].inc()

@@ -1,7 +1,9 @@
 """The receiver's endpoints: `POST /events`, `GET /healthz`, `GET /metrics`."""
 
+import json
 import time
 from asyncio import to_thread
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipelines.oneschema.json_text import loads
 from pipelines.oneschema.tokens import TokenReader
+from pipelines.oneschema.unreadable_text import keepable_text
+from pipelines.raw.unreadable import UnreadableBody, may_keep_text
+from pipelines.webhooks.bodies import BodyTooLargeError, CannotInflateError, inflate
 from pipelines.webhooks.journal import Journal, JournalRefusedError
 from pipelines.webhooks.metrics import Metrics, backlog_seconds
-from pipelines.webhooks.records import encode
+from pipelines.webhooks.records import encode, encode_unreadable
 from pipelines.webhooks.secret_keys import SecretKeys
 from pipelines.webhooks.segments import segment_sizes, write_probe
 
@@ -26,6 +31,8 @@ MAX_BODY_BYTES = 1024 * 1024
 # The size of all bodies that have arrived in part, together.
 MAX_PARTIAL_BYTES = 64 * 1024 * 1024
 RETRY_AFTER_SECONDS = 2
+# An array of more events than this is not taken apart: it would grow in the journal.
+MAX_EVENTS = 1000
 # How many uuids the count of duplicates looks back on, twice.
 RECENT_UUIDS = 50_000
 
@@ -53,12 +60,16 @@ UNAUTHORIZED = Answer(
     401, {"error": "the webhook's secret is missing or wrong"}, www_authenticate='Basic realm="events"'
 )
 TOO_LARGE = Answer(413, {"error": f"the body is larger than {MAX_BODY_BYTES} bytes"})
-MALFORMED = Answer(400, {"error": "the body is not a JSON object with a uuid"})
+# The vendor repeats nothing that was answered 400, so what cannot be read is kept for somebody to look at.
+UNREADABLE = Answer(200, {"status": "stored", "warning": "the body is not an event with a uuid"})
 TRY_LATER = Answer(429, {"error": "the event could not be stored; send it again"}, retry_after=str(RETRY_AFTER_SECONDS))
 
 
-def create_app(journal: Journal, secrets: SecretKeys, tokens: TokenReader, metrics: Metrics) -> ASGIApp:
-    """The ASGI application; the journal is started by the server."""
+def create_app(
+    journal: Journal, secrets: SecretKeys, tokens: TokenReader, metrics: Metrics, known_secrets: Sequence[str]
+) -> ASGIApp:
+    """The ASGI application; the journal is started by the server. `known_secrets` are removed from a body that cannot
+    be read, in each spelling given."""
 
     async def healthz(_: Request) -> Response:
         is_writable = await to_thread(_is_writable, journal.folder)
@@ -78,7 +89,7 @@ def create_app(journal: Journal, secrets: SecretKeys, tokens: TokenReader, metri
 
     app = Starlette(
         routes=[
-            Route("/events", Events(journal, secrets, tokens, metrics), methods=["POST"]),
+            Route("/events", Events(journal, secrets, tokens, metrics, known_secrets), methods=["POST"]),
             Route("/healthz", healthz),
             Route("/metrics", show_metrics),
         ],
@@ -92,8 +103,16 @@ def create_app(journal: Journal, secrets: SecretKeys, tokens: TokenReader, metri
 class Events:
     """`POST /events`: 200 when the event is on disk."""
 
-    def __init__(self, journal: Journal, secrets: SecretKeys, tokens: TokenReader, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        secrets: SecretKeys,
+        tokens: TokenReader,
+        metrics: Metrics,
+        known_secrets: Sequence[str],
+    ) -> None:
         self._journal = journal
+        self._known_secrets = known_secrets
         self._secrets = secrets
         self._tokens = tokens
         self._metrics = metrics
@@ -106,12 +125,14 @@ class Events:
             await answer.send(send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer | None:
-        authorization, length = None, 0
+        authorization, length, encoding = None, 0, None
         for name, value in scope["headers"]:
             if name == b"authorization":
                 authorization = value
             elif name == b"content-length":
                 length = int(value)
+            elif name == b"content-encoding":
+                encoding = value if encoding is None else encoding + b"," + value
         if not self._secrets.accept(authorization):
             return self._rejected("unauthorized", UNAUTHORIZED)
         if length > MAX_BODY_BYTES:
@@ -122,7 +143,7 @@ class Events:
             body = await self._rest(message, receive)
             if not isinstance(body, bytes):
                 return body
-        return await self._store(body)
+        return await self._store(body, encoding)
 
     async def _rest(self, message: Any, receive: Receive) -> bytes | Answer | None:
         """The body of a request that arrives in pieces, or what to answer before it has arrived."""
@@ -144,17 +165,52 @@ class Events:
         # The client left, or the server gave up on it.
         return None
 
-    async def _store(self, body: bytes) -> Answer:
-        event = _event(body)
-        if event is None:
-            return self._rejected("malformed", MALFORMED)
+    async def _store(self, body: bytes, encoding: bytes | None) -> Answer:
+        received_at = time.time_ns() // 1000
         try:
-            await self._journal.append(encode(event, time.time_ns() // 1000, self._tokens))
+            content = inflate(body, encoding, MAX_BODY_BYTES)
+        except BodyTooLargeError:
+            return self._rejected("too_large", TOO_LARGE)
+        except CannotInflateError as error:
+            unreadable = UnreadableBody.of(body, "webhook", str(error), None)
+            return await self._keep([encode_unreadable(unreadable, received_at, self._tokens)], "encoding")
+        try:
+            value = loads(content)
+        except ValueError as error:
+            unreadable = UnreadableBody.of(body, "webhook", _why(error), self._text(content))
+            return await self._keep([encode_unreadable(unreadable, received_at, self._tokens)], "json")
+        if (uuid := _uuid(value)) is None:
+            # An array is read as the API's answer is. Whatever has no uuid ends in quarantine, like the API's.
+            is_batch = isinstance(value, list) and 0 < len(value) <= MAX_EVENTS
+            events = value if is_batch else [value]
+            lines = [encode(event, received_at, self._tokens) for event in events]
+            return await self._keep(lines, None if all(map(_uuid, events)) else "no_uuid")
+        answer = await self._keep([encode(value, received_at, self._tokens)], None)
+        if answer is STORED and self._recent.add(uuid):
+            self._metrics.duplicates.inc()
+        return answer
+
+    async def _keep(self, lines: list[bytes], unreadable: str | None) -> Answer:
+        """Store the lines of one body durably; `unreadable` is the reason why it is not an event."""
+        try:
+            # In one piece: all of a body is on disk before it is answered, or it is sent again.
+            await self._journal.append(b"".join(lines))
         except JournalRefusedError as error:
             return self._rejected(error.reason, TRY_LATER)
-        if self._recent.add(event["uuid"]):
-            self._metrics.duplicates.inc()
-        return STORED
+        if unreadable is None:
+            return STORED
+        self._metrics.unreadable[unreadable].inc()
+        return UNREADABLE
+
+    def _text(self, content: bytes) -> str | None:
+        """What may be kept of a body that is not JSON."""
+        if not may_keep_text(self._tokens.claim_policy):
+            return None
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            return None
+        return keepable_text(text, self._known_secrets)
 
     def _rejected(self, reason: str, answer: Answer) -> Answer:
         self._metrics.rejected[reason].inc()
@@ -180,14 +236,17 @@ class RecentUuids:
         return False
 
 
-def _event(body: bytes) -> dict[str, Any] | None:
-    try:
-        event = loads(body)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(event, dict) or not isinstance(uuid := event.get("uuid"), str) or not uuid.strip():
-        return None
-    return event
+def _uuid(value: Any) -> str | None:
+    """The uuid of an event; None where the value is not one."""
+    uuid: Any = value.get("uuid") if type(value) is dict else None
+    return uuid if isinstance(uuid, str) and uuid.strip() else None
+
+
+def _why(error: ValueError) -> str:
+    """Why a body is not JSON, without a word of it."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON: {error.msg} at character {error.pos}"
+    return "not JSON: not a text" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 def _is_writable(folder: Path) -> bool:

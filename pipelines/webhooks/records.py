@@ -1,8 +1,11 @@
-"""A line of the journal: one received event without credentials, its token's reading, and a checksum over both.
+"""A line of the journal: one received delivery without credentials, its token's reading, and a checksum over both.
 
     <CRC-32, 8 hex digits> TAB
     <JSON [received_at, claims, jwt_status, fingerprint, claim policy]> TAB
     <the event's JSON> LF
+
+A body that could not be read has a sixth element in the first JSON, an UnreadableBody but for its text, and that text
+(or null) in place of an event.
 
 JSON writes no raw tab or line feed, so a line is one event whatever is in it. A line without its line feed is
 unfinished: its writer was killed. received_at is in microseconds since 1970. The policy is the one that the claims
@@ -10,7 +13,7 @@ have been through: a refresh may have another.
 """
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import orjson
@@ -18,26 +21,40 @@ import orjson
 from pipelines.oneschema.credentials import strip_credentials
 from pipelines.oneschema.event_fields import TOKEN_FIELD
 from pipelines.oneschema.json_text import loads
-from pipelines.oneschema.tokens import ReadToken, TokenReader
+from pipelines.oneschema.tokens import MISSING, ReadToken, TokenReader
+from pipelines.raw.unreadable import UnreadableBody
 
 
 @dataclass(frozen=True)
 class Record:
-    """One received event as the journal holds it. `received_at` is in microseconds since 1970; the token was read
-    under `claim_policy`."""
+    """One received delivery as the journal holds it. `received_at` is in microseconds since 1970; the token was read
+    under `claim_policy`. An unreadable body has no event."""
 
     received_at: int
     token: ReadToken
     claim_policy: dict[str, str]
     event: Any
+    unreadable: UnreadableBody | None = None
 
 
-def encode(event: dict[str, Any], received_at: int, tokens: TokenReader) -> bytes:
-    """The journal's line of a decoded event. No credential that came with the event is in it."""
-    read = tokens.read(event.get(TOKEN_FIELD))
+def encode(event: Any, received_at: int, tokens: TokenReader) -> bytes:
+    """The journal's line of a decoded event, or of any other JSON. No credential that came with it is in it."""
+    read = tokens.read(event.get(TOKEN_FIELD) if type(event) is dict else None)
     _, body = strip_credentials(event)
-    head = orjson.dumps((received_at, read.claims, read.jwt_status, read.fingerprint, tokens.claim_policy))
-    content = b"%b\t%b" % (head, body)
+    return _line([received_at, read.claims, read.jwt_status, read.fingerprint, tokens.claim_policy], body)
+
+
+def encode_unreadable(body: UnreadableBody, received_at: int, tokens: TokenReader) -> bytes:
+    """The journal's line of a body that could not be read."""
+    facts = asdict(replace(body, text=None))
+    return _line(
+        [received_at, MISSING.claims, MISSING.jwt_status, MISSING.fingerprint, tokens.claim_policy, facts],
+        orjson.dumps(body.text),
+    )
+
+
+def _line(head: list[Any], body: bytes) -> bytes:
+    content = b"%b\t%b" % (orjson.dumps(head), body)
     return b"%08x\t%b\n" % (zlib.crc32(content), content)
 
 
@@ -47,5 +64,8 @@ def decode(line: bytes) -> Record | None:
     if checksum != b"%08x" % zlib.crc32(content):
         return None
     head, _, body = content.partition(b"\t")
-    received_at, claims, jwt_status, fingerprint, claim_policy = orjson.loads(head)
-    return Record(received_at, ReadToken(claims, jwt_status, fingerprint), claim_policy, loads(body))
+    received_at, claims, jwt_status, fingerprint, claim_policy, *facts = orjson.loads(head)
+    event = loads(body)
+    unreadable = replace(UnreadableBody(**facts[0]), text=event) if facts else None
+    token = ReadToken(claims, jwt_status, fingerprint)
+    return Record(received_at, token, claim_policy, None if facts else event, unreadable)

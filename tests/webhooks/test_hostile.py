@@ -152,9 +152,10 @@ def test_no_body_of_any_bytes_makes_a_server_error_and_every_200_is_landed(home:
     ]
     with running_receiver(home) as receiver:
         answers = [receiver.push(body).status_code for body in bodies]
-    assert set(answers) == {200, 400}
+    assert set(answers) == {200}
     report = ingest(home)
-    assert report.delivered_event_count == answers.count(200)
+    assert report.delivered_event_count == len(bodies)
+    assert report.unreadable_count > 50
     assert report.damaged_count == 0
 
 
@@ -237,7 +238,7 @@ def test_no_credential_is_kept_or_shown(home: Path, tmp_path: Path) -> None:
         assert secret.encode() not in shown
     assert b"user_id" in shown
     ingest(home)
-    assert len(landed_uuids(home)) == len(bodies) + 1
+    assert len([uuid for uuid in landed_uuids(home) if uuid]) == len(bodies) + 1
 
 
 def test_the_claim_policy_holds_before_the_journal(home: Path) -> None:

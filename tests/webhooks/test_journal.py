@@ -76,7 +76,9 @@ def test_a_damaged_line_goes_to_quarantine_and_the_others_land(home: Path) -> No
     assert path.exists()
     raw = raw_events(home)
     assert sorted(raw["event_uuid"].drop_nulls()) == ["event-0", "event-2"]
-    assert "event-9" in raw.filter(raw["event_uuid"].is_null())["odd"].item()
+    kept = json.loads(raw.filter(raw["event_uuid"].is_null())["extra"].item())["unreadable"]
+    assert kept["reason"] == "damaged line of the journal"
+    assert "event-9" in kept["text"]
     report = steps.flatten(settings_of(home), on_wait=print)
     assert report.days["quarantined_count"].sum() >= 1
 

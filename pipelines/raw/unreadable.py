@@ -1,0 +1,77 @@
+"""raw/unreadable: what came and could not be read as JSON, as far as it may be kept.
+
+Each such body is a delivery in raw/embed_events as well, an object that has these facts in place of an event's fields.
+So it is counted, and it is seen in the quarantine, like every delivery without a uuid; this table adds one row for each
+time that it came.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipelines.home.layout import Home
+from pipelines.home.tables import TIMESTAMP, Column, Table
+from pipelines.home.times import moment
+from pipelines.raw.landing import land_rows
+
+RAW_UNREADABLE = Table(
+    name="unreadable",
+    description="One received body that is not JSON, or a line of the journal that is damaged.",
+    columns=(
+        Column("received_at", TIMESTAMP, "when it was received; of a damaged line, when its segment began (UTC)"),
+        Column("source", pl.String(), "webhook, or journal for a damaged line of it"),
+        Column("reason", pl.String(), "why it could not be read"),
+        Column("byte_count", pl.Int64(), "its length in bytes, as it was received"),
+        Column("digest", pl.String(), "BLAKE2b digest of these bytes (32 hex digits)"),
+        Column("text", pl.String(), "the text without credentials; NULL where it may not be kept"),
+        Column("sweep_id", pl.String(), "the webhook journal segment that it was in"),
+    ),
+)
+
+_KEY = ["received_at", "digest"]
+
+
+@dataclass(frozen=True)
+class UnreadableBody:
+    """What is kept of a body. `text` is None where it is not a text, or where a claim policy drops or hashes."""
+
+    source: str
+    reason: str
+    byte_count: int
+    digest: str
+    text: str | None
+
+    @classmethod
+    def of(cls, body: bytes, source: str, reason: str, text: str | None) -> "UnreadableBody":
+        """Its length and digest taken from the body as it came; `text` holds no credential."""
+        return cls(source, reason, len(body), hashlib.blake2b(body, digest_size=16).hexdigest(), text)
+
+    def delivery(self) -> dict[str, Any]:
+        """What stands for it among the deliveries: the same for the same body, whenever it comes."""
+        return {"unreadable": asdict(self)}
+
+
+def may_keep_text(claim_policy: Mapping[str, str]) -> bool:
+    """Whether a text that nobody can read claims out of may be kept under a claim policy."""
+    return set(claim_policy.values()) <= {"keep"}
+
+
+def land_unreadable(home: Home, segment: str, bodies: list[tuple[int, UnreadableBody]]) -> None:
+    """Add the bodies of one journal segment, with when each was received (microseconds since 1970).
+
+    A segment may be read more than once: what is there already is not added again.
+    """
+    rows = [{**asdict(body), "received_at": moment(received_at), "sweep_id": segment} for received_at, body in bodies]
+    found = pl.DataFrame(rows, schema=RAW_UNREADABLE.polars_schema, orient="row").unique(_KEY, maintain_order=True)
+    for path in unreadable_files(home, segment):
+        found = found.join(pl.read_parquet(path, columns=_KEY), on=_KEY, how="anti", maintain_order="left")
+    land_rows(RAW_UNREADABLE, home.raw_unreadable, found.iter_rows(named=True), segment)
+
+
+def unreadable_files(home: Home, segment: str) -> list[Path]:
+    """The files that a segment's unreadable bodies are in."""
+    return sorted(home.raw_unreadable.glob(f"{segment}-*.parquet"))
