@@ -35,7 +35,7 @@ Work = Callable[[], Told]
 @dataclass(frozen=True)
 class Contestant:
     """Who takes part: `prepare` (module:function) is called in the run's own process with `arguments` and an empty
-    folder `scratch`, and answers the work. The work alone is timed."""
+    folder `scratch`, and returns the work. The work alone is timed."""
 
     name: str
     prepare: str
@@ -81,12 +81,12 @@ class Answer:
 
 
 def at_most(figure: str, value: float, limit: float, unit: str = "") -> Verdict:
-    """A verdict on a figure that is to stay small."""
+    """A verdict on a figure that should stay small."""
     return Verdict(figure, f"{value:.2f}{unit}", f"at most {limit:g}{unit}", value <= limit)
 
 
 def at_least(figure: str, value: float, limit: float, unit: str = "") -> Verdict:
-    """A verdict on a figure that is to be large."""
+    """A verdict on a figure that should be large."""
     return Verdict(figure, f"{value:.2f}{unit}", f"at least {limit:g}{unit}", value >= limit)
 
 

@@ -76,7 +76,7 @@ def lines(events: int, block_events: int = BLOCK_EVENTS) -> Path:
 
 
 def kept(name: str, make: Callable[[Path], None]) -> Path:
-    """The folder `name` below CACHE that `make` fills, on the first call and when the code is another."""
+    """The folder `name` below CACHE, which `make` fills on the first call and again when the code has changed."""
     folder = CACHE / f"{name}-{_code_digest()}"
     if not (folder / "complete").exists():
         for outdated in CACHE.glob(f"{name}-*"):
@@ -92,7 +92,7 @@ def kept(name: str, make: Callable[[Path], None]) -> Path:
 
 
 def linked(source: Path, target: Path) -> Path:
-    """A copy of a home that takes no room and no time: what writes to a home replaces files and changes none."""
+    """A copy of a home by hard links, in no room and no time: writers of a home replace files and change none."""
     return Path(shutil.copytree(source, target, copy_function=os.link, dirs_exist_ok=True))
 
 

@@ -22,7 +22,7 @@ class Account:
     admin: httpx.Client
 
     def make_everything(self) -> None:
-        """Have the simulator make what it would else make when first asked."""
+        """Have the simulator make now what it would otherwise make when first asked."""
         with self.admin.stream("GET", "truth") as truth:
             for _ in truth.iter_raw():
                 pass

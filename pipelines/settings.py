@@ -36,7 +36,7 @@ def _one_or_many(value: object) -> object:
     try:
         return orjson.loads(value)
     except ValueError:
-        raise ValueError("begins with [ and is no JSON array") from None
+        raise ValueError("begins with [ and is not a JSON array") from None
 
 
 class Settings(BaseSettings):
@@ -101,7 +101,7 @@ class Settings(BaseSettings):
         90, ge=1, description="Age in days from which Dagster runs are pruned that no asset's present state stems from"
     )
     embed_analytics_alert_webhook_url: SecretStr | None = Field(
-        None, description="Slack-compatible webhook that hears of failed runs, failed checks and stuck sessions"
+        None, description="Slack-compatible webhook for alerts about failed runs, failed checks and stuck sessions"
     )
     embed_analytics_customer_claim: str | None = Field(
         None, description="Path of the claim that names the customer in alerts (`org.name`); no claim is named without"
@@ -173,7 +173,9 @@ def load_settings() -> Settings:
     except SettingsError as error:
         # Its text names the field, its cause would show the value.
         name = next(name for name in Settings.model_fields if f'"{name}"' in str(error)).upper()
-        raise ConfigurationError(f"A setting cannot be used: {name}: no JSON; write it as the README shows.") from None
+        raise ConfigurationError(
+            f"A setting cannot be used: {name} is not JSON; write it as the README shows."
+        ) from None
 
 
 def dotenv_variables() -> dict[str, str]:

@@ -12,7 +12,7 @@ _TO_URL_ALPHABET = str.maketrans("+/", "-_")
 
 
 def segment_bytes(segment: str) -> bytes | None:
-    """The bytes of a base64url segment, None when it is none. Padding and the plain alphabet's `+/` are read too."""
+    """The bytes of a base64url segment, None when it is not one. Padding and the plain alphabet's `+/` are read too."""
     segment = segment.translate(_TO_URL_ALPHABET)
     if _SEGMENT.fullmatch(segment) is None:
         return None

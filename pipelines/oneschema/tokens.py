@@ -136,7 +136,7 @@ class TokenReader:
 
 
 def _payload(content: bytes) -> tuple[str, object] | None:
-    """The text of a payload and its `iss`, None when it is no JSON object."""
+    """The text of a payload and its `iss`, None when it is not a JSON object."""
     try:
         value = orjson.loads(content)
         is_plain = content.count(b"{") + content.count(b"[") <= MAX_DEPTH and not _repeats_a_key(content, value)

@@ -28,7 +28,7 @@ def _cron(setting: str) -> str:
         dg.ScheduleDefinition(name="probe", job_name="probe", cron_schedule=text)
     except dg.DagsterInvalidDefinitionError:
         raise ConfigurationError(
-            f"A setting cannot be used: {setting.upper()}: {text!r} is no cron expression of five fields."
+            f"A setting cannot be used: {setting.upper()}: {text!r} is not a cron expression of five fields."
         ) from None
     return text
 

@@ -30,7 +30,7 @@ def publish_after_backfill(context: dg.RunStatusSensorContext) -> dg.RunRequest 
     run = context.dagster_run
     groups = _groups(run.asset_selection or [])
     if not run.job_name.startswith("__") or not groups & {"raw", "lake"}:
-        return dg.SkipReason("The run was no materialisation of raw or lake partitions in the UI.")
+        return dg.SkipReason("The run did not materialise raw or lake partitions from the UI.")
     launched = groups | _groups_of_backfill(context.instance, run)
     if "warehouse" in launched:
         return dg.SkipReason("The warehouse was launched with it.")

@@ -208,7 +208,7 @@ def _date(option: str, text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise ConfigurationError(f"{option} {text!r} is no date: write YYYY-MM-DD.") from None
+        raise ConfigurationError(f"{option} {text!r} is not a date: write YYYY-MM-DD.") from None
 
 
 def _today() -> date:

@@ -126,7 +126,7 @@ def _program() -> str:
 def _make_anew(root: Path) -> None:
     if root.exists():
         if not (root / MARKER).exists():
-            raise ConfigurationError(f"--home {root} exists and is no demo's home: name another, or remove it.")
+            raise ConfigurationError(f"--home {root} exists and is not the demo's: name another, or remove it.")
         shutil.rmtree(root)
     open_home(Home(root.absolute()))
     (root / MARKER).touch()

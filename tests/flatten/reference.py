@@ -195,7 +195,7 @@ def apply_policy(value: Any, policy: Mapping[str, str], key: str, paths: tuple[s
 
 
 def action_of(paths: tuple[str, ...], policy: Mapping[str, str]) -> str:
-    """Of the patterns that fit, the one with most letters that are no wildcard, then the stricter one."""
+    """Of the patterns that fit, the one with most letters that are not wildcards, then the stricter one."""
     fitting = [
         (len(pattern.replace("*", "")), ("keep", "hash", "drop").index(action))
         for pattern, action in policy.items()

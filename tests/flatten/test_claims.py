@@ -21,7 +21,7 @@ def events(payloads: list[dict[str, Any]]) -> pl.DataFrame:
 
 
 def test_keys_that_are_trace_ids_take_the_room_of_what_they_hold() -> None:
-    """Not a column for each, which would be the square of their number."""
+    """Not one column per key: that would cost the square of their number."""
     count = 3_000
     claims = read_claims(events([{"user_id": f"u{i}", "trace": {f"t-{i}": i, "at": [i]}} for i in range(count)]))
     seen = claims.seen[0]

@@ -75,5 +75,5 @@ def test_a_path_names_what_it_was_listed_for(keys: list[str]) -> None:
 
 
 def test_many_stars_take_a_time_that_grows_with_the_path() -> None:
-    """Were each star tried again from each place, this would take hours."""
+    """If each star were tried again from every place, this would take hours."""
     assert not pattern("*a*a*a*a*a*b*a*c").fullmatch(escape("a." * 20_000))

@@ -42,7 +42,7 @@ class Ticks:
     cursor: str | None = None
 
     def tick(self) -> str:
-        """One tick; answers why it asked for no run."""
+        """One tick; returns the reason why it requested no run."""
         context = dg.build_sensor_context(
             instance=self.instance, cursor=self.cursor, repository_def=defs.get_repository_def()
         )

@@ -25,7 +25,7 @@ class Ticks:
         assert not self.requests()
 
     def requests(self) -> list[dg.RunRequest]:
-        """What the next ticks ask for, one run that ended at a time, until there is none left."""
+        """What the next ticks ask for, one ended run per tick, until no ended run is left."""
         found: list[dg.RunRequest] = []
         while True:
             context = dg.build_sensor_context(

@@ -19,7 +19,7 @@ HOUR = 3600.0
 
 
 class KilledError(Exception):
-    """Stands for a kill: nothing after it is done, and the state's open transaction is gone."""
+    """Stands in for a kill: nothing after it happens, and the state's open transaction is gone."""
 
 
 def sweep_now(settings: Settings, simulator: RunningSimulator, kind: str) -> SweepReport:

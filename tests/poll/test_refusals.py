@@ -64,7 +64,7 @@ def test_known_embeds_are_asked_though_the_list_is_refused(home: Path, breakage:
 
 @pytest.mark.slow
 def test_embeds_that_fail_for_ever_do_not_keep_a_reconcile_from_completing(home: Path) -> None:
-    """More of them than a source that is down would show in a row, and they are asked first."""
+    """They are more than the failures in a row that mean a source is down, and they are asked first."""
     with running_simulator(SimulatorOptions(embeds=120)) as simulator:
         failing = simulator.simulation.world.ids[:70]
         simulator.throw(broken_embeds=dict.fromkeys(failing, "500"))

@@ -21,7 +21,7 @@ RECONCILE_EVERY = 7 * 24
 
 
 def longest_wait(rule: FrontierRule, idle_seconds: float) -> float:
-    """How long the frontier's docstring lets an event of a session that was idle for so long wait, in seconds."""
+    """The longest wait, in seconds, that the frontier's docstring allows after so many seconds of idleness."""
     idle = timedelta(seconds=idle_seconds)
     if idle <= rule.idle_after:
         return HOUR

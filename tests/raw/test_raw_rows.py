@@ -112,7 +112,7 @@ def test_credentials_leave_no_trace_and_do_not_change_the_digest(hidden: dict[st
     "text", ["ey" * 500_000, "eyJ" * 300_000 + ".a.b", ("eyJ" * 1_300 + ".x.") * 250, "ey." * 100_000]
 )
 def test_a_long_text_is_searched_in_a_time_that_grows_with_its_length(text: str) -> None:
-    """Were it with the square, this would take hours."""
+    """If the time grew with the square, this would take hours."""
     assert json.loads(landed({**EVENT, "token": "12345678", "note": text})["extra"]) == {"note": text}
 
 

@@ -14,7 +14,7 @@ from tests.simulator.reading import client_of
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[RunningSimulator]:
-    """300 embeds in 30 days, its clock at the end of them. Not to be changed by a test."""
+    """300 embeds in 30 days, its clock at the end of them. Tests must not change it."""
     with running_simulator(SimulatorOptions(embeds=300)) as running:
         yield running
 
@@ -27,7 +27,7 @@ def api(simulator: RunningSimulator) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., tuple[RunningSimulator, httpx.Client]]]:
-    """Starts a simulator of 40 embeds, else as told; gives it and a client with its key."""
+    """Starts a simulator of 40 embeds with the given options; gives it and a client with its key."""
     with ExitStack() as stack:
 
         def begin(**options: Any) -> tuple[RunningSimulator, httpx.Client]:

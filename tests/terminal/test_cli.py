@@ -31,7 +31,7 @@ def run(cwd: Path, *arguments: str, **settings: str) -> subprocess.CompletedProc
 
 
 def fails(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    """It ended with 1 and one line that says why, which has all the words."""
+    """It ended with exit code 1 and one line that says why, with all these words."""
     assert done.returncode == 1, done
     assert "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("embed-analytics: ")]
@@ -67,7 +67,7 @@ WAITING_SECONDS = 22
 
 
 def waiting_seconds(attempts: int, attempt_seconds: float) -> float:
-    """At most, for so many attempts of at most so long, and the waits between them."""
+    """The longest that so many attempts, each at most so long, and the waits between them can take."""
     return attempts * attempt_seconds + (attempts - 1) * FIRST_CONTACT.wait_max_seconds
 
 

@@ -72,7 +72,7 @@ def event(
 
 @dataclass
 class Lake:
-    """Writes a home's lake, raw and catalogues, and answers the frames that flattening would."""
+    """Writes a home's lake, raw and catalogues, and returns the frames that flattening would."""
 
     home: Home
     deliveries: dict[str, int] = field(default_factory=dict)

@@ -24,7 +24,7 @@ SESSIONS = {
 
 
 def read(path: str) -> str:
-    """One read; answers the build that was read. Raises where totals do not agree."""
+    """One read. Returns the build that was read. Raises where totals do not agree."""
     with duckdb.connect(path, read_only=True) as connection:
         for queries in (TOTALS, SESSIONS):
             totals = {name: connection.execute(query).fetchone() for name, query in queries.items()}

@@ -21,7 +21,7 @@ DAY = 60 * 24
 
 @pytest.fixture
 def ask(lake: Lake) -> Any:
-    """Builds the lake as it is by then and answers a query as dictionaries."""
+    """Builds the lake as it is when asked, and returns a query's rows as dictionaries."""
 
     def answer(query: str) -> list[dict[str, Any]]:
         build(lake.home, OPTIONS)

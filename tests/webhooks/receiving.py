@@ -161,7 +161,7 @@ def journal_files(home: Path) -> list[Path]:
 
 
 def lake_table(home: Path, table: str) -> pl.DataFrame:
-    """A lake table whole, without the column that tells when."""
+    """A whole lake table, without the column that says when an event landed."""
     files = sorted((home / "lake" / table).glob("*/*.parquet"))
     frame = pl.concat([pl.read_parquet(file, hive_partitioning=False) for file in files], how="diagonal")
     frame = frame.drop("landed_at", strict=False)

@@ -1,4 +1,4 @@
-"""What each request is answered, and what the journal holds afterwards."""
+"""How each request is answered, and what the journal holds afterwards."""
 
 import base64
 import json

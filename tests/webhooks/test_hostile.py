@@ -51,7 +51,7 @@ def no_traceback(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 def statuses(receiver: RunningReceiver, requests: list[bytes]) -> list[int | None]:
-    """The status that each of some simultaneous connections is answered first, None where it is only closed."""
+    """The first status that each of several simultaneous connections gets; None where it is only closed."""
     with ExitStack() as stack:
         connections = [stack.enter_context(receiver.connect()) for _ in requests]
         for connection, content in zip(connections, requests, strict=True):

@@ -40,7 +40,7 @@ class Load:
         self.lock = threading.Lock()
 
     def push(self, url: str, end_at: int, end: Callable[[], None]) -> None:
-        """Push until `end`, which is called once, when `end_at` more events are stored, has had its effect."""
+        """Push until `end` has had its effect. It is called once, when `end_at` more events are stored."""
         before = len(self.stored)
         ended = threading.Event()
 
@@ -132,7 +132,7 @@ def test_a_refresh_beside_the_load_takes_all_that_was_acknowledged_before(home: 
 
 
 class KilledError(Exception):
-    """Stands for the end of the process."""
+    """Stands in for the end of the process."""
 
 
 @pytest.mark.parametrize("moment", ["before remembering", "before removing"])
