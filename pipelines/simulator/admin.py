@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from pipelines.errors import ConfigurationError
+from pipelines.simulator.pushes import pushes
 from pipelines.simulator.simulation import Simulation
 from pipelines.simulator.truth import Truth
 
@@ -32,6 +33,7 @@ def admin_routes(simulation: Simulation) -> list[Mount]:
                 Route("/requests/reset", endpoints.reset_requests, methods=["POST"]),
                 Route("/embeds/{embed_id:int}", endpoints.delete_embed, methods=["DELETE"]),
                 Route("/events", endpoints.plant, methods=["POST"]),
+                Route("/pushes", endpoints.pushes),
                 Route("/credentials", endpoints.credentials),
             ],
         )
@@ -59,6 +61,7 @@ class _AdminEndpoints:
                 "POST requests/reset": "forget that",
                 "DELETE embeds/{id}": "delete an embed as the vendor does",
                 "POST events": "plant hand-made events, embeds or answers",
+                "GET pushes": "what the webhooks would send, JSON lines",
                 "GET credentials": "all that must never be stored",
             }
         )
@@ -135,6 +138,18 @@ class _AdminEndpoints:
             body = base64.b64decode(str(planted["body_base64"]))
         self._simulation.plant(embed_id, embed=planted.get("embed"), events=events, body=body)
         return _json({})
+
+    async def pushes(self, _: Request) -> Response:
+        """GET: JSON lines, a POST to `/events` each: `{"uuid", "shape" (null: plain), "headers", "body_base64"}`."""
+        return _json_lines(
+            {
+                "uuid": push.uuid,
+                "shape": push.shape,
+                "headers": push.headers,
+                "body_base64": base64.b64encode(push.body).decode(),
+            }
+            for push in pushes(self._simulation)
+        )
 
     async def credentials(self, _: Request) -> Response:
         """GET: `{"api_keys": [], "embed_tokens": [], "jwts": [], "jwt_signatures": []}`, all texts."""

@@ -13,6 +13,8 @@ DEFAULT_NOW = 1769601600.0
 Paging = Literal["ignored", "honoured", "capped", "linked", "wrapped", "refused"]
 Order = Literal["ascending", "descending", "shuffled"]
 EventShape = Literal["api", "full"]
+# What a sender, a proxy or a line makes of an event that is pushed; the last three cannot be read.
+PushShape = Literal["gzip", "deflate", "bom", "control", "upgrade", "malformed", "cut", "cut-gzip"]
 # What an embed's events endpoint always answers: an error, an object for the array, or an array without objects.
 Breakage = Literal["400", "401", "403", "404", "410", "422", "451", "500", "object", "scalars", "not-json"]
 
@@ -38,6 +40,10 @@ class Switches(BaseModel):
     retention_days: float | None = Field(default=None, gt=0, description="older events are purged from answers")
     created_at_shape: TimeShape = Field(default="seconds", description="how an event's created_at is written")
     odd_dates: bool = Field(default=False, description="some events are dated 1970, 2001, a thousandth, ten years on")
+    answers_with_bom: bool = Field(default=False, description="the list and the events begin with a byte order mark")
+    push_shapes: tuple[PushShape, ...] = Field(
+        default=(), description="shapes that half of the pushed events have, in equal shares"
+    )
     refused_after_requests: int | None = Field(
         default=None, ge=0, description="the key is refused once so many requests have come"
     )

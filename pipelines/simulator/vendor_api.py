@@ -69,13 +69,13 @@ class _VendorEndpoints:
     def _embeds_by_offset(self, request: Request) -> Response:
         switches = self._simulation.switches
         if switches.paging == "ignored":
-            return _json(self._simulation.summaries(0, None))
+            return self._array(self._simulation.summaries(0, None))
         given = parse_qs(request.url.query, keep_blank_values=True)
         if switches.paging == "refused":
             refused = next((name for name in ("offset", "count") if name in given), None)
             if refused:
                 return _error(422, "invalid_parameter", f"{refused} is not a parameter.", refused)
-            return _json(self._simulation.summaries(0, None))
+            return self._array(self._simulation.summaries(0, None))
         numbers: dict[str, int | None] = {}
         for name in ("offset", "count"):
             text = given[name][-1] if name in given else None
@@ -85,7 +85,7 @@ class _VendorEndpoints:
         count = numbers["count"]
         if switches.paging == "capped":
             count = min(switches.page_cap, switches.page_cap if count is None else count)
-        return _json(self._simulation.summaries(numbers["offset"] or 0, count))
+        return self._array(self._simulation.summaries(numbers["offset"] or 0, count))
 
     async def embed(self, request: Request) -> Response:
         """One summary with its `columns`; 404 for an unknown or deleted one."""
@@ -104,7 +104,10 @@ class _VendorEndpoints:
             return self._announced(
                 request, lambda offset, count: orjson.dumps(events[offset:][:count]), total=len(events)
             )
-        return _json(body)
+        return self._array(body)
+
+    def _array(self, body: bytes) -> Response:
+        return _json(b"\xef\xbb\xbf" + body if self._simulation.switches.answers_with_bom else body)
 
     def _announced(self, request: Request, stretch: Callable[[int, int | None], bytes], total: int) -> Response:
         """One page of a list that says where the next one is."""

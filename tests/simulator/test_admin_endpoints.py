@@ -15,7 +15,7 @@ from pipelines.simulator.simulation import Simulation
 
 
 def test_the_index_names_every_endpoint(simulator: RunningSimulator) -> None:
-    assert len(simulator.admin.get("").json()) == 9
+    assert len(simulator.admin.get("").json()) == 10
 
 
 def test_the_clock_is_read_set_and_advanced(start: Any) -> None:
@@ -193,3 +193,32 @@ def test_neither_options_nor_the_simulator_show_a_secret(simulator: RunningSimul
     shown = repr(simulator.simulation.options) + repr(simulator)
     assert simulator.api_key not in shown
     assert simulator.simulation.options.client_secret.get_secret_value() not in shown
+
+
+def test_what_the_webhooks_would_send_is_every_event_once(start: Any) -> None:
+    shapes = ["gzip", "deflate", "bom", "control", "upgrade", "malformed", "cut", "cut-gzip"]
+    running, _ = start(embeds=80)
+    plain = [json.loads(line) for line in running.admin.get("pushes").content.splitlines()]
+    assert {push["shape"] for push in plain} == {None}
+    running.admin.post("switches", json={"push_shapes": shapes}).raise_for_status()
+    lines = running.admin.get("pushes").content.splitlines()
+    assert running.admin.get("pushes").content.splitlines() == lines
+    odd = [json.loads(line) for line in lines]
+    truth = [event["uuid"] for event in running.truth()]
+    assert [push["uuid"] for push in odd] == [push["uuid"] for push in plain] == truth
+    assert {push["shape"] for push in odd} == {None, *shapes}
+    for push, sent in zip(odd, plain, strict=True):
+        body, event = base64.b64decode(push["body_base64"]), json.loads(base64.b64decode(sent["body_base64"]))
+        if push["shape"] in ("malformed", "cut"):
+            with pytest.raises(ValueError):
+                json.loads(body)
+        elif push["shape"] in (None, "upgrade"):
+            assert json.loads(body) == event
+    assert running.admin.post("switches", json={"push_shapes": ["zip"]}).status_code == 422
+
+
+def test_answers_may_begin_with_a_byte_order_mark(start: Any) -> None:
+    running, client = start(embeds=2, answers_with_bom=True)
+    embed_id = running.simulation.world.ids[0]
+    for path in ("/v1/embeds", f"/v1/embeds/{embed_id}/events"):
+        assert client.get(path).content.startswith(b"\xef\xbb\xbf[")
