@@ -30,13 +30,18 @@ NEXT_STEPS: dict[type[EmbedAnalyticsError], str] = {
     SourceError: "see whether the vendor reports an incident; nothing is lost, the next run goes on from here",
 }
 
+_INTERRUPTS = (dg.DagsterExecutionInterruptedError, KeyboardInterrupt)
+
 
 @contextmanager
 def clear_failures(context: dg.AssetExecutionContext) -> Generator[None]:
     """Show an error that was raised on purpose as the failure's text; only transient ones are tried again."""
     try:
         yield
-    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as interrupt:
+    except (*_INTERRUPTS, BaseExceptionGroup) as interrupt:
+        # One that comes while a connection is opened arrives in a group.
+        if isinstance(interrupt, BaseExceptionGroup) and interrupt.subgroup(_INTERRUPTS) is None:
+            raise
         # Dagster would take it for a fault that may pass, and begin the step again.
         raise dg.Failure(
             "The run was stopped. Nothing is lost: the next run goes on from what had landed.",

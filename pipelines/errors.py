@@ -34,6 +34,10 @@ class WrongHomeError(PermanentError):
     """The home holds events of another API or organisation."""
 
 
+class InterruptedRunError(PermanentError):
+    """Somebody stopped the run (Ctrl-C); the command ends with 130."""
+
+
 class WarehouseMissingError(PermanentError):
     """Nothing has been published in this home yet."""
 

@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ def running_simulator(options: SimulatorOptions | None = None) -> Generator[Runn
 def serve(options: SimulatorOptions) -> None:
     """Runs the simulator until SIGINT or SIGTERM. Its first line of output says where it listens.
 
-    Raises ConfigurationError when the port cannot be used.
+    Raises ConfigurationError when the port cannot be used, KeyboardInterrupt when it has stopped after SIGINT.
     """
     listener = _listen(options)
     server = _Server(Simulation(options))
@@ -92,8 +92,7 @@ def serve(options: SimulatorOptions) -> None:
     typer.echo(f"simulator listening on {url}")
     typer.echo(f"API key: {options.api_key.get_secret_value()}")
     typer.echo(f"admin: {url}{ADMIN_PREFIX}/")
-    with suppress(KeyboardInterrupt):
-        server.run([listener])
+    server.run([listener])
 
 
 class _Server(uvicorn.Server):

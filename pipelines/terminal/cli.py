@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pipelines.errors import ConfigurationError, EmbedAnalyticsError
+from pipelines.errors import ConfigurationError, EmbedAnalyticsError, InterruptedRunError
 
 app = typer.Typer(
     help="Polls OneSchema embed events and publishes a DuckDB warehouse of funnels, errors and operations.",
@@ -25,7 +25,7 @@ def main() -> None:
     try:
         app()
     except EmbedAnalyticsError as error:
-        _fail(str(error))
+        _fail(str(error), code=130 if isinstance(error, InterruptedRunError) else 1)
     except KeyboardInterrupt:
         _fail("interrupted; what had landed is kept, and the next run goes on from there.", code=130)
 

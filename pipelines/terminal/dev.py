@@ -1,32 +1,47 @@
 """`make dev`: Dagster's own UI and daemon on this home."""
 
+import fcntl
 import os
+import runpy
+import signal
+import socket
 import sys
-from typing import NoReturn
 
+from pipelines.errors import ConfigurationError
+from pipelines.home.layout import Home
 from pipelines.home.packaged import project_file
 from pipelines.orchestration.instance.opening import instance_environment
 from pipelines.settings import dotenv_variables, load_settings
 
 
-def run_dagster_dev(host: str, port: int) -> NoReturn:
-    """Become `dagster dev`, so that what stops this process stops it, with the instance below EMBED_ANALYTICS_HOME."""
+def run_dagster_dev(host: str, port: int) -> None:
+    """Be `dagster dev` until a signal ends it and its children, with the instance below EMBED_ANALYTICS_HOME.
+
+    Raises ConfigurationError when the port is taken or another one runs on this home, KeyboardInterrupt after SIGINT.
+    """
     environment = dev_environment(host, port)
+    _require_free(host, port)
+    _hold(load_settings().home, f"http://{host}:{port}")
+    os.environ.update(environment)
     # Away from `.env`: Dagster would put its values, empty ones too, over those of the environment.
     os.chdir(environment["DAGSTER_HOME"])
-    command = [
-        sys.executable,
-        "-m",
-        "dagster",
-        "dev",
-        "-w",
-        str(project_file("workspace.yaml")),
-        "-h",
-        host,
-        "-p",
-        str(port),
-    ]
-    os.execve(sys.executable, command, environment)
+    received: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    # A shell that is not interactive starts a job in the background with SIGINT ignored. Dagster gives SIGTERM the
+    # handler that it finds for SIGINT, ends in good order on either, and does not say which it was.
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    workspace = str(project_file("workspace.yaml"))
+    sys.argv = ["dagster", "dev", "-w", workspace, "-h", host, "-p", str(port)]
+    try:
+        runpy.run_module("dagster", run_name="__main__")
+    finally:
+        if signal.SIGINT in received:
+            raise KeyboardInterrupt
 
 
 def dev_environment(host: str, port: int) -> dict[str, str]:
@@ -37,3 +52,35 @@ def dev_environment(host: str, port: int) -> dict[str, str]:
     if not environment.get("EMBED_ANALYTICS_DAGSTER_URL"):
         environment["EMBED_ANALYTICS_DAGSTER_URL"] = f"http://{host}:{port}"
     return environment
+
+
+def _require_free(host: str, port: int) -> None:
+    """Dagster would take another port and not say so, or fail with a traceback."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(
+            f"The Dagster UI cannot listen on {host}:{port}: {reason}. Choose another --host or --port."
+        ) from None
+
+
+def _hold(home: Home, url: str) -> None:
+    """Take the home until this process ends: with two, both schedulers would start every run."""
+    descriptor = os.open(home.dagster / "dev.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 200).decode(errors="replace")
+        os.close(descriptor)
+        raise ConfigurationError(
+            f"`embed-analytics dev` runs on {home.root} already ({holder}): stop it first, or set another "
+            "EMBED_ANALYTICS_HOME."
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"process {os.getpid()}, {url}".encode())

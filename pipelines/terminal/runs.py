@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from pipelines.errors import EmbedAnalyticsError, PermanentError
+from pipelines.errors import EmbedAnalyticsError, InterruptedRunError, PermanentError
 from pipelines.home.layout import Home
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class RunSummary:
 
 
 def run_job(home: Home, job: str, config: dict[str, Any], tags: dict[str, str]) -> RunSummary:
-    """Run a job to its end. Raises RunFailedError with the text of the failure that ended it."""
+    """Run a job to its end. Raises RunFailedError with the text of the failure that ended it, or
+    InterruptedRunError."""
     from pipelines.definitions import defs
     from pipelines.orchestration.instance import terminal_runs
     from pipelines.orchestration.instance.opening import open_instance
@@ -80,6 +81,9 @@ def _failure(result: dg.ExecuteInProcessResult) -> EmbedAnalyticsError:
         if event.is_step_failure:
             data = event.step_failure_data
             if data.user_failure_data and data.user_failure_data.description:
+                error = data.user_failure_data.metadata.get("error")
+                if error is not None and error.value == "Interrupted":
+                    return InterruptedRunError(data.user_failure_data.description)
                 return RunFailedError(data.user_failure_data.description)
             if data.error:
                 return RunFailedError(data.error.to_string())

@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import typer
@@ -51,20 +52,29 @@ def serve(options: ServeOptions) -> None:
     """Receive until SIGTERM or SIGINT. The first line of output says where.
 
     Raises ConfigurationError without a secret, when it would be open to the network, and when the port or the journal's
-    folder cannot be used; JournalEndedError when nothing more can be stored.
+    folder cannot be used; JournalEndedError when nothing more can be stored; KeyboardInterrupt when it has stopped
+    after SIGINT.
     """
     server = ReceiverServer(options)
     listener = listen(options)
     host, port = listener.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        server.handle_exit(number, frame)
+
     # uvicorn stops gracefully on either, and raises it again when it is done; one that comes before stops it as well.
-    signal.signal(signal.SIGTERM, server.handle_exit)
-    signal.signal(signal.SIGINT, server.handle_exit)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     # The socket listens already: a client that asks as soon as it reads this line is not refused.
     typer.echo(f"webhook receiver listening on http://{host}:{port}")
     server.run([listener])
     if not server.journal.is_sound:
         raise JournalEndedError("The journal's writer ended by an error of its own: start the receiver again.")
+    if signal.SIGINT in received:
+        raise KeyboardInterrupt
 
 
 def listen(options: ServeOptions) -> socket.socket:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -100,6 +101,25 @@ def test_a_host_that_accepts_and_never_answers_is_given_up(tmp_path: Path) -> No
         connection.close()
     assert accepted
     assert waiting_seconds(len(accepted), FIRST_CONTACT_TIMEOUT_SECONDS) <= WAITING_SECONDS
+
+
+def test_a_run_that_is_interrupted_ends_with_130(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ONESCHEMA", "EMBED_"))}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        settings = {"EMBED_ANALYTICS_HOME": str(tmp_path), "ONESCHEMA_API_KEY": "k", "ONESCHEMA_API_URL": url}
+        command = [sys.executable, "-m", "pipelines", "refresh"]
+        with subprocess.Popen(
+            command, env=environment | settings, cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        ) as process:
+            # It asks, and is not answered.
+            connection, _ = server.accept()
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+            connection.close()
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "stopped" in errors
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,18 @@
 """`make dev` and the command line read the same settings from the same places."""
 
+import fcntl
 import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from pipelines.errors import ConfigurationError
 from pipelines.settings import Settings
 from pipelines.terminal.dev import dev_environment, run_dagster_dev
 
@@ -50,9 +58,63 @@ def test_links_lead_to_this_dagster_when_no_setting_says_otherwise(folder: Path)
 
 def test_dagster_starts_where_it_finds_no_dotenv(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started_in: list[Path] = []
-    monkeypatch.setattr(os, "execve", lambda *_: started_in.append(Path.cwd()))
+    monkeypatch.setattr(runpy, "run_module", lambda *_, **__: started_in.append(Path.cwd()))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    for name in ("DAGSTER_HOME", "DAGSTER_EVENT_BATCH_SIZE", "EMBED_ANALYTICS_HOME", "ONESCHEMA_REGION"):
+        monkeypatch.setenv(name, "")
 
-    run_dagster_dev("127.0.0.1", 3000)
+    run_dagster_dev("127.0.0.1", free_port())
 
     (cwd,) = started_in
     assert not (cwd / ".env").exists()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def test_a_taken_port_is_refused(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=rf"127\.0\.0\.1:{port}.*--port"):
+            run_dagster_dev("127.0.0.1", port)
+
+
+def test_a_second_one_on_a_home_is_refused(folder: Path) -> None:
+    dagster = folder / "of-the-file" / "dagster"
+    dagster.mkdir(parents=True)
+    with (dagster / "dev.lock").open("w", encoding="utf-8") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        first.write("process 1, http://127.0.0.1:3000")
+        first.flush()
+        with pytest.raises(ConfigurationError, match=r"already \(process 1, http://127\.0\.0\.1:3000\).*_HOME"):
+            run_dagster_dev("127.0.0.1", free_port())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_job_in_the_background_ends_with_its_children(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """As a start script starts it: a shell that is not interactive has its background jobs ignore SIGINT."""
+    command = f"{sys.executable} -m pipelines dev --port {free_port()} 2>&1 & echo $!; wait $!; echo ended $?"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ONESCHEMA", "EMBED_"))}
+    with subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        env={**environment, "EMBED_ANALYTICS_HOME": str(tmp_path / "home")},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as shell:
+        try:
+            assert shell.stdout is not None
+            pid = int(shell.stdout.readline())
+            assert any("Serving dagster-webserver on" in line for line in shell.stdout)
+            os.kill(pid, number)
+            # Ends when nobody has it open any more: the children have, too.
+            *_, last = shell.stdout
+            assert last.split() == ["ended", str(code)]
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
