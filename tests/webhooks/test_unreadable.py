@@ -341,6 +341,26 @@ def test_no_credential_is_left_in_a_text_that_is_kept(case: tuple[str, list[str]
             assert secret not in kept
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"token":"open sesame',
+        '{"Token" :\n"open sesame","x":"open sesame",,',
+        '{"tok\\u0065n":"open sesame"',
+        "%7B%22embed_jwt%22%3A%22open sesame%22%2C",
+        "%257B%2522embed_jwt%2522%253A%2522open sesame",
+        "{'user_jwt': 'open sesame'}",
+        "token=open sesame&",
+        '{\\"token\\":\\"open sesame\\"',
+        '{"token":["open sesame"]',
+        '{"token":{"a":"open sesame"}',
+        "%2525252574oken=open sesame",
+    ],
+)
+def test_the_value_of_a_credential_field_goes_whatever_it_looks_like(text: str) -> None:
+    assert "open sesame" not in (keepable_text(text, ()) or "")
+
+
 def test_the_plain_cut_event_stays_legible() -> None:
     kept = keepable_text(SAMPLE.decode()[:-3], spellings([SECRET]))
     assert kept is not None
