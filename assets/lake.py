@@ -10,13 +10,13 @@ import dagster as dg
 from assets import raw
 from assets.failures import clear_failures
 from assets.metadata import file_table
-from assets.partitions import DAILY, ONE_RUN, partitions_beside
+from assets.partitions import ONE_RUN, partitions_beside
 from pipelines import steps
 from pipelines.flatten import days, lake_tables
 from pipelines.home.layout import Home
 from pipelines.home.tables import Table
 from pipelines.orchestration.progress import line_sink
-from pipelines.settings import load_settings
+from pipelines.settings import Settings
 
 EMBED_EVENTS = dg.AssetKey(["lake", "embed_events"])
 VALIDATION_ERRORS = dg.AssetKey(["lake", "validation_errors"])
@@ -47,13 +47,41 @@ class FlattenConfig(dg.Config):
     redo_partitions: bool = True
 
 
-def _code_version() -> str:
-    settings = load_settings()
+def build_lake(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """Both tables of the lake, made by one step."""
+    code_version = _code_version(settings)
+
+    @dg.multi_asset(
+        name="lake",
+        specs=[
+            _spec(EMBED_EVENTS, lake_tables.LAKE_EMBED_EVENTS, code_version),
+            _spec(VALIDATION_ERRORS, lake_tables.LAKE_VALIDATION_ERRORS, code_version),
+        ],
+        partitions_def=partitions,
+        backfill_policy=ONE_RUN,
+    )
+    def lake(context: dg.AssetExecutionContext, config: FlattenConfig) -> Iterator[dg.MaterializeResult]:
+        """Flattens both tables: a day's files belong together, so no run takes one of them alone."""
+        redo = list(context.partition_keys) if config.redo_partitions else []
+        with clear_failures(context):
+            report = steps.flatten(settings, on_wait=line_sink(context.log.info), redo=redo)
+        redone = {day["event_date"]: day for day in report.days.to_dicts()}
+        beside = partitions_beside(context, partitions, redone)
+        for asset_key in ROW_COUNTS:
+            _record(context, settings.home, asset_key, redone, beside)
+            rows = sum(day[ROW_COUNTS[asset_key]] for day in redone.values())
+            metadata = {"flattened_days": len(redone), "rows_written": rows}
+            yield dg.MaterializeResult(asset_key=asset_key, metadata=metadata)
+
+    return lake
+
+
+def _code_version(settings: Settings) -> str:
     choice = [settings.embed_analytics_claim_column_limit, sorted(settings.embed_analytics_claim_types.items())]
     return f"{days.flatten_version()} {json.dumps(choice)}"
 
 
-def _spec(key: dg.AssetKey, table: Table) -> dg.AssetSpec:
+def _spec(key: dg.AssetKey, table: Table, code_version: str) -> dg.AssetSpec:
     return dg.AssetSpec(
         key,
         deps=[raw.EMBED_EVENTS],
@@ -61,37 +89,26 @@ def _spec(key: dg.AssetKey, table: Table) -> dg.AssetSpec:
         kinds={"polars", "parquet"},
         description=table.description,
         metadata=file_table(table, *CODE),
-        code_version=_code_version(),
+        code_version=code_version,
     )
 
 
-@dg.multi_asset(
-    name="lake",
-    specs=[
-        _spec(EMBED_EVENTS, lake_tables.LAKE_EMBED_EVENTS),
-        _spec(VALIDATION_ERRORS, lake_tables.LAKE_VALIDATION_ERRORS),
-    ],
-    partitions_def=DAILY,
-    backfill_policy=ONE_RUN,
-)
-def lake(context: dg.AssetExecutionContext, config: FlattenConfig) -> Iterator[dg.MaterializeResult]:
-    """Flattens both tables: a day's files belong together, so no run takes one of them alone."""
-    settings = load_settings()
-    redo = list(context.partition_keys) if config.redo_partitions else []
-    with clear_failures(context):
-        report = steps.flatten(settings, on_wait=line_sink(context.log.info), redo=redo)
-    redone = {day["event_date"]: day for day in report.days.to_dicts()}
-    for asset_key in ROW_COUNTS:
-        metadata = _metadata_by_day(settings.home, asset_key, redone, list(context.partition_keys))
-        for key in partitions_beside(context, set(redone)):
-            context.log_event(dg.AssetMaterialization(asset_key, partition=key, metadata=metadata[key]))
-        # Once per run: each partition's event stays in the event log.
-        last = context.partition_keys[-1]
-        metadata[last] |= _table_metadata(settings.home, asset_key, last)
-        for key in context.partition_keys:
-            context.add_asset_metadata(metadata[key], asset_key=asset_key, partition_key=key)
-        rows = sum(day[ROW_COUNTS[asset_key]] for day in redone.values())
-        yield dg.MaterializeResult(asset_key=asset_key, metadata={"flattened_days": len(redone), "rows_written": rows})
+def _record(
+    context: dg.AssetExecutionContext,
+    home: Home,
+    asset_key: dg.AssetKey,
+    redone: dict[str, dict[str, Any]],
+    beside: list[str],
+) -> None:
+    """Tell Dagster of the run's partitions of a table, and of those beside them."""
+    metadata = _metadata_by_day(home, asset_key, redone, list(context.partition_keys))
+    for key in beside:
+        context.log_event(dg.AssetMaterialization(asset_key, partition=key, metadata=metadata[key]))
+    # Once per run: each partition's event stays in the event log.
+    last = context.partition_keys[-1]
+    metadata[last] |= _table_metadata(home, asset_key, last)
+    for key in context.partition_keys:
+        context.add_asset_metadata(metadata[key], asset_key=asset_key, partition_key=key)
 
 
 def _metadata_by_day(

@@ -4,18 +4,22 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from pipelines.settings import load_settings
-
-# One partition per UTC event date, today's included.
-DAILY = dg.DailyPartitionsDefinition(
-    start_date=load_settings().embed_analytics_start_date.isoformat(), end_offset=1, timezone="UTC"
-)
+from pipelines.settings import Settings
 
 # A range of dates is one run: the API has no time filter, so each run asks an embed once for all its dates.
 ONE_RUN = dg.BackfillPolicy.single_run()
 
 
-def partitions_beside(context: dg.AssetExecutionContext, event_dates: Iterable[str]) -> list[str]:
+def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
+    """One partition per UTC event date, today's included."""
+    return dg.DailyPartitionsDefinition(
+        start_date=settings.embed_analytics_start_date.isoformat(), end_offset=1, timezone="UTC"
+    )
+
+
+def partitions_beside(
+    context: dg.AssetExecutionContext, partitions: dg.PartitionsDefinition, event_dates: Iterable[str]
+) -> list[str]:
     """Those of the dates that are partitions, but not of this run: late events and resumed sessions."""
     in_run = set(context.partition_keys)
-    return sorted(date for date in event_dates if date not in in_run and DAILY.has_partition_key(date))
+    return sorted(date for date in event_dates if date not in in_run and partitions.has_partition_key(date))

@@ -2,18 +2,22 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
 from assets.failures import RETRY, clear_failures
 from assets.metadata import file_table
-from assets.partitions import DAILY, ONE_RUN, partitions_beside
+from assets.partitions import ONE_RUN, partitions_beside
 from pipelines import steps
+from pipelines.home.layout import Home
 from pipelines.home.tables import Table
 from pipelines.orchestration.progress import line_sink, progress_sink
 from pipelines.raw import raw_tables
-from pipelines.settings import load_settings
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.poll.report import SweepReport
 
 EMBED_EVENTS = dg.AssetKey(["raw", "embed_events"])
 EMBEDS = dg.AssetKey(["raw", "embeds"])
@@ -36,36 +40,52 @@ class SweepConfig(dg.Config):
     kind: Literal["backfill", "refresh", "reconcile"] = "backfill"
 
 
-@dg.asset(
-    key=EMBED_EVENTS,
-    group_name="raw",
-    kinds={"python", "parquet"},
-    description=f"{raw_tables.RAW_EMBED_EVENTS.description} Append-only: what the vendor deletes stays here.",
-    metadata=file_table(raw_tables.RAW_EMBED_EVENTS, *CODE),
-    partitions_def=DAILY,
-    backfill_policy=ONE_RUN,
-    retry_policy=RETRY,
-)
-def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> dg.MaterializeResult:
+def build_raw(
+    settings: Settings, partitions: dg.PartitionsDefinition[str]
+) -> tuple[dg.AssetsDefinition, dg.AssetSpec, dg.AssetSpec]:
+    """raw/embed_events, which sweeps, and the two tables that the sweep writes beside it."""
+
+    @dg.asset(
+        key=EMBED_EVENTS,
+        group_name="raw",
+        kinds={"python", "parquet"},
+        description=f"{raw_tables.RAW_EMBED_EVENTS.description} Append-only: what the vendor deletes stays here.",
+        metadata=file_table(raw_tables.RAW_EMBED_EVENTS, *CODE),
+        partitions_def=partitions,
+        backfill_policy=ONE_RUN,
+        retry_policy=RETRY,
+    )
+    def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> dg.MaterializeResult:
+        from pipelines.poll.report import SweepRequest
+
+        keys = context.partition_key_range
+        request = SweepRequest(config.kind, date.fromisoformat(keys.start), date.fromisoformat(keys.end))
+        with clear_failures(context):
+            report = steps.sweep(
+                settings,
+                request if config.kind == "backfill" else SweepRequest(config.kind),
+                on_wait=line_sink(context.log.info),
+                on_progress=progress_sink(
+                    context.log.info,
+                    lambda progress: context.log_event(dg.AssetObservation(EMBED_EVENTS, metadata=progress.metadata)),
+                ),
+            )
+        _record(context, settings.home, report, partitions_beside(context, partitions, set(report.landed_by_date)))
+        return dg.MaterializeResult(metadata=_report_metadata(report))
+
+    return (
+        raw_embed_events,
+        _written_beside(EMBEDS, raw_tables.RAW_EMBEDS),
+        _written_beside(SWEEPS, raw_tables.RAW_SWEEPS),
+    )
+
+
+def _record(context: dg.AssetExecutionContext, home: Home, report: "SweepReport", beside: list[str]) -> None:
+    """Tell Dagster of the run's partitions, of those beside them, and of the other two tables."""
     from pipelines.orchestration.presentation import file_row_count
-    from pipelines.poll.report import SweepRequest
     from pipelines.raw.landing import raw_row_counts
 
-    settings = load_settings()
-    keys = context.partition_key_range
-    request = SweepRequest(config.kind, date.fromisoformat(keys.start), date.fromisoformat(keys.end))
-    with clear_failures(context):
-        report = steps.sweep(
-            settings,
-            request if config.kind == "backfill" else SweepRequest(config.kind),
-            on_wait=line_sink(context.log.info),
-            on_progress=progress_sink(
-                context.log.info,
-                lambda progress: context.log_event(dg.AssetObservation(EMBED_EVENTS, metadata=progress.metadata)),
-            ),
-        )
-    beside = partitions_beside(context, set(report.landed_by_date))
-    row_counts = raw_row_counts(settings.home, [*context.partition_keys, *beside])
+    row_counts = raw_row_counts(home, [*context.partition_keys, *beside])
     metadata = {
         key: {"dagster/partition_row_count": count, "landed_event_count": report.landed_by_date.get(key, 0)}
         for key, count in row_counts.items()
@@ -74,29 +94,30 @@ def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> 
         context.add_asset_metadata(metadata[key], partition_key=key)
     for key in beside:
         context.log_event(dg.AssetMaterialization(EMBED_EVENTS, partition=key, metadata=metadata[key]))
-    for key, folder in ((EMBEDS, settings.home.raw_embeds), (SWEEPS, settings.home.raw_sweeps)):
+    for key, folder in ((EMBEDS, home.raw_embeds), (SWEEPS, home.raw_sweeps)):
         context.log_event(dg.AssetMaterialization(key, metadata={"dagster/row_count": file_row_count(folder)}))
+
+
+def _report_metadata(report: "SweepReport") -> dict[str, Any]:
     shown = [
         failure.error if failure.embed_id is None else f"embed {failure.embed_id}: {failure.error}"
         for failure in report.failures[:SHOWN_FAILURES]
     ]
-    return dg.MaterializeResult(
-        metadata={
-            "sweep_id": report.sweep_id,
-            "is_resumed": report.is_resumed,
-            "listed_embeds": report.listing.listed_count,
-            "new_embeds": report.listing.new_embed_count,
-            "due_embeds": report.due_count,
-            "fetched_embeds": report.fetched_count,
-            "gone_embeds": report.gone_count,
-            "failed_embeds": len(report.failures),
-            "failures": dg.MetadataValue.md("\n".join(f"- {line}" for line in shown) or "none"),
-            "delivered_events": report.delivered_event_count,
-            "landed_events": report.landed_event_count,
-            "webhook_events": report.webhook_event_count,
-            "requests": report.request_count,
-        }
-    )
+    return {
+        "sweep_id": report.sweep_id,
+        "is_resumed": report.is_resumed,
+        "listed_embeds": report.listing.listed_count,
+        "new_embeds": report.listing.new_embed_count,
+        "due_embeds": report.due_count,
+        "fetched_embeds": report.fetched_count,
+        "gone_embeds": report.gone_count,
+        "failed_embeds": len(report.failures),
+        "failures": dg.MetadataValue.md("\n".join(f"- {line}" for line in shown) or "none"),
+        "delivered_events": report.delivered_event_count,
+        "landed_events": report.landed_event_count,
+        "webhook_events": report.webhook_event_count,
+        "requests": report.request_count,
+    }
 
 
 def _written_beside(key: dg.AssetKey, table: Table) -> dg.AssetSpec:
@@ -107,7 +128,3 @@ def _written_beside(key: dg.AssetKey, table: Table) -> dg.AssetSpec:
         description=f"{table.description} Written by the sweep of raw/embed_events.",
         metadata=file_table(table, *CODE),
     )
-
-
-raw_embeds = _written_beside(EMBEDS, raw_tables.RAW_EMBEDS)
-raw_sweeps = _written_beside(SWEEPS, raw_tables.RAW_SWEEPS)

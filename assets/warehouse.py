@@ -10,8 +10,9 @@ from assets import lake, raw
 from assets.failures import clear_failures
 from assets.metadata import model_definition, model_lineage, model_schema
 from pipelines import steps
+from pipelines.home.layout import Home
 from pipelines.orchestration.progress import line_sink
-from pipelines.settings import load_settings
+from pipelines.settings import Settings
 from pipelines.warehouse.build import BuildCheckFailedError, BuildReport
 from pipelines.warehouse.checks import CheckResult, load_checks
 from pipelines.warehouse.models import load_models
@@ -51,8 +52,33 @@ class BuildConfig(dg.Config):
     check_everything: bool = False
 
 
-def _specs() -> Iterator[dg.AssetSpec]:
-    settings = load_settings()
+def build_warehouse(settings: Settings) -> dg.AssetsDefinition:
+    """Every table of the warehouse and its checks, made by one step."""
+
+    @dg.multi_asset(name="warehouse", specs=list(_specs(settings)), check_specs=list(_check_specs()))
+    def warehouse(
+        context: dg.AssetExecutionContext, config: BuildConfig
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        """Builds, checks and publishes every table: the published file is one, so no run takes some of them alone."""
+        with clear_failures(context):
+            try:
+                report = steps.publish(
+                    settings,
+                    on_wait=line_sink(context.log.info),
+                    full_refresh=config.full_refresh,
+                    check_everything=config.check_everything,
+                )
+            except BuildCheckFailedError as error:
+                # The run is red and names them; nothing was published.
+                yield from _check_results(error.report.checks)
+                raise
+        yield from _materializations(settings.home, report)
+        yield from _check_results(report.checks)
+
+    return warehouse
+
+
+def _specs(settings: Settings) -> Iterator[dg.AssetSpec]:
     # SQL and the settings that it uses: what is stale in the UI is what the next build makes again.
     versions = versions_of(load_models(), Parameters(None, settings.idle_after, settings.funnel_window))
     for model in load_models():
@@ -72,45 +98,21 @@ def _specs() -> Iterator[dg.AssetSpec]:
         )
 
 
-@dg.multi_asset(
-    name="warehouse",
-    specs=list(_specs()),
-    check_specs=[
-        dg.AssetCheckSpec(
+def _check_specs() -> Iterator[dg.AssetCheckSpec]:
+    for check in load_checks():
+        yield dg.AssetCheckSpec(
             check.name,
             asset=model_key(check.table),
             description=check.description,
             blocking=check.severity == "error",
             metadata={"severity": check.severity},
         )
-        for check in load_checks()
-    ],
-)
-def warehouse(
-    context: dg.AssetExecutionContext, config: BuildConfig
-) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """Builds, checks and publishes every table: the published file is one, so no run takes some of them alone."""
-    settings = load_settings()
-    with clear_failures(context):
-        try:
-            report = steps.publish(
-                settings,
-                on_wait=line_sink(context.log.info),
-                full_refresh=config.full_refresh,
-                check_everything=config.check_everything,
-            )
-        except BuildCheckFailedError as error:
-            # The run is red and names them; nothing was published.
-            yield from _check_results(error.report.checks)
-            raise
-    yield from _materializations(report)
-    yield from _check_results(report.checks)
 
 
-def _materializations(report: BuildReport) -> Iterator[dg.MaterializeResult]:
+def _materializations(home: Home, report: BuildReport) -> Iterator[dg.MaterializeResult]:
     from pipelines.orchestration.presentation import published_tables
 
-    published = published_tables(load_settings().home)
+    published = published_tables(home)
     # In the order of their dependencies, which Dagster insists on.
     for model in load_models():
         table = published[model.name]

@@ -41,7 +41,7 @@ def empty_refresh(*, scratch: Path, url: str, api_key: str) -> Work:
 
 def backfill(*, scratch: Path, embeds: int, days: int) -> Work:
     from pipelines.orchestration.jobs import partition_range, run_config
-    from pipelines.settings import Settings, use_settings
+    from pipelines.settings import Settings
     from pipelines.simulator.options import SimulatorOptions
     from pipelines.simulator.server import running_simulator
     from pipelines.terminal.runs import run_job
@@ -54,15 +54,13 @@ def backfill(*, scratch: Path, embeds: int, days: int) -> Work:
 
     def work() -> Mapping[str, float]:
         with running_simulator(options) as simulator:
-            settings = Settings(
-                _env_file=None,
+            settings = Settings.defaults(
                 oneschema_api_url=simulator.url,
                 oneschema_api_key=options.api_key,
                 embed_analytics_home=scratch,
                 embed_analytics_start_date=first - timedelta(days=1),
             )
-            with use_settings(settings):
-                summary = run_job(settings.home, "backfill", run_config("backfill"), partition_range(first, last))
+            summary = run_job(settings, "backfill", run_config("backfill"), partition_range(first, last))
         return {"count": days, "events": summary.metadata["raw/embed_events"]["landed_events"]}
 
     return work

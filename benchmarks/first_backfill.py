@@ -31,8 +31,7 @@ def ours(*, scratch: Path, url: str, api_key: str) -> Work:
     from pipelines.poll.report import SweepRequest
     from pipelines.settings import Settings
 
-    settings = Settings(
-        _env_file=None,
+    settings = Settings.defaults(
         oneschema_api_url=url,
         oneschema_api_key=SecretStr(api_key),
         embed_analytics_home=scratch,

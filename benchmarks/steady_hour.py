@@ -33,8 +33,7 @@ def sweep(*, scratch: Path, home: str, url: str, api_key: str, now: str, due: in
         first = "select embed_id from embeds order by embed_id limit ?"
         state.execute(f"update embeds set due_at = 0 where embed_id in ({first})", (due,))
     state.close()
-    settings = Settings(
-        _env_file=None,
+    settings = Settings.defaults(
         oneschema_api_url=url,
         oneschema_api_key=SecretStr(api_key),
         embed_analytics_home=scratch / "home",

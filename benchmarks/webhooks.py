@@ -106,9 +106,7 @@ def _serve(kind: str, home: str) -> None:
 
     if kind == "answering":
         receiver.Events = Forgetful
-    settings = Settings(
-        _env_file=None, embed_analytics_home=Path(home), embed_analytics_webhook_secrets=(SecretStr(SECRET),)
-    )
+    settings = Settings.defaults(embed_analytics_home=Path(home), embed_analytics_webhook_secrets=(SecretStr(SECRET),))
     serve(ServeOptions(settings, port=0))
 
 

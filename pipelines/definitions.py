@@ -1,20 +1,60 @@
-"""What workspace.yaml loads: the assets, the jobs that run them, and when."""
+"""The definitions: the assets, the jobs that run them, and when. workspace.yaml loads `defs` from here.
+
+Only the composition belongs here: what an asset does stands in `assets`, what runs and when in `orchestration`.
+Importing this module reads no settings. `defs` is made of the environment's when it is first asked for.
+"""
+
+import warnings
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets.lake import lake
-from assets.raw import raw_embed_events, raw_embeds, raw_sweeps
-from assets.warehouse import warehouse
-from pipelines.orchestration.jobs import JOBS
-from pipelines.orchestration.schedules import SCHEDULES
-from pipelines.orchestration.sensors import SENSORS
-from pipelines.orchestration.webhook_sensor import WEBHOOK_SENSORS
+from assets.lake import build_lake
+from assets.partitions import daily_partitions
+from assets.raw import build_raw
+from assets.warehouse import build_warehouse
+from pipelines.orchestration.jobs import ASSET_JOBS, build_prune_job
+from pipelines.orchestration.schedules import build_schedules
+from pipelines.orchestration.sensors import build_sensors
+from pipelines.orchestration.webhook_sensor import build_webhook_sensors
+from pipelines.settings import Settings, load_settings
 
-defs = dg.Definitions(
-    assets=[raw_embed_events, raw_embeds, raw_sweeps, lake, warehouse],
-    jobs=JOBS,
-    schedules=SCHEDULES,
-    sensors=[*SENSORS, *WEBHOOK_SENSORS],
-    # The steps wait for each other and for the home's lock: a process for each would only cost its start.
-    executor=dg.in_process_executor,
-)
+if TYPE_CHECKING:
+    defs: dg.Definitions
+
+
+def build_definitions(settings: Settings) -> dg.Definitions:
+    """Everything that Dagster knows of this project, for one home and its settings.
+
+    The steps of every run use these settings, whatever the environment says by then, so one process can hold several
+    sets. Raises ConfigurationError for a setting that Dagster cannot use.
+    """
+    with warnings.catch_warnings():
+        # Freshness policies and code references: the notices would stand above every command.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return _definitions(settings)
+
+
+def _definitions(settings: Settings) -> dg.Definitions:
+    partitions = daily_partitions(settings)
+    warehouse = build_warehouse(settings)
+    return dg.Definitions(
+        assets=[*build_raw(settings, partitions), build_lake(settings, partitions), warehouse],
+        jobs=[*ASSET_JOBS, build_prune_job(settings, list(warehouse.check_keys))],
+        schedules=build_schedules(settings),
+        sensors=[*build_sensors(settings), *build_webhook_sensors(settings)],
+        # The steps wait for each other and for the home's lock: a process for each would only cost its start.
+        executor=dg.in_process_executor,
+    )
+
+
+def __getattr__(name: str) -> object:
+    if name != "defs":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()["defs"] = build_definitions(load_settings())
+    return made
+
+
+def __dir__() -> list[str]:
+    # Dagster looks for definitions among a module's names.
+    return sorted({*globals(), "defs"})

@@ -5,15 +5,12 @@ never fails for what only a run needs: `require_api_key` is asked when a request
 """
 
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict, SettingsError
 
 from pipelines.errors import ConfigurationError
@@ -118,6 +115,19 @@ class Settings(BaseSettings):
         None, gt=0, description="`make dev` refreshes this soon after webhook events arrived; off by default"
     )
 
+    @classmethod
+    def defaults(cls, **changes: Any) -> Self:
+        """Every setting at its default but these, whatever the environment and `.env` say.
+
+        Raises ValidationError for a value that a setting cannot have, TypeError for what is not a setting.
+        """
+        if unknown := changes.keys() - cls.model_fields.keys():
+            raise TypeError(f"{', '.join(sorted(unknown))}: not a setting.")
+        settings = cls.__new__(cls)
+        # BaseSettings' own would ask the environment, and stumble over what it says of settings that are given here.
+        BaseModel.__init__(settings, **changes)
+        return settings
+
     @property
     def home(self) -> Home:
         return Home(self.embed_analytics_home.absolute(), self.embed_analytics_group)
@@ -148,23 +158,8 @@ class Settings(BaseSettings):
         return SecretStr(key)
 
 
-_override: ContextVar[Settings | None] = ContextVar("settings", default=None)
-
-
-@contextmanager
-def use_settings(settings: Settings) -> Generator[None]:
-    """Have `load_settings` answer these in this thread, whatever the environment says: the demo has its own."""
-    token = _override.set(settings)
-    try:
-        yield
-    finally:
-        _override.reset(token)
-
-
 def load_settings() -> Settings:
     """Settings from the environment and `.env`. Raises ConfigurationError naming each setting that cannot be used."""
-    if (override := _override.get()) is not None:
-        return override
     try:
         return Settings()  # pyright: ignore[reportCallIssue]
     except ValidationError as error:

@@ -1,11 +1,16 @@
-"""The jobs, and the run configuration that tells them apart."""
+"""The jobs, and the run configuration that tells them apart.
 
+What a job's assets do stands with them; when a job runs, in schedules.py and the sensors.
+"""
+
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
-from pipelines.settings import load_settings
+from pipelines.orchestration.instance.pruning import prune_run_history
+from pipelines.settings import Settings
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -24,7 +29,7 @@ def run_config(kind: str, *, full_refresh: bool = False) -> dict[str, Any]:
     }
 
 
-# What `flatten` does to days that are clean already: nothing.
+# What the job `flatten` does to days that are clean already: nothing.
 FLATTEN_CONFIG: dict[str, Any] = {"ops": {"lake": {"config": {"redo_partitions": False}}}}
 
 
@@ -33,54 +38,55 @@ def partition_range(first: date, last: date) -> dict[str, str]:
     return {RANGE_START: first.isoformat(), RANGE_END: last.isoformat()}
 
 
-refresh = dg.define_asset_job(
+REFRESH_JOB = dg.define_asset_job(
     "refresh",
     selection=dg.AssetSelection.all(),
     config=run_config("refresh"),
     description="Poll the embeds that are due, flatten what is new, build, check and publish.",
 )
-backfill = dg.define_asset_job(
+BACKFILL_JOB = dg.define_asset_job(
     "backfill",
     selection=dg.AssetSelection.all(),
     config=run_config("backfill"),
     description="Ask every embed that may have events in a range of dates, redo those days, and publish.",
 )
-reconcile = dg.define_asset_job(
+RECONCILE_JOB = dg.define_asset_job(
     "reconcile",
     selection=dg.AssetSelection.all(),
     config=run_config("reconcile"),
     description="Walk the whole list, ask every embed, count what the source still has, check everything, and publish.",
 )
-flatten = dg.define_asset_job(
+FLATTEN_JOB = dg.define_asset_job(
     "flatten",
     selection=dg.AssetSelection.groups("lake") | WAREHOUSE,
     config=FLATTEN_CONFIG,
     description="Flatten what landed, build, check and publish: what follows a backfill of raw alone.",
 )
-publish = dg.define_asset_job(
+PUBLISH_JOB = dg.define_asset_job(
     "publish", selection=WAREHOUSE, description="Build, check and publish the warehouse from the lake as it is."
 )
+ASSET_JOBS = [REFRESH_JOB, BACKFILL_JOB, RECONCILE_JOB, FLATTEN_JOB, PUBLISH_JOB]
+
+PRUNE_JOB_NAME = "prune_run_history"
 
 
-@dg.op(description="Deletes old runs and their events; see pipelines.orchestration.instance.pruning for what stays.")
-def prune_runs(context: dg.OpExecutionContext) -> None:
-    # The checks are known once everything is loaded, which takes this module first.
-    from pipelines.definitions import defs
-    from pipelines.orchestration.instance.pruning import prune_run_history
+def build_prune_job(settings: Settings, checks: Sequence[dg.AssetCheckKey]) -> dg.JobDefinition:
+    """The job that prunes run history. It keeps the latest evaluation of each of `checks`."""
 
-    checks = defs.get_repository_def().asset_graph.asset_check_keys
-    before = datetime.now(UTC) - timedelta(days=load_settings().embed_analytics_keep_runs_days)
-    report = prune_run_history(context.instance, before, checks)
-    context.add_output_metadata({"deleted_runs": report.deleted_count, "kept_old_runs": report.kept_count})
-    context.log.info(f"Deleted {report.deleted_count} runs from before {before:%Y-%m-%d}, kept {report.kept_count}.")
+    @dg.op(description="Deletes old runs and their events; pipelines.orchestration.instance.pruning says what stays.")
+    def prune_runs(context: dg.OpExecutionContext) -> None:
+        before = datetime.now(UTC) - timedelta(days=settings.embed_analytics_keep_runs_days)
+        report = prune_run_history(context.instance, before, checks)
+        deleted, kept = report.deleted_count, report.kept_count
+        context.add_output_metadata({"deleted_runs": deleted, "kept_old_runs": kept})
+        context.log.info(f"Deleted {deleted} runs from before {before:%Y-%m-%d}, kept {kept}.")
 
+    @dg.job(
+        name=PRUNE_JOB_NAME,
+        description="Prune old run history; what the assets, partitions and checks are now stays known.",
+        executor_def=dg.in_process_executor,
+    )
+    def prune_job() -> None:
+        prune_runs()
 
-@dg.job(
-    description="Prune old run history; what the assets, partitions and checks are now stays known.",
-    executor_def=dg.in_process_executor,
-)
-def prune_run_history() -> None:
-    prune_runs()
-
-
-JOBS = [refresh, backfill, reconcile, flatten, publish, prune_run_history]
+    return prune_job

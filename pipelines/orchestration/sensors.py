@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from pipelines.orchestration.jobs import FLATTEN_CONFIG, RANGE_END, RANGE_START, flatten, publish
-from pipelines.settings import load_settings
+from pipelines.orchestration.jobs import FLATTEN_CONFIG, FLATTEN_JOB, PUBLISH_JOB, RANGE_END, RANGE_START
+from pipelines.settings import Settings
 
 BACKFILL_TAG = "dagster/backfill"
 PARTITION_TAG = "dagster/partition"
@@ -18,9 +18,14 @@ _UNFINISHED = [
 ]
 
 
+def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """The sensors that are always there, all running by default."""
+    return [publish_after_backfill, _build_alerts(settings)]
+
+
 @dg.run_status_sensor(
     run_status=dg.DagsterRunStatus.SUCCESS,
-    request_jobs=[flatten, publish],
+    request_jobs=[FLATTEN_JOB, PUBLISH_JOB],
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=10,
     description="Publishes after a backfill in the UI, which cannot hold partitioned and unpartitioned assets in one "
@@ -40,43 +45,46 @@ def publish_after_backfill(context: dg.RunStatusSensorContext) -> dg.RunRequest 
     if backfill_id and _has_unfinished(context.instance, backfill_id):
         return dg.SkipReason("Another range of the same backfill is not done yet.")
     if "lake" in groups:
-        return dg.RunRequest(run_key=run.run_id, job_name=publish.name)
+        return dg.RunRequest(run_key=run.run_id, job_name=PUBLISH_JOB.name)
     first = run.tags.get(RANGE_START, run.tags.get(PARTITION_TAG))
     last = run.tags.get(RANGE_END, run.tags.get(PARTITION_TAG))
     if first is None or last is None:
         return dg.SkipReason("The run had no partitions.")
     return dg.RunRequest(
         run_key=run.run_id,
-        job_name=flatten.name,
+        job_name=FLATTEN_JOB.name,
         tags={RANGE_START: first, RANGE_END: last},
         run_config=FLATTEN_CONFIG,
     )
 
 
-@dg.sensor(
-    minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Posts failed runs, failed checks and stuck sessions to EMBED_ANALYTICS_ALERT_WEBHOOK_URL, once per "
-    "episode. Nothing is posted without that setting.",
-)
-def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    settings = load_settings()
-    if settings.embed_analytics_alert_webhook_url is None:
-        # Once it is set, what happened before is not told.
-        return dg.SensorResult(skip_reason="EMBED_ANALYTICS_ALERT_WEBHOOK_URL is not set.", cursor="")
-
-    from pipelines.orchestration.alerts import Watch, look, post
-
-    if not context.cursor:
-        return dg.SensorResult(skip_reason="Watching from now on.", cursor=Watch.from_now_on(context.instance).cursor())
-    watch = Watch.read(context.cursor)
-    lines = look(context.instance, settings, watch)
-    if lines:
-        # When this fails, the cursor stays, and the next tick tries again.
-        post(settings.embed_analytics_alert_webhook_url, lines)
-    return dg.SensorResult(
-        skip_reason=f"Posted {len(lines)} lines." if lines else "Nothing new.", cursor=watch.cursor()
+def _build_alerts(settings: Settings) -> dg.SensorDefinition:
+    @dg.sensor(
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Posts failed runs, failed checks and stuck sessions to EMBED_ANALYTICS_ALERT_WEBHOOK_URL, once "
+        "per episode. Nothing is posted without that setting.",
     )
+    def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        if settings.embed_analytics_alert_webhook_url is None:
+            # Once it is set, what happened before is not told.
+            return dg.SensorResult(skip_reason="EMBED_ANALYTICS_ALERT_WEBHOOK_URL is not set.", cursor="")
+
+        from pipelines.orchestration.alerts import Watch, look, post
+
+        if not context.cursor:
+            beginning = Watch.from_now_on(context.instance)
+            return dg.SensorResult(skip_reason="Watching from now on.", cursor=beginning.cursor())
+        watch = Watch.read(context.cursor)
+        lines = look(context.instance, settings, watch)
+        if lines:
+            # When this fails, the cursor stays, and the next tick tries again.
+            post(settings.embed_analytics_alert_webhook_url, lines)
+        return dg.SensorResult(
+            skip_reason=f"Posted {len(lines)} lines." if lines else "Nothing new.", cursor=watch.cursor()
+        )
+
+    return alerts
 
 
 def _groups(keys: Iterable[dg.AssetKey]) -> set[str]:
@@ -92,6 +100,3 @@ def _groups_of_backfill(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set
 def _has_unfinished(instance: dg.DagsterInstance, backfill_id: str) -> bool:
     same = dg.RunsFilter(tags={BACKFILL_TAG: backfill_id}, statuses=_UNFINISHED)
     return bool(instance.get_run_ids(same, limit=1))
-
-
-SENSORS = [publish_after_backfill, alerts]

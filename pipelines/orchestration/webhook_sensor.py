@@ -6,8 +6,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipelines.orchestration.jobs import partition_range, refresh, run_config
-from pipelines.settings import load_settings
+from pipelines.orchestration.jobs import REFRESH_JOB, partition_range, run_config
+from pipelines.settings import Settings
 from pipelines.webhooks.segments import segment_sizes
 
 UNFINISHED = [
@@ -24,16 +24,22 @@ def journal_mark(folder: Path) -> dict[str, int]:
 
 
 def has_arrived(seen: dict[str, int], now: dict[str, int]) -> bool:
-    """Whether a journal holds more than it did; that segments have gone is a refresh's work and no arrival."""
+    """Whether a journal holds more than it did; segments that are gone were taken in by a refresh."""
     return any(seen.get(name) != size for name, size in now.items())
 
 
+def build_webhook_sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """The sensor of this home's journal; none where the setting is off."""
+    seconds = settings.embed_analytics_webhook_refresh_seconds
+    return [build_sensor(settings.home.webhook_journal, seconds)] if seconds else []
+
+
 def build_sensor(journal: Path, seconds: int) -> dg.SensorDefinition:
-    """A sensor that asks for a refresh when events have arrived since the last it asked for, once in `seconds`."""
+    """A sensor that asks for a refresh when events have arrived since it last did, at most once in `seconds`."""
 
     @dg.sensor(
         name="refresh_after_webhooks",
-        job=refresh,
+        job=REFRESH_JOB,
         minimum_interval_seconds=seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Refreshes soon after webhook events arrived (EMBED_ANALYTICS_WEBHOOK_REFRESH_SECONDS).",
@@ -41,20 +47,12 @@ def build_sensor(journal: Path, seconds: int) -> dg.SensorDefinition:
     def refresh_after_webhooks(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         mark = journal_mark(journal)
         if not has_arrived(json.loads(context.cursor or "{}"), mark):
-            return dg.SkipReason("No webhook event has arrived since the last refresh that was asked for.")
+            return dg.SkipReason("No webhook event has arrived since this sensor last asked for a refresh.")
         # The cursor stays: what arrived is asked for when the refresh under way, which may have begun before, is done.
-        if context.instance.get_runs_count(dg.RunsFilter(job_name=refresh.name, statuses=UNFINISHED)):
+        if context.instance.get_runs_count(dg.RunsFilter(job_name=REFRESH_JOB.name, statuses=UNFINISHED)):
             return dg.SkipReason("A refresh is under way.")
         today = datetime.now(UTC).date()
         request = dg.RunRequest(tags=partition_range(today, today), run_config=run_config("refresh"))
         return dg.SensorResult(run_requests=[request], cursor=json.dumps(mark))
 
     return refresh_after_webhooks
-
-
-_settings = load_settings()
-WEBHOOK_SENSORS = (
-    [build_sensor(_settings.home.webhook_journal, _settings.embed_analytics_webhook_refresh_seconds)]
-    if _settings.embed_analytics_webhook_refresh_seconds
-    else []
-)

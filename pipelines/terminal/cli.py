@@ -182,7 +182,7 @@ def _run(job: str, first: date, last: date, *, full_refresh: bool = False) -> No
     from pipelines.terminal.runs import run_job, summary_lines
 
     with terminal_progress():
-        summary = run_job(settings.home, job, run_config(job, full_refresh=full_refresh), partition_range(first, last))
+        summary = run_job(settings, job, run_config(job, full_refresh=full_refresh), partition_range(first, last))
     for line in summary_lines(summary):
         typer.echo(line)
     typer.echo(f"published: {settings.home.warehouse}")

@@ -9,7 +9,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from pydantic import SecretStr
 from rich.console import Console
@@ -20,7 +19,7 @@ from pipelines.home.layout import Home
 from pipelines.home.ownership import open_home
 from pipelines.orchestration.jobs import partition_range, run_config
 from pipelines.orchestration.progress import terminal_progress
-from pipelines.settings import Settings, use_settings
+from pipelines.settings import Settings
 from pipelines.terminal.query import print_table
 from pipelines.terminal.runs import run_job, summary_lines
 from pipelines.warehouse.published import connect_published
@@ -66,26 +65,19 @@ def run_demo(root: Path, embeds: int, days: int) -> None:
     today = datetime.now(UTC).date()
     with _simulator(embeds, days) as (url, api_key):
         console.print(f"[bold]1.[/] An account of {embeds} embed sessions over {days} days is simulated at {url}.")
-        settings = Settings(
-            _env_file=None,  # pyright: ignore[reportCallIssue]
-            **{
-                **_defaults(),
-                "oneschema_api_url": url,
-                "oneschema_api_key": SecretStr(api_key),
-                "oneschema_environment": "Production",
-                "embed_analytics_home": root,
-                "embed_analytics_start_date": today - timedelta(days=days),
-            },
+        settings = Settings.defaults(
+            oneschema_api_url=url,
+            oneschema_api_key=SecretStr(api_key),
+            oneschema_environment="Production",
+            embed_analytics_home=root,
+            embed_analytics_start_date=today - timedelta(days=days),
         )
         console.print(
             "[bold]2.[/] Dagster backfills it through HTTP, flattens it, and builds and checks the warehouse."
         )
-        with use_settings(settings), terminal_progress():
+        with terminal_progress():
             summary = run_job(
-                settings.home,
-                "backfill",
-                run_config("backfill"),
-                partition_range(today - timedelta(days=days), today),
+                settings, "backfill", run_config("backfill"), partition_range(today - timedelta(days=days), today)
             )
     for line in summary_lines(summary):
         console.print(f"   {line}", highlight=False)
@@ -130,11 +122,6 @@ def _make_anew(root: Path) -> None:
         shutil.rmtree(root)
     open_home(Home(root.absolute()))
     (root / MARKER).touch()
-
-
-def _defaults() -> dict[str, Any]:
-    """Every setting at its default, so that the environment's are not taken."""
-    return {name: field.get_default() for name, field in Settings.model_fields.items()}
 
 
 @contextmanager

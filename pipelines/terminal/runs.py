@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from pipelines.errors import EmbedAnalyticsError, InterruptedRunError, PermanentError
-from pipelines.home.layout import Home
 
 if TYPE_CHECKING:
     import dagster as dg
+
+    from pipelines.settings import Settings
 
 
 class RunFailedError(PermanentError):
@@ -28,17 +29,18 @@ class RunSummary:
     warnings: list[str]
 
 
-def run_job(home: Home, job: str, config: dict[str, Any], tags: dict[str, str]) -> RunSummary:
-    """Run a job to its end. Raises RunFailedError with the text of the failure that ended it, or
+def run_job(settings: Settings, job: str, config: dict[str, Any], tags: dict[str, str]) -> RunSummary:
+    """Run a job of these settings to its end. Raises RunFailedError with the text of the failure that ended it, or
     InterruptedRunError."""
-    from pipelines.definitions import defs
+    from pipelines.definitions import build_definitions
     from pipelines.orchestration.instance import terminal_runs
     from pipelines.orchestration.instance.opening import open_instance
 
     run_id = str(uuid4())
-    with _quiet_logs(), open_instance(home) as instance, terminal_runs.alive(instance, run_id):
+    definition = build_definitions(settings).resolve_job_def(job)
+    with _quiet_logs(), open_instance(settings.home) as instance, terminal_runs.alive(instance, run_id):
         terminal_runs.fail_dead_runs(instance)
-        result = defs.resolve_job_def(job).execute_in_process(
+        result = definition.execute_in_process(
             run_config={**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             tags={**tags, terminal_runs.TERMINAL_TAG: "yes"},
             instance=instance,

@@ -152,12 +152,12 @@ def test_a_proxy_that_cannot_be_used_is_said_to_be_so(proxy: str, monkeypatch: p
 
 @pytest.mark.parametrize("key", ["osk_s\xe9cret", "osk\nsecret", "osk secret"])
 def test_a_key_that_no_header_can_carry_is_not_repeated(key: str, tmp_path: Path) -> None:
-    settings = Settings(_env_file=None, oneschema_api_key=key, embed_analytics_home=tmp_path)
+    settings = Settings.defaults(oneschema_api_key=key, embed_analytics_home=tmp_path)
     with pytest.raises(ConfigurationError, match="ONESCHEMA_API_KEY") as raised:
         settings.require_api_key()
     assert "cret" not in str(raised.value)
 
 
 def test_white_space_around_a_key_is_none_of_it(tmp_path: Path) -> None:
-    settings = Settings(_env_file=None, oneschema_api_key=f" {KEY}\r\n", embed_analytics_home=tmp_path)
+    settings = Settings.defaults(oneschema_api_key=f" {KEY}\r\n", embed_analytics_home=tmp_path)
     assert settings.require_api_key().get_secret_value() == KEY

@@ -1,18 +1,17 @@
 """Fixtures of the Dagster tests."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
 
-from pipelines.definitions import defs
+from pipelines.definitions import build_definitions
 from pipelines.home.layout import Home
 from pipelines.orchestration.instance.opening import open_instance
 from pipelines.orchestration.jobs import partition_range, run_config
-from pipelines.settings import Settings, use_settings
+from pipelines.settings import Settings
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator
 from pipelines.terminal.runs import RunSummary, run_job
@@ -35,18 +34,20 @@ def simulator(request: pytest.FixtureRequest) -> Iterator[RunningSimulator]:
 
 
 @pytest.fixture
-def settings(simulator: RunningSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+def settings(simulator: RunningSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of a home of its own at the simulator; Dagster's environment is as before afterwards."""
     for name in ("DAGSTER_HOME", "DAGSTER_EVENT_BATCH_SIZE"):
         monkeypatch.setenv(name, "")
-    values: dict[str, Any] = {name: field.get_default() for name, field in Settings.model_fields.items()}
-    values |= {
-        "oneschema_api_url": simulator.url,
-        "oneschema_api_key": simulator.simulation.options.api_key,
-        "embed_analytics_home": tmp_path / "home",
-    }
-    with use_settings(Settings(_env_file=None, **values)) as _:
-        yield Settings(_env_file=None, **values)
+    return Settings.defaults(
+        oneschema_api_url=simulator.url,
+        oneschema_api_key=simulator.simulation.options.api_key,
+        embed_analytics_home=tmp_path / "home",
+    )
+
+
+@pytest.fixture
+def definitions(settings: Settings) -> dg.Definitions:
+    return build_definitions(settings)
 
 
 @pytest.fixture
@@ -60,21 +61,21 @@ def instance(home: Home) -> Iterator[dg.DagsterInstance]:
         yield opened
 
 
-def backfill(home: Home, days: int) -> RunSummary:
+def backfill(settings: Settings, days: int) -> RunSummary:
     """Backfill the `days` days that end with the simulator's last."""
-    from datetime import timedelta
-
-    return run_job(
-        home, "backfill", run_config("backfill"), partition_range(LAST_DAY - timedelta(days=days - 1), LAST_DAY)
-    )
+    dates = partition_range(LAST_DAY - timedelta(days=days - 1), LAST_DAY)
+    return run_job(settings, "backfill", run_config("backfill"), dates)
 
 
 def materialize(
-    instance: dg.DagsterInstance, *keys: dg.AssetKey, tags: Mapping[str, str] | None = None
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    *keys: dg.AssetKey,
+    tags: Mapping[str, str] | None = None,
 ) -> dg.ExecuteInProcessResult:
     """What the UI's Materialize does: it adds what the assets' functions make besides, and says so first."""
-    graph = defs.get_repository_def().asset_graph
+    graph = definitions.get_repository_def().asset_graph
     together = {made for key in keys for made in graph.get(key).execution_set_asset_keys}
-    return defs.resolve_implicit_global_asset_job_def().execute_in_process(
+    return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
         asset_selection=sorted(together), instance=instance, tags=tags, raise_on_error=False
     )

@@ -9,12 +9,11 @@ import jwt
 import pytest
 from pydantic import SecretStr
 
-from pipelines.definitions import defs
+from pipelines.definitions import build_definitions
 from pipelines.home.layout import Home
 from pipelines.orchestration.alerts import AlertNotDeliveredError
 from pipelines.orchestration.jobs import partition_range, run_config
-from pipelines.orchestration.sensors import alerts
-from pipelines.settings import Settings, use_settings
+from pipelines.settings import Settings
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator
 from pipelines.terminal.runs import RunFailedError, run_job
@@ -43,11 +42,9 @@ class Ticks:
 
     def tick(self) -> str:
         """One tick; returns the reason why it requested no run."""
-        context = dg.build_sensor_context(
-            instance=self.instance, cursor=self.cursor, repository_def=defs.get_repository_def()
-        )
-        with use_settings(self.settings):
-            data = alerts.evaluate_tick(context)
+        repository = build_definitions(self.settings).get_repository_def()
+        context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor, repository_def=repository)
+        data = repository.get_sensor_def("alerts").evaluate_tick(context)
         assert not data.run_requests
         self.cursor = data.cursor
         return data.skip_message or ""
@@ -61,18 +58,18 @@ def ticks(settings: Settings, instance: dg.DagsterInstance, alert_endpoint: Aler
     return watching
 
 
-def _fail(home: Home, settings: Settings) -> None:
+def _fail(settings: Settings) -> None:
     without_key = settings.model_copy(update={"oneschema_api_key": None})
-    with use_settings(without_key), pytest.raises(RunFailedError):
-        run_job(home, "refresh", run_config("refresh"), TODAY)
+    with pytest.raises(RunFailedError):
+        run_job(without_key, "refresh", run_config("refresh"), TODAY)
 
 
 def test_nothing_is_posted_without_the_setting(
-    home: Home, settings: Settings, instance: dg.DagsterInstance, alert_endpoint: AlertEndpoint
+    settings: Settings, instance: dg.DagsterInstance, alert_endpoint: AlertEndpoint
 ) -> None:
     unset = Ticks(instance, settings)
     unset.tick()
-    _fail(home, settings)
+    _fail(settings)
 
     assert "is not set" in unset.tick()
     assert alert_endpoint.messages == []
@@ -85,12 +82,12 @@ def test_nothing_is_posted_without_the_setting(
 
 @pytest.mark.slow
 def test_a_failing_job_is_told_once_until_it_succeeds(
-    home: Home, settings: Settings, ticks: Ticks, alert_endpoint: AlertEndpoint
+    settings: Settings, ticks: Ticks, alert_endpoint: AlertEndpoint
 ) -> None:
-    _fail(home, settings)
-    _fail(home, settings)
+    _fail(settings)
+    _fail(settings)
     ticks.tick()
-    _fail(home, settings)
+    _fail(settings)
     ticks.tick()
 
     (message,) = alert_endpoint.messages
@@ -98,25 +95,25 @@ def test_a_failing_job_is_told_once_until_it_succeeds(
     assert "ONESCHEMA_API_KEY is missing" in message
     assert "/runs/" in message
 
-    run_job(home, "refresh", run_config("refresh"), TODAY)
+    run_job(settings, "refresh", run_config("refresh"), TODAY)
     ticks.tick()
     alert_endpoint.messages.clear()
-    _fail(home, settings)
+    _fail(settings)
     ticks.tick()
     (message,) = alert_endpoint.messages
     assert "*Run failed*" in message
 
 
 def test_a_failed_check_is_told_once_in_the_message_of_its_run(
-    home: Home, ticks: Ticks, alert_endpoint: AlertEndpoint
+    settings: Settings, home: Home, ticks: Ticks, alert_endpoint: AlertEndpoint
 ) -> None:
-    backfill(home, 5)
+    backfill(settings, 5)
     ticks.tick()
     alert_endpoint.messages.clear()
     lose_an_event(home)
     for _ in range(2):
         with pytest.raises(RunFailedError):
-            run_job(home, "publish", {}, {})
+            run_job(settings, "publish", {}, {})
         ticks.tick()
 
     (message,) = alert_endpoint.messages
@@ -127,11 +124,11 @@ def test_a_failed_check_is_told_once_in_the_message_of_its_run(
 @pytest.mark.slow
 @LIVE
 def test_a_stuck_session_is_told_once_per_standstill_without_its_claims(
-    home: Home, ticks: Ticks, alert_endpoint: AlertEndpoint, simulator: RunningSimulator
+    settings: Settings, ticks: Ticks, alert_endpoint: AlertEndpoint, simulator: RunningSimulator
 ) -> None:
     _let_one_stand_still(simulator, hours=3)
     for _ in range(2):
-        run_job(home, "refresh", run_config("refresh"), TODAY)
+        run_job(settings, "refresh", run_config("refresh"), TODAY)
         ticks.tick()
 
     (message,) = [message for message in alert_endpoint.messages if "became stuck" in message]
@@ -144,18 +141,18 @@ def test_a_stuck_session_is_told_once_per_standstill_without_its_claims(
     _let_one_stand_still(simulator, hours=2)
     alert_endpoint.messages.clear()
     for _ in range(2):
-        run_job(home, "reconcile", run_config("reconcile"), TODAY)
+        run_job(settings, "reconcile", run_config("reconcile"), TODAY)
         ticks.tick()
     assert len([message for message in alert_endpoint.messages if "became stuck" in message]) == 1
 
 
 @LIVE
 def test_the_configured_customer_is_named_and_cannot_shout(
-    home: Home, ticks: Ticks, alert_endpoint: AlertEndpoint, simulator: RunningSimulator
+    settings: Settings, ticks: Ticks, alert_endpoint: AlertEndpoint, simulator: RunningSimulator
 ) -> None:
     ticks.settings = ticks.settings.model_copy(update={"embed_analytics_customer_claim": "org.name"})
     _let_one_stand_still(simulator, hours=3)
-    run_job(home, "refresh", run_config("refresh"), TODAY)
+    run_job(settings, "refresh", run_config("refresh"), TODAY)
     ticks.tick()
 
     (message,) = [message for message in alert_endpoint.messages if "became stuck" in message]
@@ -166,9 +163,9 @@ def test_the_configured_customer_is_named_and_cannot_shout(
 
 
 def test_a_message_that_was_not_taken_is_posted_again_and_the_url_stays_secret(
-    home: Home, settings: Settings, ticks: Ticks, alert_endpoint: AlertEndpoint
+    settings: Settings, ticks: Ticks, alert_endpoint: AlertEndpoint
 ) -> None:
-    _fail(home, settings)
+    _fail(settings)
     alert_endpoint.status = 503
     cursor = ticks.cursor
 

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from assets.warehouse import model_key
-from pipelines.definitions import defs
+from pipelines.definitions import build_definitions
 from pipelines.home.layout import Home
 from pipelines.orchestration.instance import terminal_runs
 from pipelines.orchestration.instance.dagster_internals import DagsterSqliteStorage, WorkerStatus
@@ -18,21 +18,25 @@ from pipelines.orchestration.instance.launcher import WatchedRunLauncher
 from pipelines.orchestration.instance.pruning import prune_run_history
 from pipelines.orchestration.instance.storage import PooledSqliteStorage
 from pipelines.orchestration.jobs import partition_range, run_config
+from pipelines.settings import Settings
 from pipelines.terminal.runs import run_job
 from pipelines.warehouse.models import load_models
 from tests.orchestration.conftest import LAST_DAY, backfill
 
 RAW = dg.AssetKey(["raw", "embed_events"])
 LAKE = dg.AssetKey(["lake", "embed_events"])
-CHECKS = defs.get_repository_def().asset_graph.asset_check_keys
+DEFINITIONS = build_definitions(Settings.defaults())
+CHECKS = DEFINITIONS.get_repository_def().asset_graph.asset_check_keys
 
 
 @pytest.mark.slow
-def test_pruning_keeps_what_assets_partitions_and_checks_are(home: Home, instance: dg.DagsterInstance) -> None:
-    backfill(home, 6)
+def test_pruning_keeps_what_assets_partitions_and_checks_are(
+    settings: Settings, home: Home, instance: dg.DagsterInstance
+) -> None:
+    backfill(settings, 6)
     today = partition_range(LAST_DAY, LAST_DAY)
     for _ in range(3):
-        run_job(home, "refresh", run_config("refresh"), today)
+        run_job(settings, "refresh", run_config("refresh"), today)
     before = _present(instance)
     runs = instance.get_run_ids()
 
@@ -46,20 +50,22 @@ def test_pruning_keeps_what_assets_partitions_and_checks_are(home: Home, instanc
     shards = {path.name.partition(".")[0] for path in (home.dagster / "history" / "runs").iterdir()}
     assert not shards & (set(runs) - kept)
     # The next refresh goes on as if nothing had happened.
-    run_job(home, "refresh", run_config("refresh"), today)
+    run_job(settings, "refresh", run_config("refresh"), today)
 
 
-def test_young_runs_stay(home: Home, instance: dg.DagsterInstance) -> None:
+def test_young_runs_stay(settings: Settings, instance: dg.DagsterInstance) -> None:
     for _ in range(2):
-        run_job(home, "refresh", run_config("refresh"), partition_range(LAST_DAY, LAST_DAY))
+        run_job(settings, "refresh", run_config("refresh"), partition_range(LAST_DAY, LAST_DAY))
 
     report = prune_run_history(instance, datetime.now(UTC) - timedelta(days=1), CHECKS)
 
     assert (report.deleted_count, len(instance.get_run_ids())) == (0, 2)
 
 
-def test_dagsters_own_storage_reads_what_was_written(home: Home, instance: dg.DagsterInstance) -> None:
-    backfill(home, 6)
+def test_dagsters_own_storage_reads_what_was_written(
+    settings: Settings, home: Home, instance: dg.DagsterInstance
+) -> None:
+    backfill(settings, 6)
 
     assert isinstance(instance._event_storage, type(PooledSqliteStorage(str(home.dagster)).event_log_storage))
     theirs = DagsterSqliteStorage.from_local(str(home.dagster)).event_log_storage
@@ -77,7 +83,9 @@ def test_dagsters_own_storage_reads_what_was_written(home: Home, instance: dg.Da
     assert latest.get_dagster_event().partition == str(LAST_DAY)
 
 
-def test_a_terminal_run_whose_process_died_is_marked_as_failed(home: Home, instance: dg.DagsterInstance) -> None:
+def test_a_terminal_run_whose_process_died_is_marked_as_failed(
+    settings: Settings, home: Home, instance: dg.DagsterInstance
+) -> None:
     dead = _started_run(instance, {terminal_runs.TERMINAL_TAG: "yes"})
     # A real process that takes the run's lock, says so, and is killed.
     holder = subprocess.Popen(
@@ -94,7 +102,7 @@ def test_a_terminal_run_whose_process_died_is_marked_as_failed(home: Home, insta
     holder.stdout.close()
 
     assert _health(instance, dead) == WorkerStatus.NOT_FOUND
-    run_job(home, "refresh", run_config("refresh"), partition_range(LAST_DAY, LAST_DAY))
+    run_job(settings, "refresh", run_config("refresh"), partition_range(LAST_DAY, LAST_DAY))
     assert _status(instance, dead) == dg.DagsterRunStatus.FAILURE
 
 
@@ -118,7 +126,9 @@ with FileLock(sys.argv[1]):
 
 
 def _started_run(instance: dg.DagsterInstance, tags: dict[str, str]) -> str:
-    run = instance.create_run_for_job(defs.resolve_job_def("publish"), status=dg.DagsterRunStatus.STARTED, tags=tags)
+    run = instance.create_run_for_job(
+        DEFINITIONS.resolve_job_def("publish"), status=dg.DagsterRunStatus.STARTED, tags=tags
+    )
     return run.run_id
 
 

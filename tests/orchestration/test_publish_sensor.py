@@ -3,10 +3,10 @@
 import dagster as dg
 import pytest
 
-from pipelines.definitions import defs
 from pipelines.home.layout import Home
 from pipelines.orchestration.jobs import RANGE_END, RANGE_START, partition_range, run_config
 from pipelines.orchestration.sensors import publish_after_backfill
+from pipelines.settings import Settings
 from pipelines.terminal.runs import run_job
 from tests.orchestration.conftest import LAST_DAY, materialize
 
@@ -18,7 +18,8 @@ TODAY = partition_range(LAST_DAY, LAST_DAY)
 class Ticks:
     """The sensor and its cursor."""
 
-    def __init__(self, instance: dg.DagsterInstance) -> None:
+    def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+        self._repository = definitions.get_repository_def()
         self._instance = instance
         self._cursor: str | None = None
         # The first tick only notes where it begins.
@@ -29,7 +30,7 @@ class Ticks:
         found: list[dg.RunRequest] = []
         while True:
             context = dg.build_sensor_context(
-                instance=self._instance, cursor=self._cursor, repository_def=defs.get_repository_def()
+                instance=self._instance, cursor=self._cursor, repository_def=self._repository
             )
             data = publish_after_backfill.evaluate_tick(context)
             found += data.run_requests or []
@@ -39,34 +40,36 @@ class Ticks:
 
 
 @pytest.fixture
-def ticks(instance: dg.DagsterInstance) -> Ticks:
-    return Ticks(instance)
+def ticks(definitions: dg.Definitions, instance: dg.DagsterInstance) -> Ticks:
+    return Ticks(definitions, instance)
 
 
-def _materialize(instance: dg.DagsterInstance, *keys: dg.AssetKey) -> str:
+def _materialize(definitions: dg.Definitions, instance: dg.DagsterInstance, *keys: dg.AssetKey) -> str:
     """Materialises the partition of the last day as the UI does."""
-    result = materialize(instance, *keys, tags=TODAY)
+    result = materialize(definitions, instance, *keys, tags=TODAY)
     assert result.success
     return result.run_id
 
 
 def test_raw_alone_is_followed_by_flattening_and_publishing(
-    home: Home, instance: dg.DagsterInstance, ticks: Ticks
+    settings: Settings, home: Home, definitions: dg.Definitions, instance: dg.DagsterInstance, ticks: Ticks
 ) -> None:
-    run_id = _materialize(instance, RAW)
+    run_id = _materialize(definitions, instance, RAW)
 
     (request,) = ticks.requests()
 
     assert (request.job_name, request.run_key) == ("flatten", run_id)
     assert (request.tags[RANGE_START], request.tags[RANGE_END]) == (str(LAST_DAY), str(LAST_DAY))
-    run_job(home, "flatten", dict(request.run_config), TODAY)
+    run_job(settings, "flatten", dict(request.run_config), TODAY)
     assert home.warehouse.exists()
     assert str(LAST_DAY) in instance.get_materialized_partitions(LAKE[0])
     assert not ticks.requests()
 
 
-def test_raw_and_lake_are_followed_by_publishing(home: Home, instance: dg.DagsterInstance, ticks: Ticks) -> None:
-    run_id = _materialize(instance, RAW, *LAKE)
+def test_raw_and_lake_are_followed_by_publishing(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, ticks: Ticks
+) -> None:
+    run_id = _materialize(definitions, instance, RAW, *LAKE)
 
     (request,) = ticks.requests()
 
@@ -74,16 +77,18 @@ def test_raw_and_lake_are_followed_by_publishing(home: Home, instance: dg.Dagste
 
 
 def test_runs_that_publish_by_themselves_are_followed_by_nothing(
-    home: Home, instance: dg.DagsterInstance, ticks: Ticks
+    settings: Settings, definitions: dg.Definitions, instance: dg.DagsterInstance, ticks: Ticks
 ) -> None:
-    run_job(home, "refresh", run_config("refresh"), TODAY)
-    _materialize(instance, dg.AssetKey(["warehouse", "fct_embeds"]))
+    run_job(settings, "refresh", run_config("refresh"), TODAY)
+    _materialize(definitions, instance, dg.AssetKey(["warehouse", "fct_embeds"]))
 
     assert not ticks.requests()
 
 
-def test_the_last_range_of_a_backfill_publishes_for_all(home: Home, instance: dg.DagsterInstance, ticks: Ticks) -> None:
-    job = defs.resolve_implicit_global_asset_job_def()
+def test_the_last_range_of_a_backfill_publishes_for_all(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, ticks: Ticks
+) -> None:
+    job = definitions.resolve_implicit_global_asset_job_def()
     waiting = instance.create_run_for_job(job, status=dg.DagsterRunStatus.NOT_STARTED, tags={"dagster/backfill": "abc"})
     result = job.execute_in_process(
         asset_selection=[RAW, *LAKE], instance=instance, tags={**TODAY, "dagster/backfill": "abc"}

@@ -19,7 +19,6 @@ import yaml
 
 from assets.failures import clear_failures
 from assets.warehouse import model_key
-from pipelines.definitions import defs
 from pipelines.errors import ConfigurationError, HostUnreachableError
 from pipelines.home.layout import Home, partition_folder
 from pipelines.home.ownership import writer_lock
@@ -30,7 +29,7 @@ from pipelines.orchestration.instance.dagster_internals import (
 )
 from pipelines.orchestration.instance.terminal_runs import TERMINAL_TAG
 from pipelines.orchestration.jobs import partition_range, run_config
-from pipelines.settings import Settings, use_settings
+from pipelines.settings import Settings
 from pipelines.simulator.server import RunningSimulator
 from pipelines.terminal.runs import RunFailedError, run_job
 from pipelines.warehouse.checks import load_checks
@@ -47,9 +46,9 @@ MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
 
 
 def test_a_backfill_fills_every_day_and_asks_each_embed_once(
-    home: Home, instance: dg.DagsterInstance, simulator: RunningSimulator
+    settings: Settings, instance: dg.DagsterInstance, simulator: RunningSimulator
 ) -> None:
-    backfill(home, 10)
+    backfill(settings, 10)
 
     days = {str(LAST_DAY - timedelta(days=days)) for days in range(10)}
     for key in PARTITIONED:
@@ -62,9 +61,9 @@ def test_a_backfill_fills_every_day_and_asks_each_embed_once(
 
 
 def test_tables_show_rows_types_lineage_and_pictures_and_no_claim(
-    home: Home, instance: dg.DagsterInstance, simulator: RunningSimulator
+    settings: Settings, home: Home, instance: dg.DagsterInstance, simulator: RunningSimulator
 ) -> None:
-    backfill(home, 5)
+    backfill(settings, 5)
 
     for model in load_models():
         metadata = _metadata(instance, model_key(model.name))
@@ -91,8 +90,10 @@ def test_tables_show_rows_types_lineage_and_pictures_and_no_claim(
     assert not any(f"| {user} |" in previews for user in users)
 
 
-def test_a_refresh_records_the_days_beside_its_own(home: Home, instance: dg.DagsterInstance) -> None:
-    run_job(home, "refresh", run_config("refresh"), partition_range(LAST_DAY, LAST_DAY))
+def test_a_refresh_records_the_days_beside_its_own(
+    settings: Settings, home: Home, instance: dg.DagsterInstance
+) -> None:
+    run_job(settings, "refresh", run_config("refresh"), partition_range(LAST_DAY, LAST_DAY))
 
     on_disk = {path.name.removeprefix("event_date=") for path in home.lake_embed_events.iterdir()}
     for key in PARTITIONED:
@@ -100,13 +101,13 @@ def test_a_refresh_records_the_days_beside_its_own(home: Home, instance: dg.Dags
 
 
 def test_materialising_one_model_publishes_all_of_them_without_a_request(
-    home: Home, instance: dg.DagsterInstance, simulator: RunningSimulator
+    settings: Settings, definitions: dg.Definitions, instance: dg.DagsterInstance, simulator: RunningSimulator
 ) -> None:
-    backfill(home, 5)
+    backfill(settings, 5)
     asked = simulator.simulation.requests.as_json()["total"]
     before = _metadata(instance, model_key("stg_embeds"))["build_id"]
 
-    assert materialize(instance, model_key("fct_embeds")).success
+    assert materialize(definitions, instance, model_key("fct_embeds")).success
 
     builds = {_metadata(instance, model_key(model.name))["build_id"] for model in load_models()}
     assert len(builds) == 1
@@ -115,13 +116,13 @@ def test_materialising_one_model_publishes_all_of_them_without_a_request(
 
 
 def test_materialising_one_model_leaves_none_stale_and_every_later_change_seen(
-    home: Home, instance: dg.DagsterInstance
+    settings: Settings, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
-    backfill(home, 5)
+    backfill(settings, 5)
 
-    assert materialize(instance, model_key("fct_embeds")).success
+    assert materialize(definitions, instance, model_key("fct_embeds")).success
 
-    graph = defs.get_repository_def().asset_graph
+    graph = definitions.get_repository_def().asset_graph
     status = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
     for model in load_models():
         key = model_key(model.name)
@@ -134,20 +135,24 @@ def test_materialising_one_model_leaves_none_stale_and_every_later_change_seen(
 
 
 def test_a_failed_blocking_check_leaves_the_published_file_and_asks_nothing_again(
-    home: Home, instance: dg.DagsterInstance, simulator: RunningSimulator
+    settings: Settings,
+    definitions: dg.Definitions,
+    home: Home,
+    instance: dg.DagsterInstance,
+    simulator: RunningSimulator,
 ) -> None:
-    backfill(home, 5)
+    backfill(settings, 5)
     published, asked = _digest(home.warehouse), simulator.simulation.requests.as_json()["total"]
     lose_an_event(home)
 
     # A table that the check is not of: all are built and checked, whichever was asked for.
-    asked_for = materialize(instance, model_key("fct_embeds"))
+    asked_for = materialize(definitions, instance, model_key("fct_embeds"))
     assert not asked_for.success
     assert ("stg_lake_days_reconcile", False) in [
         (check.check_name, check.passed) for check in asked_for.get_asset_check_evaluations()
     ]
     with pytest.raises(RunFailedError, match=r"was not published, 1 blocking.*stg_lake_days_reconcile.*Next: look at"):
-        run_job(home, "publish", {}, {})
+        run_job(settings, "publish", {}, {})
 
     assert _digest(home.warehouse) == published
     assert simulator.simulation.requests.as_json()["total"] == asked
@@ -163,8 +168,8 @@ def test_a_failed_blocking_check_leaves_the_published_file_and_asks_nothing_agai
 
 def test_a_missing_key_is_named_with_the_next_step(settings: Settings) -> None:
     without = settings.model_copy(update={"oneschema_api_key": None})
-    with use_settings(without), pytest.raises(RunFailedError, match=r"ONESCHEMA_API_KEY is missing.*Next: correct"):
-        backfill(without.home, 1)
+    with pytest.raises(RunFailedError, match=r"ONESCHEMA_API_KEY is missing.*Next: correct"):
+        backfill(without, 1)
 
 
 def test_only_what_may_pass_is_tried_again_and_never_in_a_terminal() -> None:

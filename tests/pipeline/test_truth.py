@@ -9,7 +9,6 @@ import duckdb
 import pytest
 
 from pipelines.orchestration.jobs import partition_range, run_config
-from pipelines.settings import use_settings
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator
 from pipelines.terminal.runs import run_job
@@ -30,13 +29,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[duckdb
     with running_simulator(SimulatorOptions(embeds=800, days=DAYS)) as simulator:
         settings = settings_for(simulator, home)
         last = datetime.fromtimestamp(simulator.simulation.clock.now(), UTC).date()
-        with use_settings(settings):
-            run_job(
-                settings.home,
-                "backfill",
-                run_config("backfill"),
-                partition_range(last - timedelta(days=DAYS), last),
-            )
+        run_job(settings, "backfill", run_config("backfill"), partition_range(last - timedelta(days=DAYS), last))
         truth = simulator.truth()
     connection = connect_published(settings.home)
     yield connection, truth

@@ -18,18 +18,13 @@ QUICK = RetryPolicy(attempts=8, budget_seconds=60, wait_initial_seconds=0.002, w
 
 def settings_for(simulator: RunningSimulator, home: Path, **changes: Any) -> Settings:
     """Settings of a home that polls this simulator, whatever the environment says."""
-    defaults = {name: field.get_default() for name, field in Settings.model_fields.items()}
-    return Settings(
-        _env_file=None,
-        **{
-            **defaults,
-            "oneschema_api_key": simulator.simulation.options.api_key,
-            "oneschema_api_url": simulator.url,
-            "oneschema_environment": "Production",
-            "embed_analytics_home": home,
-            **changes,
-        },
-    )
+    account = {
+        "oneschema_api_key": simulator.simulation.options.api_key,
+        "oneschema_api_url": simulator.url,
+        "oneschema_environment": "Production",
+        "embed_analytics_home": home,
+    }
+    return Settings.defaults(**{**account, **changes})
 
 
 def sweep(settings: Settings, kind: str = "refresh", **arguments: Any) -> SweepReport:

@@ -35,10 +35,8 @@ def basic(secret: str = SECRET, user: str = "") -> str:
 
 def settings_of(home: Path, **changes: Any) -> Settings:
     """Settings of a home that receives webhooks, whatever the environment says."""
-    defaults = {name: field.get_default() for name, field in Settings.model_fields.items()}
-    secrets = (SecretStr(SECRET),)
-    changes = {"embed_analytics_home": home, "embed_analytics_webhook_secrets": secrets, **changes}
-    return Settings(_env_file=None, **{**defaults, **changes})
+    receiver = {"embed_analytics_home": home, "embed_analytics_webhook_secrets": (SecretStr(SECRET),)}
+    return Settings.defaults(**{**receiver, **changes})
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,120 @@
+"""Definitions are made of the settings they are given: importing reads none, and two sets stand side by side."""
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from pipelines.definitions import build_definitions
+from pipelines.orchestration.jobs import partition_range, run_config
+from pipelines.settings import Settings
+from pipelines.simulator.server import RunningSimulator
+from pipelines.terminal.runs import run_job
+from pipelines.warehouse.published import connect_published
+from tests.orchestration.conftest import LAST_DAY
+
+LAKE = dg.AssetKey(["lake", "embed_events"])
+FCT_EMBEDS = dg.AssetKey(["warehouse", "fct_embeds"])
+
+# No module can be loaded with one of these, if it asks for settings.
+UNUSABLE = {"ONESCHEMA_REGION": "mars", "EMBED_ANALYTICS_CLAIM_TYPES": '{"', "EMBED_ANALYTICS_REFRESH_CRON": "hourly"}
+
+
+def _python(code: str, cwd: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, env={**os.environ, **UNUSABLE}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_every_module_reads_no_settings(tmp_path: Path) -> None:
+    code = """
+import importlib, pkgutil, sys, assets, pipelines
+for package in (pipelines, assets):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+from pipelines.definitions import build_definitions
+from pipelines.errors import ConfigurationError
+try:
+    from pipelines.definitions import defs
+except ConfigurationError as error:
+    print(error)
+"""
+    (tmp_path / ".env").write_text("EMBED_ANALYTICS_CONCURRENCY=none\n", encoding="utf-8")
+    # Whoever asks for the environment's definitions is told what is wrong with it.
+    assert "EMBED_ANALYTICS_CLAIM_TYPES" in _python(code, tmp_path)
+
+
+def test_the_environments_definitions_are_made_once_and_found_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines import definitions
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(vars(definitions), "defs", raising=False)
+    monkeypatch.setenv("EMBED_ANALYTICS_REFRESH_CRON", "5 5 * * *")
+    assert "defs" in dir(definitions)
+    defs = definitions.defs
+    assert isinstance(defs, dg.Definitions)
+    assert definitions.defs is defs
+    assert defs.get_repository_def().get_schedule_def("refresh_schedule").cron_schedule == "5 5 * * *"
+    with pytest.raises(AttributeError, match="other"):
+        _ = definitions.other
+    monkeypatch.delitem(vars(definitions), "defs")
+
+
+def test_two_sets_of_definitions_in_one_process_keep_to_their_own_settings(
+    settings: Settings, simulator: RunningSimulator, tmp_path: Path
+) -> None:
+    """Each has its home, its start, its schedule, its version of the lake; and each run goes by its own."""
+    others = settings.model_copy(
+        update={
+            "embed_analytics_home": tmp_path / "others",
+            "embed_analytics_refresh_cron": "30 6 * * *",
+            "embed_analytics_start_date": LAST_DAY - timedelta(days=2),
+            "embed_analytics_claim_column_limit": 1,
+            "embed_analytics_funnel_window_days": 2.0,
+        }
+    )
+    made = [build_definitions(each) for each in (settings, others)]
+    for each, definitions in zip((settings, others), made, strict=True):
+        repository = definitions.get_repository_def()
+        schedule = repository.get_schedule_def("refresh_schedule")
+        assert schedule.cron_schedule == each.embed_analytics_refresh_cron
+        partitions = repository.asset_graph.get(LAKE).partitions_def
+        assert partitions is not None
+        assert partitions.get_first_partition_key() == str(each.embed_analytics_start_date)
+    versions = [
+        [definitions.get_repository_def().asset_graph.get(key).code_version for key in (LAKE, FCT_EMBEDS)]
+        for definitions in made
+    ]
+    assert all(first != second for first, second in zip(*versions, strict=True))
+
+    for each in (settings, others):
+        run_job(each, "refresh", run_config("refresh"), partition_range(LAST_DAY, LAST_DAY))
+
+    found = [_claim_columns(settings), _claim_columns(others)]
+    # The user's id always is one.
+    assert len(found[0]) > 2
+    assert len(found[1]) <= 2
+    windows = [_funnel_window_seconds(settings), _funnel_window_seconds(others)]
+    assert windows == [7 * 86400, 2 * 86400]
+
+
+def _claim_columns(settings: Settings) -> list[str]:
+    with connect_published(settings.home) as connection:
+        columns = connection.execute("from stg_embed_events limit 0").description or []
+    return [name for name, *_ in columns if name.startswith("claim_")]
+
+
+def _funnel_window_seconds(settings: Settings) -> float:
+    with connect_published(settings.home) as connection:
+        (seconds,) = connection.execute("select funnel_window_seconds from meta_build").fetchone() or (None,)
+    assert seconds is not None
+    return seconds
