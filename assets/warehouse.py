@@ -16,8 +16,8 @@ from pipelines.settings import Settings
 from pipelines.warehouse.build import BuildCheckFailedError, BuildReport
 from pipelines.warehouse.checks import CheckResult, load_checks
 from pipelines.warehouse.models import load_models
+from pipelines.warehouse.parameters import Parameters
 from pipelines.warehouse.published_state import versions_of
-from pipelines.warehouse.sources import Parameters
 
 WAREHOUSE = dg.AssetKey(["warehouse"])
 
@@ -80,7 +80,7 @@ def build_warehouse(settings: Settings) -> dg.AssetsDefinition:
 
 def _specs(settings: Settings) -> Iterator[dg.AssetSpec]:
     # SQL and the settings that it uses: what is stale in the UI is what the next build makes again.
-    versions = versions_of(load_models(), Parameters(None, settings.idle_after, settings.funnel_window))
+    versions = versions_of(load_models(), Parameters.from_settings(settings))
     for model in load_models():
         deps = {
             *(model_key(name) for name in model.depends_on),

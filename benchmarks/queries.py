@@ -44,6 +44,7 @@ def on_lake(*, scratch: Path, home: str, sql: str) -> Work:
     from pipelines.warehouse import ledger, sources
     from pipelines.warehouse.macros import create_macros
     from pipelines.warehouse.models import load_models
+    from pipelines.warehouse.parameters import Parameters
     from pipelines.warehouse.published import connect_published
 
     source = Home(Path(home))
@@ -64,7 +65,7 @@ def on_lake(*, scratch: Path, home: str, sql: str) -> Work:
             sources.create_raw_deliveries(connection, found)
             facts = sources.BuildFacts("lake", datetime(2026, 1, 1), "benchmark", True, None)
             sources.create_build(connection, facts, {})
-            parameters = sources.Parameters(data_through, options.idle_after, options.funnel_window)
+            parameters = Parameters.from_settings(options.settings, data_through)
             sources.create_parameters(connection, parameters)
             for model in load_models():
                 connection.execute(f"create view warehouse.main.{model.name} as\n{model.sql}")

@@ -59,6 +59,7 @@ def known(folder: Path, options: dict[str, Any]) -> None:
     from pipelines.poll.frontier import FrontierRule
     from pipelines.poll.listing import list_embeds
     from pipelines.poll.poll_state import Polled, PollState, open_state
+    from pipelines.settings import Settings
     from pipelines.simulator.options import DEFAULT_NOW, SimulatorOptions
     from pipelines.simulator.simulation import Simulation
 
@@ -79,7 +80,7 @@ def known(folder: Path, options: dict[str, Any]) -> None:
             )
 
     simulation = Simulation(SimulatorOptions.model_validate(options))
-    rule = FrontierRule()
+    rule = FrontierRule.from_settings(Settings.defaults())
 
     def polled(embed_id: int) -> Polled:
         events = simulation.visible_events(embed_id)

@@ -24,6 +24,16 @@ API_URLS = {
 }
 
 
+class _ForModels:
+    """Marks a setting that the models in sql/ may read, as a column of source.parameters.
+
+    `pipelines/warehouse/parameters.py` says how the column is named.
+    """
+
+
+FOR_MODELS = _ForModels()
+
+
 def _one_or_many(value: object) -> object:
     """A JSON array as its elements, any other text as the only one."""
     if not isinstance(value, str):
@@ -34,6 +44,11 @@ def _one_or_many(value: object) -> object:
         return orjson.loads(value)
     except ValueError:
         raise ValueError("begins with [ and is not a JSON array") from None
+
+
+# A century: longer is a slip of the pen, and what is much longer overflows a date.
+_DAYS = 36_525
+_HOURS = 24 * _DAYS
 
 
 class Settings(BaseSettings):
@@ -53,7 +68,10 @@ class Settings(BaseSettings):
         None, description="Environment name of the key's embeds (`Production`), for events that do not say their own"
     )
     oneschema_retention_days: int | None = Field(
-        None, gt=0, description="The organisation's retention period; a check warns before events could be lost to it"
+        None,
+        gt=0,
+        le=_DAYS,
+        description="The organisation's retention period; a check warns before events could be lost to it",
     )
     oneschema_client_secrets: dict[str, SecretStr] = Field(
         {}, description='Client secrets by client id (`iss`), as JSON: `{"<client id>": "<secret>"}`; JWTs are checked'
@@ -73,14 +91,17 @@ class Settings(BaseSettings):
     embed_analytics_retry_budget_seconds: float = Field(
         120, gt=0, description="How long one request is tried again before its embed counts as failed"
     )
-    embed_analytics_idle_after_hours: float = Field(
-        24, gt=0, description="A session idle for longer is not open any more, and is polled at growing intervals"
+    embed_analytics_idle_after_hours: Annotated[float, FOR_MODELS] = Field(
+        24,
+        gt=0,
+        le=_HOURS,
+        description="A session idle for longer is not open any more, and is polled at growing intervals",
     )
     embed_analytics_settle_after_days: float = Field(
-        90, gt=0, description="A session idle for longer is looked at again only by reconcile or a backfill"
+        90, gt=0, le=_DAYS, description="A session idle for longer is looked at again only by reconcile or a backfill"
     )
-    embed_analytics_funnel_window_days: float = Field(
-        7, gt=0, description="Time a session has to convert; younger cohorts are not mature"
+    embed_analytics_funnel_window_days: Annotated[float, FOR_MODELS] = Field(
+        7, gt=0, le=_DAYS, description="Time a session has to convert; younger cohorts are not mature"
     )
     embed_analytics_claim_column_limit: int = Field(64, ge=1, description="How many claims become columns")
     embed_analytics_claim_types: dict[str, str] = Field(
@@ -141,8 +162,8 @@ class Settings(BaseSettings):
         return timedelta(hours=self.embed_analytics_idle_after_hours)
 
     @property
-    def funnel_window(self) -> timedelta:
-        return timedelta(days=self.embed_analytics_funnel_window_days)
+    def settle_after(self) -> timedelta:
+        return timedelta(days=self.embed_analytics_settle_after_days)
 
     def require_api_key(self) -> SecretStr:
         """The API key. Raises ConfigurationError, naming the setting, when there is none that can be sent."""
@@ -171,6 +192,11 @@ def load_settings() -> Settings:
         raise ConfigurationError(
             f"A setting cannot be used: {name} is not JSON; write it as the README shows."
         ) from None
+
+
+def default_of(setting: str) -> Any:
+    """The default of a setting, where it is stated."""
+    return Settings.model_fields[setting].get_default()
 
 
 def dotenv_variables() -> dict[str, str]:

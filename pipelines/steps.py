@@ -106,7 +106,7 @@ def publish(
         flatten_days(settings.home, FlattenOptions.from_settings(settings))
         return build(
             settings.home,
-            BuildOptions.from_settings(settings),
+            BuildOptions(settings),
             full_refresh=full_refresh,
             check_everything=check_everything,
         )

@@ -26,7 +26,7 @@ from pipelines.flatten.lake_tables import (
 )
 from pipelines.home.layout import Home
 from pipelines.home.tables import TIMESTAMP
-from pipelines.settings import Settings
+from pipelines.settings import Settings, default_of
 
 FLATTEN_VERSION = "2"
 """Raised with every change of the code that changes its output, but for its columns; a test holds it to that."""
@@ -43,7 +43,7 @@ _TABLES = (LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE)
 class FlattenOptions:
     """The settings that change what flattening makes. Raises ConfigurationError for a claim type that is none."""
 
-    claim_column_limit: int = 64
+    claim_column_limit: int = default_of("embed_analytics_claim_column_limit")
     claim_types: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -28,6 +28,7 @@ from pipelines.oneschema.json_text import loads
 from pipelines.oneschema.pace import Pace, retry_after_seconds
 from pipelines.oneschema.paging import AnnouncedWalk, Page, PageRequest, announced_link, read_page, shortfall
 from pipelines.oneschema.proxies import is_loopback, proxy_for
+from pipelines.settings import default_of
 
 T = TypeVar("T")
 
@@ -69,7 +70,7 @@ class RetryPolicy:
     """
 
     attempts: int = 8
-    budget_seconds: float = 120
+    budget_seconds: float = default_of("embed_analytics_retry_budget_seconds")
     wait_initial_seconds: float = 0.5
     wait_max_seconds: float = 30
 

@@ -28,8 +28,8 @@ class FrontierRule:
     cap it. An event is seen within the embed's interval at that time, so never later than half its idle time.
     """
 
-    idle_after: timedelta = timedelta(hours=24)
-    settle_after: timedelta = timedelta(days=90)
+    idle_after: timedelta
+    settle_after: timedelta
     retention: timedelta | None = None
     growth: float = 0.5
     retention_share: float = 0.25
@@ -39,7 +39,7 @@ class FrontierRule:
         days = settings.oneschema_retention_days
         return cls(
             idle_after=settings.idle_after,
-            settle_after=timedelta(days=settings.embed_analytics_settle_after_days),
+            settle_after=settings.settle_after,
             retention=timedelta(days=days) if days else None,
         )
 

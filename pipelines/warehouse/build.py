@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from importlib.metadata import version
 from secrets import token_hex
 
@@ -24,9 +24,10 @@ from pipelines.warehouse.ledger import LAKE_KINDS, Ledger
 from pipelines.warehouse.literals import quoted
 from pipelines.warehouse.macros import create_macros
 from pipelines.warehouse.models import downstream_of, load_models
+from pipelines.warehouse.parameters import Parameters
 from pipelines.warehouse.publish import Publication
 from pipelines.warehouse.published_state import PublishedState
-from pipelines.warehouse.sources import BuildFacts, Parameters
+from pipelines.warehouse.sources import BuildFacts
 from pipelines.warehouse.tables import comment, count_rows, create_whole, drop, replace_whole
 
 # Older clients open this storage version (docs/architecture.md, invariant 4).
@@ -37,16 +38,10 @@ OnProgress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What a build is told from outside. `keep_warehouses` earlier published files stay."""
+    """What a build is told from outside: settings, which reach SQL as Parameters, and the version of the code."""
 
-    idle_after: timedelta = timedelta(hours=24)
-    funnel_window: timedelta = timedelta(days=7)
-    keep_warehouses: int = 3
+    settings: Settings = field(default_factory=Settings.defaults)
     code_version: str = field(default_factory=lambda: version("embed-analytics"))
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> "BuildOptions":
-        return cls(settings.idle_after, settings.funnel_window, settings.embed_analytics_keep_warehouses)
 
 
 @dataclass(frozen=True)
@@ -122,9 +117,7 @@ def build(
     with phases("scan"):
         published, unreadable = _read_published(home)
         found = ledger.scan(home, published.ledger if published else None)
-        versions = published_state.versions_of(
-            load_models(), Parameters(None, options.idle_after, options.funnel_window)
-        )
+        versions = published_state.versions_of(load_models(), Parameters.from_settings(options.settings))
         full_reason = "asked for" if full_refresh else unreadable or _reason_for_full(published, found, versions)
     job = _Build(home, options, publication, None if full_reason else published, found, versions, phases)
     with publication.kept_if_it_fails():
@@ -213,7 +206,8 @@ class _Build:
         if any(not result.passed and result.severity == "error" for result in results):
             raise BuildCheckFailedError(report)
         with self.phases("publish"):
-            self.publication.publish(published.build_id if published else None, self.options.keep_warehouses)
+            previous = published.build_id if published else None
+            self.publication.publish(previous, self.options.settings.embed_analytics_keep_warehouses)
         return report
 
     def _open(self, connection: duckdb.DuckDBPyConnection, *, is_afresh: bool) -> None:
@@ -269,7 +263,7 @@ class _Build:
             else:
                 refresh.begin(connection, lake_partitions)
                 refresh.refresh_staging(connection, self.staging)
-        parameters = Parameters(_data_through(connection), self.options.idle_after, self.options.funnel_window)
+        parameters = Parameters.from_settings(self.options.settings, _data_through(connection))
         sources.create_parameters(connection, parameters)
         with self.phases("models"):
             if self.continued is None:

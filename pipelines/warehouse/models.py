@@ -22,11 +22,9 @@ from sqlglot.tokens import Tokenizer
 from pipelines.errors import PermanentError
 from pipelines.home.packaged import project_file
 from pipelines.oneschema.vocabulary import FunnelStep
+from pipelines.warehouse.parameters import PARAMETER_NAMES
 
 SQL = project_file("sql")
-
-# The columns of source.parameters: what a model may depend on besides rows.
-PARAMETERS = frozenset({"data_through", "idle_after", "funnel_window"})
 
 # What is replaced when something changes. A unit (the first four) promises that the model's rows of one unit value
 # come from its inputs' rows of the same value alone. `merge`: new rows join the held rows of their key.
@@ -156,7 +154,7 @@ def _read_model(path: Path) -> Model:
         has_claim_columns=has_claim_columns,
         depends_on=models,
         sources=sources,
-        parameters=tuple(sorted(PARAMETERS.intersection(column.name for column in tree.find_all(exp.Column)))),
+        parameters=tuple(sorted(PARAMETER_NAMES.intersection(column.name for column in tree.find_all(exp.Column)))),
         code_version=version_of(text),
         _tree=tree,
     )
@@ -209,7 +207,7 @@ def known_columns() -> dict[str, object]:
     for name in ("embed_events", "validation_errors"):
         sources[name] = [*sources[name], "lake_partition"]
     sources |= {
-        "parameters": sorted(PARAMETERS),
+        "parameters": sorted(PARAMETER_NAMES),
         "event_types": ["event_type", "description"],
         "trigger_types": ["trigger_type"],
         "funnel_steps": list(FunnelStep._fields),

@@ -14,8 +14,8 @@ from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TY
 from pipelines.warehouse import ledger
 from pipelines.warehouse.ledger import Ledger
 from pipelines.warehouse.models import Model
+from pipelines.warehouse.parameters import Parameters
 from pipelines.warehouse.published import connect_published
-from pipelines.warehouse.sources import Parameters
 
 # Raised when the way of building changes in a form that the models' own versions do not show.
 BUILDER_VERSION = 1
@@ -51,10 +51,9 @@ class PublishedState:
 
 def versions_of(models: Iterable[Model], parameters: Parameters) -> dict[str, str]:
     """Per model a text that changes with its SQL, its refresh, and the settings and vocabulary that it uses."""
-    settings = {"idle_after": parameters.idle_after, "funnel_window": parameters.funnel_window}
     versions: dict[str, str] = {}
     for model in models:
-        used = [f"{name}={settings[name].total_seconds()}" for name in model.parameters if name in settings]
+        used = [parameters.version(name) for name in model.parameters if name in parameters.settings]
         words = [_VOCABULARY_VERSION] if _VOCABULARY.intersection(model.sources) else []
         versions[model.name] = " ".join([model.code_version, model.refresh, *used, *words])
     return versions

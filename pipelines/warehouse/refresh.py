@@ -11,7 +11,7 @@ from datetime import datetime
 import duckdb
 
 from pipelines.warehouse.models import Model
-from pipelines.warehouse.sources import Parameters
+from pipelines.warehouse.parameters import Parameters
 from pipelines.warehouse.tables import (
     UNITS,
     create_incoming,
@@ -93,26 +93,27 @@ def note_passed_time(connection: duckdb.DuckDBPyConnection, before: datetime, pa
     """Touch the embeds that are not open any more, and the cohorts whose window closed, since `before`."""
     if parameters.data_through is None or parameters.data_through == before:
         return
-    after, window = parameters.data_through, parameters.funnel_window
     _add(
         connection,
         "embed_id",
-        "select embed_id from warehouse.main.fct_embeds where outcome = 'open' and last_event_at < $1",
-        [after - parameters.idle_after],
+        "select embed_id from warehouse.main.fct_embeds cross join source.parameters "
+        "where outcome = 'open' and last_event_at < parameters.data_through - idle_after",
     )
     # open_count of a cohort looks at entry_at, is_mature at the end of entry_date.
     _add(
         connection,
         "entry_date",
-        "select entry_date from warehouse.main.fct_embeds where entry_at > $1 and entry_at <= $2",
-        [before - window, after - window],
+        "select entry_date from warehouse.main.fct_embeds cross join source.parameters "
+        "where entry_at > $1 - funnel_window and entry_at <= parameters.data_through - funnel_window",
+        [before],
     )
     _add(
         connection,
         "entry_date",
-        "select entry_date from warehouse.main.fct_embed_funnel_daily "
-        "where entry_date + interval 1 day > $1 and entry_date + interval 1 day <= $2",
-        [before - window, after - window],
+        "select entry_date from warehouse.main.fct_embed_funnel_daily cross join source.parameters "
+        "where entry_date + interval 1 day > $1 - funnel_window "
+        "and entry_date + interval 1 day <= parameters.data_through - funnel_window",
+        [before],
     )
 
 

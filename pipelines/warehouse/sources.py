@@ -7,7 +7,7 @@ refresh the views show only what changed; the models cannot tell.
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import duckdb
 import polars as pl
@@ -20,6 +20,7 @@ from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TY
 from pipelines.raw.raw_tables import RAW_EMBEDS, RAW_SWEEPS
 from pipelines.warehouse.ledger import Kind, Ledger, SourceFile
 from pipelines.warehouse.literals import quoted, without_wildcards
+from pipelines.warehouse.parameters import PARAMETERS, Parameters
 
 # The claim that is always a column, whether or not any token carried it.
 USER_ID_COLUMN = "claim_user_id"
@@ -32,15 +33,6 @@ _DUCKDB_TYPES: dict[type[pl.DataType], str] = {
     pl.Date: "date",
     pl.Datetime: "timestamp",
 }
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """The one row of source.parameters. `data_through` is naive UTC, None before any complete sweep."""
-
-    data_through: datetime | None
-    idle_after: timedelta
-    funnel_window: timedelta
 
 
 @dataclass(frozen=True)
@@ -172,10 +164,11 @@ def create_catalogues(connection: duckdb.DuckDBPyConnection, home: Home, lake_pa
 
 def create_parameters(connection: duckdb.DuckDBPyConnection, parameters: Parameters) -> None:
     """source.parameters."""
+    columns = ["$1::timestamp as data_through"]
+    columns += [f"${number}::{each.duckdb_type} as {each.name}" for number, each in enumerate(PARAMETERS, 2)]
     connection.execute(
-        "create or replace table source.parameters as "
-        "select $1::timestamp as data_through, $2::interval as idle_after, $3::interval as funnel_window",
-        [parameters.data_through, parameters.idle_after, parameters.funnel_window],
+        f"create or replace table source.parameters as select {', '.join(columns)}",
+        [parameters.data_through, *(parameters.settings[each.name] for each in PARAMETERS)],
     )
 
 

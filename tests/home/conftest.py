@@ -47,6 +47,5 @@ def refresh(simulator: RunningSimulator) -> Refresh:
 
 
 def settings_at(simulator: RunningSimulator, root: Path, **changes: Any) -> Settings:
-    values: dict[str, Any] = {name: field.get_default() for name, field in Settings.model_fields.items()}
-    values |= {"oneschema_api_url": simulator.url, "oneschema_api_key": simulator.api_key, "embed_analytics_home": root}
-    return Settings(_env_file=None, **values | changes)  # pyright: ignore[reportCallIssue]
+    home = {"oneschema_api_url": simulator.url, "oneschema_api_key": simulator.api_key, "embed_analytics_home": root}
+    return Settings.defaults(**{**home, **changes})

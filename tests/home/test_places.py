@@ -13,7 +13,6 @@ from pipelines.home.ownership import claim_home
 from pipelines.orchestration.jobs import partition_range, run_config
 from pipelines.orchestration.presentation import events_chart, file_row_count, published_tables, row_counts
 from pipelines.raw.landing import raw_row_counts
-from pipelines.settings import use_settings
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator
 from pipelines.terminal.query import run_query
@@ -68,8 +67,7 @@ def test_a_run_of_dagster_in_a_folder_of_an_odd_name(
         monkeypatch.setenv(name, "")
     settings = settings_at(simulator, tmp_path / "".join(NAMES) / "home")
     today = datetime.fromtimestamp(SimulatorOptions().now or 0, UTC).date()
-    with use_settings(settings):
-        summary = run_job(settings.home, "refresh", run_config("refresh"), partition_range(today, today))
+    summary = run_job(settings, "refresh", run_config("refresh"), partition_range(today, today))
     assert summary.metadata["raw/embed_events"]["landed_events"] > 100
     assert (settings.home.dagster / "history" / "runs" / "index.db").exists()
 

@@ -32,6 +32,7 @@ def _python(code: str, cwd: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_importing_every_module_reads_no_settings(tmp_path: Path) -> None:
     code = """
 import importlib, pkgutil, sys, assets, pipelines
@@ -69,6 +70,7 @@ def test_the_environments_definitions_are_made_once_and_found_by_name(
     monkeypatch.delitem(vars(definitions), "defs")
 
 
+@pytest.mark.slow
 def test_two_sets_of_definitions_in_one_process_keep_to_their_own_settings(
     settings: Settings, simulator: RunningSimulator, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from pipelines.home.layout import Home
 from pipelines.orchestration import charts, presentation
 from pipelines.orchestration.outside_text import LINK_BREAK, one_line
 from pipelines.orchestration.presentation import PREVIEW_CHARACTERS, PREVIEW_ROWS, events_chart, published_tables
+from pipelines.settings import Settings
 from pipelines.warehouse import chart_queries, sources
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.chart_queries import ChartQuery, load_charts
@@ -47,7 +48,7 @@ def hostile_lake(lake: Lake) -> Home:
         ]
     lake.write(rows)
     lake.sweep(at(len(TEXTS) * 10 + 600))
-    build(lake.home, BuildOptions(idle_after=timedelta(days=2), code_version="test"))
+    build(lake.home, BuildOptions(Settings.defaults(embed_analytics_idle_after_hours=48), "test"))
     return lake.home
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from pipelines.definitions import build_definitions
 from pipelines.orchestration.jobs import REFRESH_JOB
@@ -10,6 +11,12 @@ from pipelines.settings import Settings
 from tests.webhooks.receiving import ingest, running_receiver
 
 SENSOR = "refresh_after_webhooks"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """No simulator is needed."""
+    return tmp_path / "home"
 
 
 def definitions_of(home: Path) -> dg.Definitions:
@@ -23,7 +30,7 @@ def tick(definitions: dg.Definitions, instance: dg.DagsterInstance, cursor: str 
     return len(evaluated.run_requests or []), evaluated.cursor or cursor
 
 
-def test_it_asks_for_one_refresh_when_events_have_arrived(definitions: dg.Definitions, home: Path) -> None:
+def test_it_asks_for_one_refresh_when_events_have_arrived(home: Path) -> None:
     definitions = definitions_of(home)
     made = definitions.get_repository_def().get_sensor_def(SENSOR)
     assert made.minimum_interval_seconds == 60
@@ -43,7 +50,7 @@ def test_it_asks_for_one_refresh_when_events_have_arrived(definitions: dg.Defini
         assert tick(definitions, instance, cursor) == (0, cursor)
 
 
-def test_it_waits_for_the_refresh_under_way(definitions: dg.Definitions, home: Path) -> None:
+def test_it_waits_for_the_refresh_under_way(home: Path) -> None:
     definitions = definitions_of(home)
     with running_receiver(home) as receiver, dg.DagsterInstance.ephemeral() as instance:
         receiver.push(b'{"uuid":"event-1"}')

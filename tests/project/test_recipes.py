@@ -76,6 +76,51 @@ def test_a_setting(checkout: Checkout) -> None:
     assert checkout.followed("A setting")
 
 
+# Publishes what a home holds, with the settings of now; and says which models another value makes stale.
+AGAIN = """
+from pipelines import steps
+from pipelines.settings import Settings, load_settings
+from pipelines.warehouse.models import load_models
+from pipelines.warehouse.parameters import Parameters
+from pipelines.warehouse.published import connect_published
+from pipelines.warehouse.published_state import versions_of
+
+settings = load_settings()
+report = steps.publish(settings, on_wait=print)
+with connect_published(settings.home) as connection:
+    rows = connection.execute(SQL).fetchall()
+versions = [versions_of(load_models(), Parameters.from_settings(each)) for each in (settings, Settings.defaults())]
+print(report.is_full, rows, [name for name in versions[0] if versions[0][name] != versions[1][name]])
+"""
+
+
+def test_a_setting_that_a_model_reads(checkout: Checkout) -> None:
+    sql = "select operation from fct_sheet_operations_daily where template_key = 'planted'"
+    unsaid = embed(EVENT, EVENT | {"uuid": "event-2", "event_type": "sheet_operation_performed"})
+    home = str(checkout.root / "home")
+    table = "from pipelines.settings import settings_table; print(settings_table())"
+    before = checkout.python(table)
+    checkout.insert(
+        "pipelines/settings.py",
+        "embed_analytics_keep_warehouses",
+        "    embed_analytics_unsaid_operation: Annotated[str | None, FOR_MODELS] = "
+        'Field(None, description="Name of operations that events do not name")\n',
+    )
+    checkout.replace(
+        "sql/fct_sheet_operations_daily.sql",
+        "    operation, --",
+        "    coalesce(operation, (select unsaid_operation from source.parameters)) as operation, --",
+    )
+    checkout.replace("README.md", before, checkout.python(table))
+    assert checkout.publish(sql, unsaid, EMBED_ANALYTICS_HOME=home).rows == [(None,)]
+
+    changed = {"EMBED_ANALYTICS_HOME": home, "EMBED_ANALYTICS_UNSAID_OPERATION": "it's \u00e9dited"}
+    again = checkout.python(f"SQL = {sql!r}\n{AGAIN}", **changed)
+
+    assert again == "False [(\"it's \u00e9dited\",)] ['fct_sheet_operations_daily']"
+    assert checkout.followed("A setting that a model reads", name="fct_sheet_operations_daily")
+
+
 MODEL = """-- Sessions that began on a day.
 -- grain: entry_date
 -- refresh: whole

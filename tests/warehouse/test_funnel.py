@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipelines.oneschema.claim_paths import walk
 from pipelines.oneschema.vocabulary import FUNNEL_STEPS
+from pipelines.settings import Settings
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.published import connect_published
 from tests.proving import examples
@@ -21,8 +22,9 @@ from tests.warehouse.funnel_oracle import Event, funnel_rows, seconds_of_steps
 from tests.warehouse.lake import START, Lake, event
 
 SESSIONS = 150
-OPTIONS = BuildOptions(funnel_window=timedelta(minutes=6), code_version="test")
 DEFAULT = [step.step for step in FUNNEL_STEPS]
+WINDOW = timedelta(minutes=6)
+OPTIONS = BuildOptions(Settings.defaults(embed_analytics_funnel_window_days=WINDOW / timedelta(days=1)), "test")
 STEPS = [
     None,
     ["embed_initialized", "file_uploaded", "import_submitted"],
@@ -108,9 +110,7 @@ def expected(
         for row in rows
         if row["embed_id"] in chosen
     ]
-    window = (
-        OPTIONS.funnel_window.total_seconds() if arguments["window_seconds"] is None else arguments["window_seconds"]
-    )
+    window = WINDOW.total_seconds() if arguments["window_seconds"] is None else arguments["window_seconds"]
     return funnel_rows(events, set(chosen.values()), arguments["steps"] or DEFAULT, window, arguments["mode"])
 
 
@@ -150,7 +150,7 @@ def test_the_macro_agrees_with_the_oracle(
 def _check_in_order_counts(
     connection: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]], embeds: dict[int, dict[str, Any]]
 ) -> None:
-    window = OPTIONS.funnel_window.total_seconds()
+    window = WINDOW.total_seconds()
     for embed_id, embed in embeds.items():
         mine = [
             Event("", None, r["occurred_at"], r["event_id"], r["event_uuid"], r["event_type"], r["operation"])

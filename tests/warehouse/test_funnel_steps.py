@@ -2,7 +2,7 @@
 tests find the places that have to be touched by what they answer, and name them."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS, FunnelStep
+from pipelines.settings import Settings
 from pipelines.warehouse import macros, sources
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.published import connect_published
@@ -37,7 +38,7 @@ def build_sessions(lake: Lake, steps: Sequence[FunnelStep]) -> None:
     lake.write(rows)
     # Everyone who stopped has been idle for longer than an hour, and for less than a day.
     lake.sweep(at(minutes[-1] + 90))
-    build(lake.home, BuildOptions(idle_after=timedelta(days=1), code_version="test"))
+    build(lake.home, BuildOptions(Settings.defaults(embed_analytics_idle_after_hours=24), "test"))
 
 
 def rows_of(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:

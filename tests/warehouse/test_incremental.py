@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.home.layout import Home
+from pipelines.settings import Settings
 from pipelines.warehouse import build as build_module
 from pipelines.warehouse import models as models_module
 from pipelines.warehouse import published_state, sources
@@ -23,7 +24,11 @@ from tests.warehouse.compare import differences
 from tests.warehouse.history import History
 from tests.warehouse.lake import START, Lake, at, event
 
-OPTIONS = BuildOptions(idle_after=timedelta(hours=24), funnel_window=timedelta(days=2), code_version="test")
+OPTIONS = BuildOptions(Settings.defaults(embed_analytics_funnel_window_days=2), "test")
+
+
+def changed(options: BuildOptions, **changes: float) -> BuildOptions:
+    return replace(options, settings=options.settings.model_copy(update=changes))
 
 
 def rebuilt(lake: Lake, options: BuildOptions, root: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
@@ -55,9 +60,9 @@ def test_incremental_equals_full(
         for _ in range(random.choice([1, 1, 3])):
             history.batch()
         if random.random() < 0.1:
-            options = replace(options, idle_after=timedelta(hours=random.choice([2, 24])))
+            options = changed(options, embed_analytics_idle_after_hours=random.choice([2, 24]))
         if random.random() < 0.1:
-            options = replace(options, funnel_window=timedelta(hours=random.choice([2, 48])))
+            options = changed(options, embed_analytics_funnel_window_days=random.choice([2, 48]) / 24)
         report = build(lake.home, options, check_everything=random.random() < 0.3)
         refreshed += not report.is_full
         if number in (3, 6):

@@ -10,12 +10,15 @@ import pytest
 from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS
 from pipelines.home.layout import Home
 from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS
+from pipelines.settings import Settings
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.models import Model, ModelError, load_models
 from pipelines.warehouse.published import connect_published
 from tests.warehouse.lake import Lake, at, event
 
-OPTIONS = BuildOptions(idle_after=timedelta(hours=24), funnel_window=timedelta(days=7), code_version="test")
+OPTIONS = BuildOptions(
+    Settings.defaults(embed_analytics_idle_after_hours=24, embed_analytics_funnel_window_days=7), "test"
+)
 DAY = 60 * 24
 
 

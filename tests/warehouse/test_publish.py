@@ -18,6 +18,7 @@ import pytest
 
 from pipelines.errors import CheckFailedError, WarehouseMissingError
 from pipelines.home.layout import Home
+from pipelines.settings import Settings
 from pipelines.warehouse import checks as checks_module
 from pipelines.warehouse.build import BuildCheckFailedError, BuildOptions, build
 from pipelines.warehouse.publish import kept_folder
@@ -27,6 +28,12 @@ from tests.warehouse.history import History
 from tests.warehouse.lake import Lake, at, event
 
 OPTIONS = BuildOptions(code_version="test")
+
+
+def keeping(count: int) -> BuildOptions:
+    return BuildOptions(Settings.defaults(embed_analytics_keep_warehouses=count), "test")
+
+
 REPOSITORY = Path(__file__).parents[2]
 BUILDS = 100
 READERS = 2
@@ -206,12 +213,12 @@ def test_the_last_published_files_are_kept(lake: Lake) -> None:
     built: list[str] = []
     for number in range(5):
         grow(lake, rows, number)
-        built.append(build(lake.home, BuildOptions(code_version="test", keep_warehouses=2)).build_id)
+        built.append(build(lake.home, keeping(2)).build_id)
     kept = sorted(path.stem for path in kept_folder(lake.home).iterdir())
     assert kept == built[2:4]
     with duckdb.connect(kept_folder(lake.home) / f"{kept[0]}.duckdb", read_only=True) as connection:
         assert connection.execute("select count(*) from stg_embed_events").fetchone() == (3,)
-    build(lake.home, BuildOptions(code_version="test", keep_warehouses=0))
+    build(lake.home, keeping(0))
     assert list(kept_folder(lake.home).iterdir()) == []
 
 

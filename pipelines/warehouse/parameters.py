@@ -1,0 +1,83 @@
+"""What a model may depend on besides rows: `data_through`, and the settings that are marked as `FOR_MODELS`.
+
+The marks in `pipelines/settings.py` are the only list. From them follow the columns of source.parameters, what a model
+is found to use, and what makes it stale. A setting's column is named like the setting without `embed_analytics_`. A
+number of days, hours, minutes or seconds is an INTERVAL, and its unit is left out of the name.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from types import NoneType, UnionType
+from typing import Any, Literal, Self, Union, get_args, get_origin
+
+from pipelines.settings import FOR_MODELS, Settings
+
+ParameterValue = timedelta | date | bool | int | float | str | None
+
+_PREFIX = "embed_analytics_"
+_UNITS = frozenset({"days", "hours", "minutes", "seconds"})
+_DUCKDB_TYPES: dict[type, str] = {bool: "boolean", int: "bigint", float: "double", str: "varchar", date: "date"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One setting as a column of source.parameters. `unit` is the unit of a duration."""
+
+    name: str
+    setting: str
+    duckdb_type: str
+    unit: str | None = None
+
+    def value(self, settings: Settings) -> ParameterValue:
+        value: Any = getattr(settings, self.setting)
+        return value if self.unit is None or value is None else timedelta(**{self.unit: value})
+
+
+def _marked(settings: type[Settings]) -> tuple[Parameter, ...]:
+    found: list[Parameter] = []
+    for setting, field in settings.model_fields.items():
+        if FOR_MODELS not in field.metadata:
+            continue
+        stem, _, unit = setting.rpartition("_")
+        if unit in _UNITS:
+            found.append(Parameter(stem.removeprefix(_PREFIX), setting, "interval", unit))
+        else:
+            found.append(Parameter(setting.removeprefix(_PREFIX), setting, _duckdb_type(setting, field.annotation)))
+    return tuple(found)
+
+
+def _duckdb_type(setting: str, annotation: object) -> str:
+    kinds: set[object] = {annotation}
+    if get_origin(annotation) in (Union, UnionType):
+        kinds = set(get_args(annotation)) - {NoneType}
+    elif get_origin(annotation) is Literal:
+        kinds = {type(choice) for choice in get_args(annotation)}
+    (kind,) = kinds if len(kinds) == 1 else (None,)
+    if not isinstance(kind, type) or kind not in _DUCKDB_TYPES:
+        known = ", ".join(kind.__name__ for kind in _DUCKDB_TYPES)
+        raise TypeError(f"{setting} cannot be FOR_MODELS: a model can read {known}, or one of these and None.")
+    return _DUCKDB_TYPES[kind]
+
+
+PARAMETERS = _marked(Settings)
+PARAMETER_NAMES = frozenset({"data_through", *(parameter.name for parameter in PARAMETERS)})
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The one row of source.parameters. `data_through` is naive UTC, None before any complete sweep; `settings` has a
+    value for each of PARAMETERS, by its name."""
+
+    data_through: datetime | None
+    settings: Mapping[str, ParameterValue]
+
+    @classmethod
+    def from_settings(cls, settings: Settings, data_through: datetime | None = None) -> Self:
+        return cls(data_through, {parameter.name: parameter.value(settings) for parameter in PARAMETERS})
+
+    def version(self, name: str) -> str:
+        """A text that changes with a setting."""
+        value = self.settings[name]
+        return f"{name}={value.total_seconds() if isinstance(value, timedelta) else json.dumps(value, default=str)}"
