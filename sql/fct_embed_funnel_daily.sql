@@ -14,6 +14,8 @@ embeds as (
     select fct_embeds.*, steps.step_number as furthest_step_number
     from fct_embeds
     inner join steps on steps.step = fct_embeds.furthest_step
+    -- Without a plausible time a session is in no cohort.
+    where entry_date is not null
 ),
 
 embed_steps as (

@@ -1,14 +1,20 @@
 -- One embed session x column key x error code that any of its events named: how many cells at first, and how many at last.
 -- First and last are the session's first and last event that carries counts; a pair that is absent there counts 0.
+-- Events with a plausible time alone (see meta_build).
 -- grain: embed_id, column_key, error_code
 -- refresh: embed_id
-with reports as (
+with parameters as (
+    select plausible_from, plausible_until from source.parameters
+),
+
+reports as (
     select
         event_uuid,
         row_number() over (partition by embed_id order by occurred_at, event_id nulls last, event_uuid) as report_number,
         count(*) over (partition by embed_id) as report_count
     from stg_embed_events
-    where has_error_counts
+    cross join parameters
+    where has_error_counts and occurred_at between plausible_from and plausible_until
 ),
 
 pairs as (

@@ -1,42 +1,59 @@
 -- One embed session with at least one staged event: when each step happened, how it ended, and who it was.
 -- Counts and times come from events alone; status and imported_row_count are what the API says.
 -- The entry is the first embed_initialized, else the first event. Events are ordered by occurred_at, event_id, event_uuid.
+-- Times, order, steps and outcome take events with a plausible time alone (see meta_build); the other counts take all.
 -- After these columns come the claim columns (claim_*) of the latest event that has claims.
 -- grain: embed_id
 -- refresh: embed_id
 with recursive parameters as (
-    select data_through, idle_after, funnel_window from source.parameters
+    select data_through, plausible_from, plausible_until, idle_after, funnel_window from source.parameters
 ),
 
 steps as (
     select step_number, step from source.funnel_steps
 ),
 
-events as (
+-- An event whose time is not plausible stands behind the others, and has no time.
+timed_events as (
     select
-        embed_id, event_uuid, event_type, trigger_type, environment_name, template_key, import_type, occurred_at,
+        embed_id, event_uuid, event_id, event_type, trigger_type, environment_name, template_key, import_type,
         has_error_counts,
         claims is not null as has_claims,
-        row_number() over (partition by embed_id order by occurred_at, event_id nulls last, event_uuid) as event_number
+        case when occurred_at between plausible_from and plausible_until then occurred_at end as occurred_at
     from stg_embed_events
+    cross join parameters
+),
+
+events as (
+    select
+        *,
+        row_number() over (
+            partition by embed_id order by occurred_at nulls last, event_id nulls last, event_uuid
+        ) as event_number
+    from timed_events
 ),
 
 step_events as (
     select embed_id, event_number, step_number, occurred_at
     from events
     inner join steps on step = event_type
+    where occurred_at is not null
 ),
 
 sessions as (
     select
         embed_id,
         count(*) as event_count,
-        min(event_number) filter (event_type = 'embed_initialized') as initialized_number,
+        -- Of a session without a plausible time, whichever event stands last.
+        coalesce(nullif(count(occurred_at), 0), event_count) as last_number,
+        min(event_number) filter (event_type = 'embed_initialized' and occurred_at is not null) as initialized_number,
         coalesce(initialized_number, 1) as entry_number,
-        min(event_number) filter (event_type = 'import_submitted') as submitted_number,
-        max(event_number) filter (has_claims) as claims_number,
-        min(event_number) filter (has_error_counts) as first_counts_number,
-        max(event_number) filter (has_error_counts) as last_counts_number,
+        min(event_number) filter (event_type = 'import_submitted' and occurred_at is not null) as submitted_number,
+        coalesce(
+            max(event_number) filter (has_claims and occurred_at is not null), max(event_number) filter (has_claims)
+        ) as claims_number,
+        min(event_number) filter (has_error_counts and occurred_at is not null) as first_counts_number,
+        max(event_number) filter (has_error_counts and occurred_at is not null) as last_counts_number,
         min(occurred_at) filter (event_type = 'embed_initialized') as initialized_at,
         min(occurred_at) filter (event_type = 'file_uploaded') as file_uploaded_at,
         min(occurred_at) filter (event_type = 'header_selected') as header_selected_at,
@@ -65,7 +82,7 @@ picked as (
         any_value(events.template_key) filter (event_number = entry_number) as template_key,
         any_value(events.environment_name) filter (event_number = entry_number) as environment_name,
         any_value(events.trigger_type) filter (event_number = entry_number) as entry_trigger_type,
-        any_value(events.event_type) filter (event_number = event_count) as last_event_type,
+        any_value(events.event_type) filter (event_number = last_number) as last_event_type,
         any_value(events.import_type) filter (event_number = submitted_number) as import_type,
         any_value(events.event_uuid) filter (event_number = claims_number) as claims_uuid,
         any_value(events.event_uuid) filter (event_number = first_counts_number) as first_counts_uuid,
@@ -128,7 +145,7 @@ select
     stg_embeds.status, -- how far the session is, as the API last listed it
     stg_embeds.imported_row_count, -- rows imported, as the API last said
     latest_claims.user_id, -- the user_id claim of the latest event that has claims
-    timed.entry_at, -- when the session began: its first embed_initialized, else its first event (UTC)
+    timed.entry_at, -- when the session began: its first embed_initialized, else its first event; NULL where no event has a plausible time (UTC)
     timed.entry_at::date as entry_date, -- UTC date of entry_at: the cohort
     picked.entry_trigger_type, -- who began it: user, api or automation
     initialized_number is not null as is_entry_observed, -- an embed_initialized was seen
@@ -138,9 +155,9 @@ select
     timed.columns_mapped_at, -- first columns_mapped (UTC)
     timed.first_operation_at, -- first sheet_operation_performed (UTC)
     timed.import_submitted_at, -- first import_submitted (UTC)
-    timed.last_event_at, -- last event of any type (UTC)
+    timed.last_event_at, -- last event of any type; NULL where no event has a plausible time (UTC)
     picked.last_event_type, -- type of the last event
-    timed.event_count, -- events of any type
+    timed.event_count, -- events of any type, whatever time they say
     timed.upload_count, -- file_uploaded events
     timed.mapping_count, -- columns_mapped events
     timed.operation_count, -- sheet_operation_performed events
@@ -150,10 +167,11 @@ select
     steps.step as furthest_step, -- the latest funnel step that was seen; every session has reached the first one
     case
         when timed.import_submitted_at is not null then 'submitted'
+        when timed.last_event_at is null then 'unknown'
         when data_through is null or timed.last_event_at >= data_through - idle_after then 'open'
         when picked.last_event_type = 'embed_closed' then 'closed'
         else 'silent'
-    end as outcome, -- submitted; else open (an event within idle_after of data_through); else closed; else silent: the tab was shut
+    end as outcome, -- submitted; unknown where no event has a plausible time; else open (an event within idle_after of data_through); else closed; else silent: the tab was shut
     date_diff('microsecond', timed.entry_at, uploaded_from_entry_at) / 1e6 as seconds_to_upload, -- entry to the first file_uploaded at or after it
     date_diff('microsecond', timed.entry_at, selected_from_entry_at) / 1e6 as seconds_to_header, -- entry to the first header_selected at or after it
     date_diff('microsecond', timed.entry_at, mapped_from_entry_at) / 1e6 as seconds_to_mapping, -- entry to the first columns_mapped at or after it

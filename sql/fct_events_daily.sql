@@ -1,8 +1,16 @@
 -- Events by day: event date x environment x template x event type x trigger type, unknown types included.
+-- Events with a plausible time alone (see meta_build).
 -- grain: event_date, environment_name, template_key, event_type, trigger_type
 -- refresh: event_date
-with events as (
-    select * from stg_embed_events
+with parameters as (
+    select plausible_from, plausible_until from source.parameters
+),
+
+events as (
+    select stg_embed_events.*
+    from stg_embed_events
+    cross join parameters
+    where occurred_at between plausible_from and plausible_until
 )
 
 select

@@ -1,8 +1,16 @@
 -- Operations on the Review & Finalize pane by day: event date x environment x template x trigger type x operation.
+-- Operations with a plausible time alone (see meta_build).
 -- grain: event_date, environment_name, template_key, trigger_type, operation
 -- refresh: event_date
-with operations as (
-    select * from stg_embed_events where event_type = 'sheet_operation_performed'
+with parameters as (
+    select plausible_from, plausible_until from source.parameters
+),
+
+operations as (
+    select stg_embed_events.*
+    from stg_embed_events
+    cross join parameters
+    where event_type = 'sheet_operation_performed' and occurred_at between plausible_from and plausible_until
 )
 
 select

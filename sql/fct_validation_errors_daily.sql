@@ -1,15 +1,21 @@
 -- Validation errors by day: event date x environment x template x column key x error code.
 -- error_count sums over events, so a file that is mapped twice counts twice; latest_error_count does not.
+-- Events with a plausible time alone (see meta_build).
 -- grain: event_date, environment_name, template_key, column_key, error_code
 -- refresh: event_date
-with reports as (
+with parameters as (
+    select plausible_from, plausible_until from source.parameters
+),
+
+reports as (
     select
         event_uuid,
         row_number() over (
             partition by embed_id, event_date order by occurred_at desc, event_id desc nulls first, event_uuid desc
         ) = 1 as is_latest
     from stg_embed_events
-    where has_error_counts
+    cross join parameters
+    where has_error_counts and occurred_at between plausible_from and plausible_until
 )
 
 select

@@ -6,13 +6,13 @@ with build as (
 ),
 
 parameters as (
-    select data_through, idle_after, funnel_window from source.parameters
+    select data_through, plausible_from, plausible_until, idle_after, funnel_window from source.parameters
 ),
 
 latest_sweep as (
     select sweep_id, failed_count
     from meta_sweeps
-    where is_complete
+    where is_complete and started_at <= (select built_at from build)
     qualify row_number() over (order by started_at desc, sweep_id desc) = 1
 ),
 
@@ -24,7 +24,9 @@ sizes as (
 select
     build_id, -- identity of the build; sorts by time
     built_at, -- when it was built (UTC)
-    data_through, -- start of the latest complete sweep: what happened before it is in here (UTC)
+    data_through, -- start of the latest complete sweep: what happened before it is in here; a sweep later than the build is not believed (UTC)
+    plausible_from, -- a time before this is a mistake: it moves no outcome, no order and no chart (UTC)
+    plausible_until, -- nor does a time after this, until it is past: a day after data_through (UTC)
     code_version, -- version of the code that built it
     is_full, -- built from nothing, or brought up to date from the build before
     previous_build_id, -- the build that this one continued; NULL for a full build

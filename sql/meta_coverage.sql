@@ -9,6 +9,7 @@ latest_reconcile as (
     select started_at, coverage
     from meta_sweeps
     where kind = 'reconcile' and is_complete and coverage is not null
+        and started_at <= (select built_at from source.build)
     qualify row_number() over (order by started_at desc, sweep_id desc) = 1
 ),
 

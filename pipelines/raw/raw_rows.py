@@ -13,6 +13,7 @@ from typing import Any, Literal
 import polars as pl
 
 from pipelines.home.tables import TIMESTAMP
+from pipelines.home.times import PLAUSIBLE_AHEAD, PLAUSIBLE_FROM
 from pipelines.oneschema.credentials import strip_credentials
 from pipelines.oneschema.event_fields import EVENT_FIELDS, TOKEN_FIELD
 from pipelines.oneschema.json_text import canonical
@@ -47,7 +48,8 @@ class Envelope:
 
 def to_raw(deliveries: Iterable[tuple[Any, Envelope]], tokens: TokenReader) -> pl.DataFrame:
     """RAW_EMBED_EVENTS, a row per delivery in the order given, and last `occurred_at` and `event_date`: what its
-    created_at says (Int64, microseconds since 1970, null where it cannot be read), and the date of that, or `unknown`.
+    created_at says (Int64, microseconds since 1970, null where it cannot be read), and that date. It is `unknown`
+    where that is not plausible when the delivery came: one sender must not make a folder for every date there is.
 
     The event's own `embed_jwt`, template, environment and embed win over the envelope's. Where the event's own value
     has not the documented type, the typed column has the envelope's, and flattening goes by `odd`.
@@ -55,7 +57,9 @@ def to_raw(deliveries: Iterable[tuple[Any, Envelope]], tokens: TokenReader) -> p
     rows = [_row(event, envelope, tokens) for event, envelope in deliveries]
     frame = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
     occurred_at = pl.coalesce("odd_occurred_at", microseconds(pl.col("created_at")))
-    event_date = occurred_at.cast(TIMESTAMP).dt.strftime("%Y-%m-%d").fill_null(UNKNOWN_DATE)
+    is_plausible = occurred_at.cast(TIMESTAMP).is_between(PLAUSIBLE_FROM, pl.col("fetched_at") + PLAUSIBLE_AHEAD)
+    date = occurred_at.cast(TIMESTAMP).dt.strftime("%Y-%m-%d")
+    event_date = pl.when(is_plausible).then(date).otherwise(pl.lit(UNKNOWN_DATE))
     return frame.with_columns(occurred_at=occurred_at, event_date=event_date).drop("odd_occurred_at")
 
 

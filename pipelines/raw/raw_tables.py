@@ -27,7 +27,7 @@ RAW_EMBED_EVENTS = Table(
     ),
 )
 
-# The event date of events whose created_at cannot be read.
+# The event date of events whose created_at cannot be read, or was not plausible when they came.
 UNKNOWN_DATE = "unknown"
 
 RAW_EMBEDS = Table(

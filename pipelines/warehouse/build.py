@@ -24,7 +24,7 @@ from pipelines.warehouse.ledger import LAKE_KINDS, Ledger
 from pipelines.warehouse.literals import quoted
 from pipelines.warehouse.macros import create_macros
 from pipelines.warehouse.models import downstream_of, load_models
-from pipelines.warehouse.parameters import Parameters
+from pipelines.warehouse.parameters import TIMES, Parameters
 from pipelines.warehouse.publish import Publication
 from pipelines.warehouse.published_state import PublishedState
 from pipelines.warehouse.sources import BuildFacts
@@ -263,7 +263,7 @@ class _Build:
             else:
                 refresh.begin(connection, lake_partitions)
                 refresh.refresh_staging(connection, self.staging)
-        parameters = Parameters.from_settings(self.options.settings, _data_through(connection))
+        parameters = Parameters.from_settings(self.options.settings, _data_through(connection, facts.built_at))
         sources.create_parameters(connection, parameters)
         with self.phases("models"):
             if self.continued is None:
@@ -280,11 +280,14 @@ class _Build:
         changed = {
             model.name for model in models if continued.model_versions.get(model.name) != self.versions[model.name]
         }
-        if continued.data_through is None and parameters.data_through is not None:
-            changed |= {model.name for model in models if "data_through" in model.parameters}
+        before, now = continued.data_through, parameters.data_through
+        has_gone_on = before is not None and now is not None and before <= now
+        if not has_gone_on and before != now:
+            # The first now, none any more, or one that a clock that was ahead had set.
+            changed |= {model.name for model in models if not set(TIMES).isdisjoint(model.parameters)}
         self.stale = downstream_of(changed, models)
-        if continued.data_through is not None and "fct_embeds" not in self.stale:
-            refresh.note_passed_time(connection, continued.data_through, parameters)
+        if before is not None and now is not None and before < now:
+            refresh.note_passed_time(connection, before, self.stale)
         refresh.refresh_models(connection, self.middle, self.stale)
         for name in continued.model_versions.keys() - self.versions.keys():
             drop(connection, name)
@@ -316,7 +319,12 @@ def changed_partitions(before: Ledger, now: Ledger) -> set[str]:
     return {file.lake_partition for file in differing}
 
 
-def _data_through(connection: duckdb.DuckDBPyConnection) -> datetime | None:
-    """Start of the latest sweep that listed the embeds and asked all that were due."""
-    row = connection.execute("select max(started_at) from warehouse.main.meta_sweeps where is_complete").fetchone()
+def _data_through(connection: duckdb.DuckDBPyConnection, built_at: datetime) -> datetime | None:
+    """Start of the latest sweep that listed the embeds and asked all that were due.
+
+    A sweep that began after this build had a clock that was ahead: it is not believed.
+    """
+    row = connection.execute(
+        "select max(started_at) from warehouse.main.meta_sweeps where is_complete and started_at <= $1", [built_at]
+    ).fetchone()
     return row[0] if row else None

@@ -1,4 +1,6 @@
-"""What a model may depend on besides rows: `data_through`, and the settings that are marked as `FOR_MODELS`.
+"""What a model may depend on besides rows: time, and the settings that are marked as `FOR_MODELS`.
+
+Time is `data_through`, and `plausible_from` and `plausible_until`, which bound the times that decide anything.
 
 The marks in `pipelines/settings.py` are the only list. From them follow the columns of source.parameters, what a model
 is found to use, and what makes it stale. A setting's column is named like the setting without `embed_analytics_`. A
@@ -12,6 +14,7 @@ from datetime import date, datetime, timedelta
 from types import NoneType, UnionType
 from typing import Any, Literal, Self, Union, get_args, get_origin
 
+from pipelines.home.times import PLAUSIBLE_AHEAD
 from pipelines.settings import FOR_MODELS, Settings
 
 ParameterValue = timedelta | date | bool | int | float | str | None
@@ -62,7 +65,8 @@ def _duckdb_type(setting: str, annotation: object) -> str:
 
 
 PARAMETERS = _marked(Settings)
-PARAMETER_NAMES = frozenset({"data_through", *(parameter.name for parameter in PARAMETERS)})
+TIMES = ("data_through", "plausible_from", "plausible_until")
+PARAMETER_NAMES = frozenset({*TIMES, *(parameter.name for parameter in PARAMETERS)})
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,11 @@ class Parameters:
     @classmethod
     def from_settings(cls, settings: Settings, data_through: datetime | None = None) -> Self:
         return cls(data_through, {parameter.name: parameter.value(settings) for parameter in PARAMETERS})
+
+    @property
+    def plausible_until(self) -> datetime | None:
+        """A later time is a mistake, or not yet believed; None: nothing says what is later."""
+        return None if self.data_through is None else self.data_through + PLAUSIBLE_AHEAD
 
     def version(self, name: str) -> str:
         """A text that changes with a setting."""

@@ -10,8 +10,8 @@ from datetime import datetime
 
 import duckdb
 
+from pipelines.home.times import PLAUSIBLE_AHEAD
 from pipelines.warehouse.models import Model
-from pipelines.warehouse.parameters import Parameters
 from pipelines.warehouse.tables import (
     UNITS,
     create_incoming,
@@ -89,9 +89,19 @@ def _merge(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     connection.execute(f"insert into warehouse.main.{model.name} by name from temp.main.incoming")
 
 
-def note_passed_time(connection: duckdb.DuckDBPyConnection, before: datetime, parameters: Parameters) -> None:
-    """Touch the embeds that are not open any more, and the cohorts whose window closed, since `before`."""
-    if parameters.data_through is None or parameters.data_through == before:
+def note_passed_time(connection: duckdb.DuckDBPyConnection, before: datetime, stale: Collection[str]) -> None:
+    """Touch what time has changed since `before`, in source.parameters the present.
+
+    That is the embeds and dates of events that have become plausible, the embeds that are not open any more, and the
+    cohorts whose window closed. The embeds and cohorts of a stale model are made anew in any case.
+    """
+    newly_plausible = (
+        "from warehouse.main.stg_embed_events cross join source.parameters "
+        "where occurred_at > $1 and occurred_at <= plausible_until"
+    )
+    for unit in ("embed_id", "event_date"):
+        _add(connection, unit, f"select {unit} {newly_plausible}", [before + PLAUSIBLE_AHEAD])
+    if "fct_embeds" in stale:
         return
     _add(
         connection,

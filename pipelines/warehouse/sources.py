@@ -16,6 +16,7 @@ from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERR
 from pipelines.home.layout import Home
 from pipelines.home.permissions import is_open_to_others
 from pipelines.home.tables import Table
+from pipelines.home.times import PLAUSIBLE_FROM
 from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES, FunnelStep
 from pipelines.raw.raw_tables import RAW_EMBEDS, RAW_SWEEPS
 from pipelines.warehouse.ledger import Kind, Ledger, SourceFile
@@ -115,9 +116,9 @@ def _create_observations(
 ) -> None:
     chosen = [file for file in files if file.kind == kind]
     if held is None:
-        _create_view(connection, home, table.name, table, chosen)
+        _create_view(connection, home, table.name, table, chosen, is_grown=True)
         return
-    _create_view(connection, home, f"new_{table.name}", table, chosen)
+    _create_view(connection, home, f"new_{table.name}", table, chosen, is_grown=True)
     connection.execute(f"""
         create or replace view source.{table.name} as
         select * from source.new_{table.name}
@@ -135,9 +136,12 @@ def _create_view(
     claim_columns: list[str] | None = None,
     *,
     with_lake_partition: bool = False,
+    is_grown: bool = False,
 ) -> None:
+    """A view of these files. With `is_grown` they may all be from before a column was added, which is NULL then."""
+    typed = ", ".join(f"null::{duckdb_type(column.dtype)} as {column.name}" for column in table.columns)
     if not files:
-        columns = [f"null::{duckdb_type(column.dtype)} as {column.name}" for column in table.columns]
+        columns = [typed]
         columns += [f"null::varchar as {claim.rsplit(' ', 1)[-1]}" for claim in claim_columns or []]
         columns += ["null::varchar as lake_partition"] if with_lake_partition else []
         connection.execute(f"create or replace view source.{name} as select {', '.join(columns)} where false")
@@ -146,11 +150,10 @@ def _create_view(
     if with_lake_partition:
         columns.append("regexp_extract(filename, 'event_date=([^/]+)/[^/]*$', 1) as lake_partition")
     paths = ", ".join(quoted(without_wildcards(home.root / file.path)) for file in files)
-    connection.execute(f"""
-        create or replace view source.{name} as
-        select {", ".join(columns)}
-        from read_parquet([{paths}], union_by_name = true, hive_partitioning = false, filename = true)
-    """)
+    rows = f"read_parquet([{paths}], union_by_name = true, hive_partitioning = false, filename = true)"
+    if is_grown:
+        rows = f"(from {rows} union all by name select {typed} where false)"
+    connection.execute(f"create or replace view source.{name} as select {', '.join(columns)} from {rows}")
 
 
 def create_catalogues(connection: duckdb.DuckDBPyConnection, home: Home, lake_partitions: Iterable[str] | None) -> None:
@@ -164,11 +167,20 @@ def create_catalogues(connection: duckdb.DuckDBPyConnection, home: Home, lake_pa
 
 def create_parameters(connection: duckdb.DuckDBPyConnection, parameters: Parameters) -> None:
     """source.parameters."""
-    columns = ["$1::timestamp as data_through"]
-    columns += [f"${number}::{each.duckdb_type} as {each.name}" for number, each in enumerate(PARAMETERS, 2)]
+    columns = [
+        "$1::timestamp as data_through",
+        "$2::timestamp as plausible_from",
+        "coalesce($3::timestamp, 'infinity') as plausible_until",
+    ]
+    columns += [f"${number}::{each.duckdb_type} as {each.name}" for number, each in enumerate(PARAMETERS, 4)]
     connection.execute(
         f"create or replace table source.parameters as select {', '.join(columns)}",
-        [parameters.data_through, *(parameters.settings[each.name] for each in PARAMETERS)],
+        [
+            parameters.data_through,
+            PLAUSIBLE_FROM,
+            parameters.plausible_until,
+            *(parameters.settings[each.name] for each in PARAMETERS),
+        ],
     )
 
 

@@ -3,7 +3,7 @@
 -- severity: error
 -- scope: entry_date
 with sessions as (
-    select entry_date, furthest_step, count(*) as session_count from fct_embeds group by entry_date, furthest_step
+    select entry_date, furthest_step, count(*) as session_count from fct_embeds where entry_date is not null group by entry_date, furthest_step
 ),
 
 steps as (

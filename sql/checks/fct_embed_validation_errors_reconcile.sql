@@ -1,10 +1,12 @@
--- A session's first and last counts add up to its totals in fct_embeds, and every staged pair has its row.
+-- A session's first and last counts add up to its totals in fct_embeds, and every staged pair with a plausible time has its row.
 -- table: fct_embed_validation_errors
 -- severity: error
 -- scope: embed_id
 with staged as (
     select embed_id, count(distinct (column_key, error_code)) as staged_pair_count
     from stg_validation_errors
+    cross join source.parameters
+    where occurred_at between plausible_from and plausible_until
     group by embed_id
 ),
 

@@ -3,7 +3,11 @@
 -- severity: error
 -- scope: event_date
 with staged as (
-    select event_date, count(*) as staged_count from stg_embed_events group by event_date
+    select event_date, count(*) as staged_count
+    from stg_embed_events
+    cross join source.parameters
+    where occurred_at between plausible_from and plausible_until
+    group by event_date
 ),
 
 counted as (

@@ -5,7 +5,8 @@
 with staged as (
     select event_date, count(*) as staged_count
     from stg_embed_events
-    where event_type = 'sheet_operation_performed'
+    cross join source.parameters
+    where event_type = 'sheet_operation_performed' and occurred_at between plausible_from and plausible_until
     group by event_date
 ),
 

@@ -7,6 +7,8 @@ with staged as (
         event_date, environment_name, template_key, column_key, error_code,
         least(sum(error_count), 9223372036854775807)::bigint as staged_count
     from stg_validation_errors
+    cross join source.parameters
+    where occurred_at between plausible_from and plausible_until
     group by all
 )
 

@@ -3,5 +3,10 @@
 -- severity: warn
 select sweep_id, kind, started_at, is_complete, failed_count
 from meta_sweeps
-where sweep_id = (select max_by(sweep_id, (coalesce(finished_at, started_at), sweep_id)) from meta_sweeps)
+where sweep_id = (
+        select max_by(sweep_id, (coalesce(finished_at, started_at), sweep_id))
+        from meta_sweeps
+        -- A sweep whose clock was ahead would be the latest one for as long as it was.
+        where started_at <= (select built_at from source.build)
+    )
     and (not is_complete or failed_count > 0)

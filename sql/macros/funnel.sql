@@ -83,7 +83,9 @@ events as (
         row_number() over (partition by unit_id order by occurred_at, event_id nulls last, event_uuid) as event_number
     from stg_embed_events
     inner join members using (embed_id)
-    where mode = 'strict' or event_type in (select base from labels)
+    cross join (select plausible_from, plausible_until from meta_build)
+    where (mode = 'strict' or event_type in (select base from labels))
+        and occurred_at between plausible_from and plausible_until
 ),
 
 hits as (

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from pipelines.flatten.quarantine import event_json
 from pipelines.oneschema.credentials import without_credentials
 from pipelines.oneschema.json_text import loads, storable
-from pipelines.oneschema.tokens import TokenReader
+from pipelines.oneschema.tokens import MISSING, TokenReader
 from pipelines.raw.raw_rows import Envelope, to_raw
 from pipelines.raw.raw_tables import RAW_EMBED_EVENTS
 from tests.flatten.flattening import token_reader
@@ -134,3 +134,27 @@ def test_what_is_no_json() -> None:
 
 def test_bytes_that_are_no_text_are_kept_as_their_escapes() -> None:
     assert loads(b'{"a":"\xff"}') == {"a": "\\udcff"}
+
+
+def test_times_that_are_not_plausible_share_one_folder() -> None:
+    fetched_at = datetime(2026, 1, 28, 12)
+    envelope = Envelope(7, "t", "Production", MISSING, "api", fetched_at, "s")
+    noon = 1769601600.0
+    times = {
+        noon: "2026-01-28",
+        noon + 86_400: "2026-01-29",
+        noon + 86_401: "unknown",
+        1577836800.0: "2020-01-01",
+        1577836799.0: "unknown",
+        0.0: "unknown",
+        noon / 1000: "unknown",
+        noon * 1000: "2026-01-28",
+        "2026-01-27T23:59:59+00": "2026-01-27",
+        "9999-12-31T00:00:00Z": "unknown",
+        "never": "unknown",
+        **{float(day * 86_400): "unknown" for day in range(1000)},
+    }
+    frame = to_raw((({"created_at": at}, envelope) for at in times), TOKENS)
+    assert frame["event_date"].to_list() == list(times.values())
+    # What is known of the time is kept.
+    assert frame["occurred_at"].null_count() == 1

@@ -19,6 +19,14 @@ DAYS = 14
 EMBEDS = 40
 
 
+def wrongly_dated(random: Random, now: datetime) -> dict[str, Any]:
+    """What an event says of its time when that is not plausible; some times become plausible as time passes."""
+    ahead = [timedelta(hours=hours) for hours in (24, 25, 30, 60, 100)]
+    wrong = [datetime(1970, 1, 1), datetime(2019, 12, 31, 23, 59, 59), datetime(9999, 1, 1)]
+    at = random.choice([*(now + by for by in ahead), *wrong])
+    return {"occurred_at": at, "event_date": at.date(), "lake_partition": "unknown"}
+
+
 class History:
     """Lands random batches in a lake; each day of it passes with a sweep, which is not always complete."""
 
@@ -43,7 +51,8 @@ class History:
             self.lake.embeds([self._observation() for _ in range(random.randrange(1, 6))])
         if random.random() < 0.9:
             self.lake.sweep(
-                self.now,
+                # Now and then a clock is far ahead.
+                self.now if random.random() < 0.95 else datetime(2300, 1, 1) + (self.now - START),
                 kind=random.choice(["refresh", "refresh", "reconcile"]),
                 is_complete=random.random() < 0.8,
                 failed_count=random.choice([0, 0, 3]),
@@ -58,6 +67,8 @@ class History:
         age = timedelta(minutes=random.choice([0, 5, 60, 600, 3000, 20000]) * random.random())
         row = self._event(f"e{len(self.events)}", embed_id, max(self.now - age, START))
         row["lake_partition"] = random.choice([row["lake_partition"]] * 9 + ["unknown"])
+        if random.random() < 0.1:
+            row |= wrongly_dated(random, self.now)
         self.events[row["event_uuid"]] = row
         return row["lake_partition"]
 

@@ -1,0 +1,7 @@
+-- Every event has a plausible time: from 2020 on, and at most a day after the data's end.
+-- table: stg_embed_events
+-- severity: warn
+select event_uuid, embed_id, event_type, occurred_at
+from stg_embed_events
+cross join source.parameters
+where not occurred_at between plausible_from and plausible_until
