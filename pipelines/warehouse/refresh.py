@@ -163,4 +163,8 @@ def _note_entry_dates(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _add(connection: duckdb.DuckDBPyConnection, unit: str, query: str, values: list[object] | None = None) -> None:
-    connection.execute(f"insert or ignore into temp.main.changed_{unit} select distinct * from ({query})", values or [])
+    # A session without a plausible time is in no cohort.
+    connection.execute(
+        f"insert or ignore into temp.main.changed_{unit} select distinct * from ({query}) where {unit} is not null",
+        values or [],
+    )
