@@ -8,7 +8,7 @@ about a model is written down anywhere else. Building the tables is `build.py`'s
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -198,6 +198,7 @@ def known_columns() -> dict[str, object]:
     """Per schema and relation its columns, for resolving unqualified names; the types do not matter to lineage."""
     from pipelines.flatten import lake_tables as lake
     from pipelines.raw import raw_tables as raw
+    from pipelines.warehouse.sources import BuildFacts
 
     tables = (
         *(lake.LAKE_EMBED_EVENTS, lake.LAKE_VALIDATION_ERRORS, lake.QUARANTINE, lake.LAKE_DAYS, lake.CLAIMS_CATALOGUE),
@@ -208,6 +209,9 @@ def known_columns() -> dict[str, object]:
         sources[name] = [*sources[name], "lake_partition"]
     sources |= {
         "parameters": sorted(PARAMETER_NAMES),
+        "build": [field.name for field in fields(BuildFacts)],
+        "table_rows": ["table_name", "row_count"],
+        "raw_deliveries": ["lake_partition", "delivery_count"],
         "event_types": ["event_type", "description"],
         "trigger_types": ["trigger_type"],
         "funnel_steps": list(FunnelStep._fields),
