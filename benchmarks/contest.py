@@ -32,6 +32,11 @@ Told = Mapping[str, float]
 Work = Callable[[], Told]
 
 
+def others(module: str) -> Any:
+    """A module that only OTHERS_PYTHON has; nothing is known of its types here."""
+    return importlib.import_module(module)
+
+
 @dataclass(frozen=True)
 class Contestant:
     """Who takes part: `prepare` (module:function) is called in the run's own process with `arguments` and an empty
@@ -39,7 +44,7 @@ class Contestant:
 
     name: str
     prepare: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
     python: Path = Path(sys.executable)
 
 

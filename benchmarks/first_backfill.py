@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest import OTHERS_PYTHON, Answer, Contest, Contestant, Work, at_least, installed
+from benchmarks.contest import OTHERS_PYTHON, Answer, Contest, Contestant, Work, at_least, installed, others
 
 OURS, DLT, WRK = "ours", "dlt, rest_api source", "wrk, events alone"
 CONCURRENCY = 16
@@ -26,7 +26,7 @@ def ours(*, scratch: Path, url: str, api_key: str) -> Work:
     from pydantic import SecretStr
 
     # What a sweep imports when it comes to it; dlt is imported before its work as well.
-    import pipelines.poll.sweep  # noqa: F401
+    import pipelines.poll.sweep  # noqa: F401  # pyright: ignore[reportUnusedImport]
     from pipelines import steps
     from pipelines.poll.report import SweepRequest
     from pipelines.settings import Settings
@@ -49,9 +49,7 @@ def ours(*, scratch: Path, url: str, api_key: str) -> Work:
 def dlt_rest_api(*, scratch: Path, url: str, api_key: str) -> Work:
     os.environ |= {"EXTRACT__WORKERS": str(CONCURRENCY), "EXTRACT__MAX_PARALLEL_ITEMS": str(CONCURRENCY)}
 
-    import dlt
-    from dlt.sources.rest_api import rest_api_source
-
+    dlt, rest_api = others("dlt"), others("dlt.sources.rest_api")
     config: Any = {
         "client": {
             "base_url": url,
@@ -82,7 +80,7 @@ def dlt_rest_api(*, scratch: Path, url: str, api_key: str) -> Work:
     def load() -> dict[str, float]:
         destination = dlt.destinations.filesystem(bucket_url=str(scratch / "loaded"))
         pipeline = dlt.pipeline("backfill", destination=destination, dataset_name="raw", pipelines_dir=str(scratch))
-        pipeline.run(rest_api_source(config), loader_file_format="parquet")
+        pipeline.run(rest_api.rest_api_source(config), loader_file_format="parquet")
         rows = pipeline.last_trace.last_normalize_info.row_counts
         return {"count": rows["embeds"], "events": rows["events"]}
 

@@ -10,7 +10,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest import CORES, OTHERS_PYTHON, Answer, Contest, Contestant, Work, at_least, at_most, installed
+from benchmarks.contest import (
+    CORES,
+    OTHERS_PYTHON,
+    Answer,
+    Contest,
+    Contestant,
+    Work,
+    at_least,
+    at_most,
+    installed,
+    others,
+)
 
 OURS, FLOOR, DLT = "ours", "DuckDB read_json (floor)", "dlt, Parquet loader"
 
@@ -41,7 +52,7 @@ def floor(*, scratch: Path, lines: str) -> Work:
 
 
 def dlt_load(*, scratch: Path, lines: str, events: int) -> Work:
-    import dlt
+    dlt = others("dlt")
 
     @dlt.resource(name="events", max_table_nesting=0)
     def read() -> Any:

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +38,7 @@ class Account:
 
 
 @contextmanager
-def simulator(**options: Any) -> Iterator[Account]:
+def simulator(**options: Any) -> Generator[Account]:
     """A simulator with these SimulatorOptions, while the context lasts. Its clock stands still."""
     command = [sys.executable, "-m", "benchmarks.server", json.dumps(options)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:

@@ -102,7 +102,7 @@ def known(folder: Path, options: dict[str, Any]) -> None:
 def answer(*, embeds: int = 200_000, rounds: int = 3) -> Answer:
     from benchmarks import data
     from benchmarks.server import simulator
-    from pipelines.poll.poll_state import EPOCH
+    from pipelines.home.times import EPOCH
     from pipelines.simulator.options import DEFAULT_NOW
 
     options = {"embeds": embeds, "days": DAYS, "days_ahead": 1, "paging": "honoured", "list_order": "descending"}

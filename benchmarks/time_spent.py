@@ -46,9 +46,9 @@ def profiled(*, scratch: Path, prepare: str, arguments: Mapping[str, Any]) -> Wo
 
 
 def _seconds(profilers: list[Any]) -> dict[str, float]:
-    stats = pstats.Stats(*profilers)
+    stats: dict[tuple[str, int, str], tuple[int, int, float, float, object]] = vars(pstats.Stats(*profilers))["stats"]
     seconds: dict[str, float] = {}
-    for (file, _, function), (_, _, _, cumulative, _) in stats.stats.items():  # type: ignore[attr-defined]
+    for (file, _, function), (_, _, _, cumulative, _) in stats.items():
         if function == "_find_and_load":
             seconds[_IMPORTS] = cumulative
         path = Path(file)

@@ -5,7 +5,7 @@ embeds that they belong to. A longer history is more days and not fuller ones. C
 with it, is told apart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks.contest import Answer, Contest, Contestant, Run, Work, at_most
@@ -89,13 +89,14 @@ def answer(
         ],
         rounds,
     )
-    others = {
+    phases: dict[str, Callable[[Run], str]] = {"phases": lambda run: _phases(run.told)}
+    others: dict[str, Callable[[Run], str]] = {
         "of it copying": lambda run: f"{run.told['copy']:.2f}",
-        "phases": lambda run: _phases(run.told),
+        **phases,
     }
     grown = refreshes.ratio(names[-1], names[0], _without_copy)
     return Answer(
-        [whole.table("events", {"phases": lambda run: _phases(run.told)}), refreshes.table("events", others)],
+        [whole.table("events", phases), refreshes.table("events", others)],
         [at_most(f"warehouse, refresh on {sizes[-1]:,} events over the one on {sizes[0]:,}", grown, 1.5)],
         ["The ratio leaves out copying the published file."],
     )

@@ -94,6 +94,7 @@ def _landed_count(home: Path) -> int:
 def _serve(kind: str, home: str) -> None:
     from pydantic import SecretStr
 
+    from pipelines.oneschema.json_text import loads
     from pipelines.settings import Settings
     from pipelines.webhooks import receiver
     from pipelines.webhooks.server import ServeOptions, serve
@@ -101,8 +102,9 @@ def _serve(kind: str, home: str) -> None:
     class Forgetful(receiver.Events):
         """Gives the same answers, and forgets the event."""
 
-        async def _store(self, body: bytes) -> receiver.Answer:
-            return receiver.MALFORMED if receiver._event(body) is None else receiver.STORED
+        async def _store(self, body: bytes, encoding: bytes | None) -> receiver.Answer:
+            uuid = receiver._uuid(loads(body))  # pyright: ignore[reportPrivateUsage]
+            return receiver.UNREADABLE if uuid is None else receiver.STORED
 
     if kind == "answering":
         receiver.Events = Forgetful

@@ -43,7 +43,7 @@ SCALAR_TYPES = frozenset({"string", "number", "boolean"})
 class Seen:
     """What is known of a claim path; `first` and `last` are occurred_at in microseconds since 1970."""
 
-    types: set[str] = field(default_factory=set)
+    types: set[str] = field(default_factory=set[str])
     event_count: int = 0
     first: int = 2**63 - 1
     last: int = -(2**63)

@@ -44,7 +44,7 @@ class FlattenOptions:
     """The settings that change what flattening makes. Raises ConfigurationError for a claim type that is none."""
 
     claim_column_limit: int = default_of("embed_analytics_claim_column_limit")
-    claim_types: Mapping[str, str] = field(default_factory=dict)
+    claim_types: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "claim_types", check_claim_types(self.claim_types))

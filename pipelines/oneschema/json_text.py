@@ -19,9 +19,12 @@ down the careful road. Both roads take a time in proportion to the text, whateve
 import json
 import math
 import re
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
+
+# What a JSON text is read to.
+Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 
 MAX_DEPTH = 100
 _MAX_DIGITS = 64

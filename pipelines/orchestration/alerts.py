@@ -52,9 +52,9 @@ class Watch:
     """What has been seen and said. `after_id` is the last run event; the rest are episodes that were reported."""
 
     after_id: int
-    failing_jobs: dict[str, list[str]] = field(default_factory=dict)
-    failed_checks: list[str] = field(default_factory=list)
-    stuck: dict[str, str] = field(default_factory=dict)
+    failing_jobs: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    failed_checks: list[str] = field(default_factory=list[str])
+    stuck: dict[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
     def read(cls, cursor: str) -> Watch:

@@ -69,10 +69,10 @@ class SweepReport:
     due_count: int = 0
     fetched_count: int = 0
     gone_count: int = 0
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list[Failure])
     delivered_event_count: int = 0
     landed_event_count: int = 0
-    landed_by_date: dict[str, int] = field(default_factory=dict)
+    landed_by_date: dict[str, int] = field(default_factory=dict[str, int])
     # Landed from the webhooks' journal by the same step; landed_by_date has them too, landed_event_count has not.
     webhook_event_count: int = 0
     request_count: int = 0

@@ -9,11 +9,11 @@ from typing import Any
 class RequestLog:
     """Requests since the last reset: faults and refused ones included, the admin's left out."""
 
-    by_kind: Counter[str] = field(default_factory=Counter)
-    by_status: Counter[str] = field(default_factory=Counter)
-    faults: Counter[str] = field(default_factory=Counter)
+    by_kind: Counter[str] = field(default_factory=Counter[str])
+    by_status: Counter[str] = field(default_factory=Counter[str])
+    faults: Counter[str] = field(default_factory=Counter[str])
     # Requests for the events of an embed, by embed id.
-    events_by_embed: Counter[int] = field(default_factory=Counter)
+    events_by_embed: Counter[int] = field(default_factory=Counter[int])
     in_flight: int = 0
     most_in_flight: int = 0
 

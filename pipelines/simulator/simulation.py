@@ -24,7 +24,7 @@ from pipelines.simulator.world import Embed, EmbedState, Event, World, compact
 class Planted:
     """What was added by hand to one embed id: events of any JSON, or a whole body in place of the events."""
 
-    events: list[tuple[float, Any]] = field(default_factory=list)
+    events: list[tuple[float, Any]] = field(default_factory=list[tuple[float, Any]])
     body: bytes | None = None
     # The embed itself, where the world has none with this id.
     embed: Any = None

@@ -37,7 +37,7 @@ class IngestReport:
     landed_event_count: int = 0
     unreadable_count: int = 0
     damaged_count: int = 0
-    landed_by_date: dict[str, int] = field(default_factory=dict)
+    landed_by_date: dict[str, int] = field(default_factory=dict[str, int])
 
 
 def ingest_journal(

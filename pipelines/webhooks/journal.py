@@ -38,8 +38,8 @@ class JournalLimits:
 
 @dataclass
 class _Batch:
-    lines: list[bytes] = field(default_factory=list)
-    futures: list[asyncio.Future[None]] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list[bytes])
+    futures: list[asyncio.Future[None]] = field(default_factory=list[asyncio.Future[None]])
     byte_count: int = 0
 
 

@@ -6,8 +6,8 @@ Hypothesis keeps what it generates small; a batch from one number can be as larg
 import json
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
 
+from pipelines.oneschema.json_text import Json
 from tests.flatten.payloads import SECRETS, sign
 from tests.flatten.reference import Delivery
 
@@ -51,7 +51,7 @@ _CLAIM_TEXTS = [
     *('["a",1]', "[]", "{}", '[{"a":1,"b":":2"}]', '[[1],":2"]', r'["\"]"]'),
 ]
 _HEADERS = [*['{"typ":"JWT","alg":"HS256"}'] * 8, '{"alg":"none"}', '{"alg":"HS512"}', "[]", "{"]
-_BAD_TOKENS = [None, None, "", "garbage", "a.b.c", "..", "a.b", "ey.ey.ey.ey", 5, True, {"jwt": 1}, []]
+_BAD_TOKENS: list[Json] = [None, None, "", "garbage", "a.b.c", "..", "a.b", "ey.ey.ey.ey", 5, True, {"jwt": 1}, []]
 _TIMES = [
     *("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59.9999999Z", "2024-02-30T00:00:00Z", "2024-13-01", "", "soon"),
     *(1e12, 1e14, 1e12 - 1, 1e14 + 1, 253402300799.5, 253402300800.0, -62135596800.0, -62135596801.0, 1e300, -5.5),
@@ -69,7 +69,7 @@ def batch(seed: int) -> list[Delivery]:
     return [_delivery(rng, rng.choice(events), oddness) for _ in range(rng.randint(1, 120))]
 
 
-def _delivery(rng: Random, event: Any, oddness: float) -> Delivery:
+def _delivery(rng: Random, event: Json, oddness: float) -> Delivery:
     if isinstance(event, dict):
         changes = _event(rng, 0, oddness)
         if rng.random() < 0.3 and isinstance(changes, dict):
@@ -90,15 +90,15 @@ def _delivery(rng: Random, event: Any, oddness: float) -> Delivery:
     )
 
 
-def _event(rng: Random, number: int, oddness: float) -> Any:
+def _event(rng: Random, number: int, oddness: float) -> Json:
     if rng.random() < oddness / 5:
         return _anything(rng)
-    event: dict[str, Any] = {
+    event: dict[str, Json] = {
         "uuid": f"event-{number}",
         "event_type": rng.choice(["embed_initialized", "columns_mapped", "new_type"]),
         "created_at": _created_at(rng, oddness),
     }
-    optional: dict[str, Any] = {
+    optional: dict[str, Json] = {
         "id": rng.randrange(1000),
         "embed_id": rng.randrange(1, 5),
         "trigger_type": rng.choice(["user", "api", "automation", "cron"]),
@@ -118,7 +118,7 @@ def _event(rng: Random, number: int, oddness: float) -> Any:
     return event
 
 
-def _created_at(rng: Random, oddness: float) -> Any:
+def _created_at(rng: Random, oddness: float) -> Json:
     seconds = rng.choice([1_706_112_805, 1_706_050_000, 1_706_112_805 - 86_400]) + rng.randrange(2_000_000) / 1e6
     if rng.random() >= oddness:
         # 1/128 s is 7812.5 microseconds: a tie.
@@ -128,11 +128,11 @@ def _created_at(rng: Random, oddness: float) -> Any:
     return rng.choice([iso, rng.choice(_TIMES), seconds * 1000, round(seconds * 1000), rng.random() * 9_000 * 2.0**-9])
 
 
-def _data(rng: Random, oddness: float) -> Any:
+def _data(rng: Random, oddness: float) -> Json:
     if rng.random() < oddness / 4:
         return _anything(rng)
-    data: dict[str, Any] = {}
-    counts = {
+    data: dict[str, Json] = {}
+    counts: Json = {
         rng.choice(_WORDS): {rng.choice(_CODES): _count(rng, oddness) for _ in range(rng.randrange(4))}
         if rng.random() >= oddness / 2
         else _count(rng, 1.0)
@@ -152,12 +152,12 @@ def _data(rng: Random, oddness: float) -> Any:
     return data
 
 
-def _count(rng: Random, oddness: float) -> Any:
-    odd = ["3", "-1", "x", -1, 2.0, 2.5, True, None, 2**63, 10**15, {"n": 1}, []]
+def _count(rng: Random, oddness: float) -> Json:
+    odd: list[Json] = ["3", "-1", "x", -1, 2.0, 2.5, True, None, 2**63, 10**15, {"n": 1}, []]
     return rng.choice(odd) if rng.random() < oddness else rng.randrange(20)
 
 
-def _token(rng: Random) -> Any:
+def _token(rng: Random) -> Json:
     if rng.random() < 0.2:
         return rng.choice(_BAD_TOKENS)
     # Few payload shapes a batch, some of them many times, so that shapes are found.
@@ -180,7 +180,7 @@ def _claim(rng: Random, depth: int) -> str:
     return rng.choice(_CLAIM_TEXTS)
 
 
-def _anything(rng: Random, depth: int = 0) -> Any:
+def _anything(rng: Random, depth: int = 0) -> Json:
     kind = rng.randrange(6 if depth < 3 else 4)
     if kind < 2:
         return rng.choice([None, True, False, *_NUMBERS])

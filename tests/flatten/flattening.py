@@ -50,10 +50,8 @@ def land(deliveries: Sequence[Delivery], tokens: TokenReader) -> tuple[pl.DataFr
     raw = raw.sort("fetched_at", "source", "position", descending=[True, False, False]).unique(
         [identity, "digest"], keep="first", maintain_order=True
     )
-    found = [
-        replace(deliveries[position], digest=digest)
-        for position, digest in raw.select("position", "digest").iter_rows()
-    ]
+    known: list[tuple[int, str]] = raw.select("position", "digest").rows()
+    found = [replace(deliveries[position], digest=digest) for position, digest in known]
     return raw.drop("position"), found
 
 

@@ -30,8 +30,14 @@ _SECONDS = st.one_of(
     st.floats(1_706_000_000, 1_706_200_000),
     st.integers(1_706_100_000_000_000, 1_706_110_000_000_000).map(lambda microseconds: microseconds / 1e6),
 )
+
+
+def _written(moment: datetime, layout: str, zone: str) -> str:
+    return moment.strftime(layout) + zone
+
+
 _ISO = st.builds(
-    lambda moment, layout, zone: moment.strftime(layout) + zone,
+    _written,
     st.datetimes(datetime(2024, 1, 23), datetime(2024, 1, 25)),
     st.sampled_from(["%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S.%f789"]),
     st.sampled_from(["Z", "+00:00", "-0530", " UTC", "", "+05:45", " +0000", "z"]),
@@ -105,13 +111,17 @@ def _object_text(pairs: dict[str, str]) -> str:
     return "{" + ",".join(f"{json.dumps(key, ensure_ascii=False)}:{text}" for key, text in pairs.items()) + "}"
 
 
+def _payload_text(issuer: str | int, more: dict[str, str]) -> str:
+    return _object_text({"iss": json.dumps(issuer), **more})
+
+
 _CLAIMS = st.recursive(
     _CLAIM_SCALARS, lambda inner: st.dictionaries(_CLAIM_KEYS, inner, max_size=3).map(_object_text), max_leaves=5
 )
 _PAYLOAD_TEXTS = st.one_of(
     *[
         st.builds(
-            lambda issuer, more: _object_text({"iss": json.dumps(issuer), **more}),
+            _payload_text,
             st.sampled_from([*SECRETS, "stranger", 7]),
             st.dictionaries(_CLAIM_KEYS, _CLAIMS, max_size=4),
         )

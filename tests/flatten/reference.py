@@ -1,7 +1,7 @@
 """The flattening once more, slow and obvious: plain Python, a row at a time, written from docs/architecture.md.
 
 It shares no code with the fast path: it starts at what was delivered, not at raw, and has its own way to read a time, a
-token and a claim. Only the digests are taken from landing, as names for the deliveries.
+token and a claim. Only a type's name is imported, and the digests are taken from landing, as names for the deliveries.
 """
 
 import base64
@@ -9,11 +9,13 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any
+from typing import Any, Literal
+
+from pipelines.oneschema.json_text import Json
 
 KNOWN_FIELDS = {
     "uuid",
@@ -36,12 +38,12 @@ HASH_KEY = "key of hashed claims"
 class Delivery:
     """What arrived: an event, and what was known of its embed."""
 
-    event: Any
-    token: Any
+    event: Json
+    token: Json
     embed_id: int | None
     template_key: str | None
     environment_name: str | None
-    source: str
+    source: Literal["api", "webhook"]
     fetched_at: datetime
     digest: str = ""
 
@@ -50,34 +52,35 @@ class Delivery:
 class Lake:
     """What must come out. Rows of events are by uuid; `data`, `extra` and `claims` are decoded JSON."""
 
-    events: dict[str, dict[str, Any]] = field(default_factory=dict)
-    errors: set[tuple[str, str, str, int]] = field(default_factory=set)
-    rejected: list[str] = field(default_factory=list)
-    bad_fields: list[tuple[str, str, str]] = field(default_factory=list)
+    events: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    errors: set[tuple[str, str, str, int]] = field(default_factory=set[tuple[str, str, str, int]])
+    rejected: list[str] = field(default_factory=list[str])
+    bad_fields: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
     merged_count: int = 0
     conflict_count: int = 0
-    claim_columns: dict[str, str] = field(default_factory=dict)
-    claim_types: dict[str, set[str]] = field(default_factory=dict)
+    claim_columns: dict[str, str] = field(default_factory=dict[str, str])
+    claim_types: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
 
 
 class Number(str):
     """The digits of a JSON number."""
 
 
-def decode(text: str) -> Any:
+def decode(text: str) -> Json:
     return json.loads(text, parse_int=Number, parse_float=Number)
 
 
-def read_integer(value: Any) -> Any:
+def read_integer(value: Json) -> Any:
     if isinstance(value, str) and re.fullmatch("[+-]?[0-9]+", value):
         value = int(value)
-    if isinstance(value, float) and value == int(value) and -(2**53) <= value <= 2**53:
+    if isinstance(value, float) and value.is_integer() and -(2**53) <= value <= 2**53:
         value = int(value)
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_integer and -(2**63) <= value < 2**63 else UNREADABLE
+    if isinstance(value, bool) or not isinstance(value, int):
+        return UNREADABLE
+    return value if -(2**63) <= value < 2**63 else UNREADABLE
 
 
-def read_created_at(value: Any) -> Any:
+def read_created_at(value: Json) -> Any:
     """A naive UTC datetime, exact to the microsecond."""
     if isinstance(value, str):
         if re.fullmatch(r"[+-]?[0-9]{1,19}(\.[0-9]+)?", value):
@@ -120,23 +123,23 @@ def moment(seconds: Decimal) -> Any:
     return day.replace(hour=hour, minute=minute, second=rest // 10**6, microsecond=rest % 10**6)
 
 
-def read_text(value: Any) -> Any:
+def read_text(value: Json) -> Any:
     return value if isinstance(value, str) else UNREADABLE
 
 
-def read_name(value: Any) -> Any:
+def read_name(value: Json) -> Any:
     return value if isinstance(value, str) and value else UNREADABLE
 
 
-def read_boolean(value: Any) -> Any:
+def read_boolean(value: Json) -> Any:
     return value if isinstance(value, bool) else UNREADABLE
 
 
-def read_object(value: Any) -> Any:
+def read_object(value: Json) -> Any:
     return value if isinstance(value, dict) else UNREADABLE
 
 
-def read_token(token: Any, secrets: Mapping[str, str]) -> tuple[Any, str]:
+def read_token(token: Json, secrets: Mapping[str, str]) -> tuple[dict[str, Json] | None, str]:
     """Claims (decoded, numbers as they were written) and status."""
     if token is None or token == "":
         return None, "missing"
@@ -144,7 +147,7 @@ def read_token(token: Any, secrets: Mapping[str, str]) -> tuple[Any, str]:
         return None, "malformed"
     header_text, payload_text, signature_text = token.split(".")
     try:
-        header = json.loads(from_base64(header_text))
+        header: Json = json.loads(from_base64(header_text))
         payload = decode(from_base64(payload_text).decode())
     except ValueError:
         return None, "malformed"
@@ -168,13 +171,13 @@ def to_base64(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
-def without_credentials(value: Any) -> Any:
+def without_credentials(value: Json) -> Any:
     if isinstance(value, dict):
         return {key: without_credentials(v) for key, v in value.items() if key.lower() not in CREDENTIALS}
     return [without_credentials(element) for element in value] if isinstance(value, list) else value
 
 
-def apply_policy(value: Any, policy: Mapping[str, str], key: str, paths: tuple[str, ...] = ()) -> Any:
+def apply_policy(value: Json, policy: Mapping[str, str], key: str, paths: tuple[str, ...] = ()) -> Any:
     """What the claim policy leaves of a claim; UNREADABLE for nothing. `paths` are its own path and those above."""
     action = action_of(paths, policy)
     if isinstance(value, dict):
@@ -208,22 +211,22 @@ def read_delivery(
     delivery: Delivery, secrets: Mapping[str, str], policy: Mapping[str, str], lake: Lake
 ) -> dict[str, Any] | None:
     """The row of one delivery, None when it is rejected. Bad fields are noted."""
-    event = delivery.event
-    if not isinstance(event, dict):
+    delivered = delivery.event
+    if not isinstance(delivered, dict):
         lake.rejected.append(delivery.digest)
         return None
-    own_token = event.get("embed_jwt")
-    event = without_credentials(event)
+    own_token = delivered.get("embed_jwt")
+    event: dict[str, Json] = without_credentials(delivered)
     extra = {key: value for key, value in event.items() if key not in KNOWN_FIELDS}
     event = {key: value for key, value in event.items() if value is not None}
-    fallbacks = {
+    fallbacks: dict[str, Json] = {
         "embed_id": delivery.embed_id,
         "template_key": delivery.template_key,
         "environment_name": delivery.environment_name,
     }
     bad: list[str] = []
 
-    def take(name: str, read: Any) -> Any:
+    def take(name: str, read: Callable[[Json], Any]) -> Any:
         value = event.get(name, fallbacks.get(name))
         found = None if value is None else read(value)
         if found is UNREADABLE:
@@ -232,7 +235,7 @@ def read_delivery(
         return found
 
     claims, status = read_token(delivery.token if own_token is None else own_token, secrets)
-    row = {
+    row: dict[str, Any] = {
         "event_uuid": take("uuid", read_name),
         "event_id": take("id", read_integer),
         "embed_id": take("embed_id", read_integer),
@@ -250,7 +253,7 @@ def read_delivery(
     if any(row[name] is None for name in ("event_uuid", "embed_id", "event_type", "occurred_at")):
         lake.rejected.append(delivery.digest)
         return None
-    data = row["data"] or {}
+    data: dict[str, Json] = row["data"] or {}
     for name in ("operation", "import_type"):
         value = data.get(name)
         row[name] = value if isinstance(value, str) else None
@@ -261,7 +264,7 @@ def read_delivery(
     return row
 
 
-def read_counts(counts: Any, bad: list[str]) -> dict[tuple[str, str], int] | None:
+def read_counts(counts: Json, bad: list[str]) -> dict[tuple[str, str], int] | None:
     name = "data.validation_error_counts"
     if not isinstance(counts, dict):
         if counts is not None:
@@ -294,7 +297,7 @@ ALONE = (
 )
 
 
-def told_apart(value: Any) -> Any:
+def told_apart(value: Json | datetime) -> Any:
     """A value in which the number 1.50 is not the text "1.50"."""
     if isinstance(value, dict):
         return {key: told_apart(element) for key, element in value.items()}
@@ -332,8 +335,8 @@ def merge(found: Sequence[tuple[dict[str, Any], Delivery]], lake: Lake) -> dict[
     return merged
 
 
-def paths_of(payload: dict[str, Any], before: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+def paths_of(payload: dict[str, Json], before: str = "") -> list[tuple[str, Json]]:
+    found: list[tuple[str, Json]] = []
     for key, value in payload.items():
         path = before + key.replace("\\", "\\\\").replace(".", "\\.")
         found.append((path, value))
@@ -342,12 +345,13 @@ def paths_of(payload: dict[str, Any], before: str = "") -> list[tuple[str, Any]]
     return found
 
 
-def type_of(value: Any) -> str:
+def type_of(value: Json) -> str:
     if isinstance(value, Number):
         return "number"
     if value is None:
         return "null"
-    return {str: "string", bool: "boolean", dict: "object", list: "array"}[type(value)]
+    names: dict[type, str] = {str: "string", bool: "boolean", dict: "object", list: "array"}
+    return names[type(value)]
 
 
 def fold(path: str) -> str:
@@ -382,7 +386,7 @@ def choose_claim_columns(events: Sequence[dict[str, Any]], limit: int, lake: Lak
         lake.claim_columns[path] = f"claim_{fold(path)}{suffix}"
 
 
-def claim_text(value: Any) -> str | None:
+def claim_text(value: Json) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, str) else None
@@ -401,7 +405,7 @@ def flatten(
     lake.merged_count = sum(len(found) - 1 for found in by_uuid.values())
     choose_claim_columns(events, limit, lake)
     for event in events:
-        counts = event.pop("counts")
+        counts: dict[tuple[str, str], int] | None = event.pop("counts")
         event["has_error_counts"] = counts is not None
         event["event_date"] = event["occurred_at"].date()
         claims = dict(paths_of(event["claims"] or {}))

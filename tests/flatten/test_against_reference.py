@@ -18,6 +18,7 @@ from pipelines.flatten import claims
 from pipelines.flatten.days import FlattenOptions, catalogues, flatten_days
 from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS
 from pipelines.home.layout import Home
+from pipelines.oneschema.json_text import Json
 from tests.flatten import reference
 from tests.flatten.batches import batch
 from tests.flatten.flattening import decoded, decoded_claims, land, read_table, rows_by_uuid, token_reader, write_raw
@@ -42,7 +43,7 @@ def plain(value: Any) -> Any:
     return None if value is None else decoded(json.dumps(value))
 
 
-def plain_claims(value: Any) -> Any:
+def plain_claims(value: Json) -> Any:
     if isinstance(value, reference.Number):
         return ("number", str(value))
     if isinstance(value, dict):

@@ -27,7 +27,8 @@ def test_keys_that_are_trace_ids_take_the_room_of_what_they_hold() -> None:
     seen = claims.seen[0]
     assert len(seen) == count + 3
     assert (seen["user_id"].event_count, seen["trace.t-7"].event_count, seen["trace.at"].types) == (count, 1, {"array"})
-    held = [frame for frames in vars(claims).values() if isinstance(frames, list) for frame in frames]
+    lists: list[list[pl.DataFrame]] = [value for value in vars(claims).values() if isinstance(value, list)]
+    held = [frame for frames in lists for frame in frames]
     assert sum(frame.height * frame.width for frame in held) < 10 * count
 
     chosen = choose_columns(seen, 3, {"trace.t-0": "BIGINT"})

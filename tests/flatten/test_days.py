@@ -4,10 +4,11 @@ import hashlib
 import io
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import polars as pl
@@ -20,6 +21,7 @@ from pipelines.flatten.days import FLATTEN_VERSION, FlattenOptions, catalogues, 
 from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS
 from pipelines.home.layout import Home, partition_folder
 from pipelines.oneschema.event_fields import EVENT_FIELDS
+from pipelines.oneschema.json_text import Json, loads
 from tests.flatten.flattening import land, read_table, token_reader, write_raw
 from tests.flatten.payloads import SECRETS, sign
 from tests.flatten.reference import Delivery
@@ -28,7 +30,7 @@ VENDOR_JWT = (
     "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJpc3MiOiIxYTQxNWE5Ni0wOGE0LTRjYzUtOTcwZC0zOWM5YTQ1Mzc4MWEiLCJ1c2VyX2lkIjoi"
     "PFVTRVJfSUQ-In0.dvqE3c18PIk0Of3HWVES0SArXUhYvl8h8ua9bmhQ_t0"
 )
-VENDOR_WEBHOOK = {
+VENDOR_WEBHOOK: dict[str, Json] = {
     "uuid": "event-34cbc6e7-7f94-4a9a-8f26-e5bfbee90f18",
     "embed_id": 53511,
     "embed_jwt": VENDOR_JWT,
@@ -51,7 +53,12 @@ VENDOR_API = {
 
 
 def delivery(
-    event: Any, *, source: str = "api", token: Any = None, hour: int = 0, embed_id: int | None = 41559
+    event: Json,
+    *,
+    source: Literal["api", "webhook"] = "api",
+    token: Json = None,
+    hour: int = 0,
+    embed_id: int | None = 41559,
 ) -> Delivery:
     return Delivery(event, token, embed_id, "employees", "Production", source, datetime(2025, 12, 1, hour))
 
@@ -125,7 +132,7 @@ def test_the_lake_reads_as_the_readme_says(home: Home) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     (source,) = re.findall(r"`(read_parquet\('lake/[^`]*)`", readme)
     source = source.replace("'lake/", f"'{home.root}/lake/")
-    rows = duckdb.sql(f"select event_uuid, event_date from {source} order by event_uuid").fetchall()
+    rows = duckdb.execute(f"select event_uuid, event_date from {source} order by event_uuid").fetchall()
     assert rows == [("one", date(2024, 1, 24)), ("two", date(2024, 1, 25))]
 
 
@@ -136,9 +143,11 @@ def test_only_dirty_days_are_redone(home: Home) -> None:
     land_in(home, "b", delivery(event("three", 1706212806.5)))
     assert flatten_days(home, FlattenOptions()).dates == ["2024-01-25"]
     told: list[tuple[int, int]] = []
-    redone = flatten_days(
-        home, FlattenOptions(), redo=["2024-01-24", "2024-01-26"], on_progress=lambda *done: told.append(done)
-    )
+
+    def tell(done: int, total: int) -> None:
+        told.append((done, total))
+
+    redone = flatten_days(home, FlattenOptions(), redo=["2024-01-24", "2024-01-26"], on_progress=tell)
     assert redone.dates == ["2024-01-24", "2024-01-26"]
     assert told == [(1, 2), (2, 2)]
     assert catalogues(home)[0]["event_count"].to_list() == [1, 2, 0]
@@ -184,10 +193,12 @@ def test_a_corrected_reading_empties_the_quarantine(home: Home, monkeypatch: pyt
     assert json.loads(found.rows()[1][5])["created_at"] == "yesterday"
 
     lenient = {"created_at": 1706112805_000000, "id": 7}
+
+    def answer(found: int) -> Callable[[object], int]:
+        return lambda _: found
+
     corrected = tuple(
-        replace(field, kind=replace(field.kind, read=lambda _, found=lenient[field.name]: found))
-        if field.name in lenient
-        else field
+        replace(field, kind=replace(field.kind, read=answer(lenient[field.name]))) if field.name in lenient else field
         for field in EVENT_FIELDS
     )
     monkeypatch.setattr("pipelines.flatten.read_deliveries.EVENT_FIELDS", corrected)
@@ -198,9 +209,13 @@ def test_a_corrected_reading_empties_the_quarantine(home: Home, monkeypatch: pyt
 def test_bad_values_are_read_one_by_one_and_the_others_never(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one bad row costs a batch does not grow with the batch."""
     slow: list[str] = []
+
+    def slowly(text: bytes) -> Any:
+        slow.append(text.decode())
+        return loads(text)
+
     for module in (read_deliveries, event_data):
-        slowly = module.loads
-        monkeypatch.setattr(module, "loads", lambda text, read=slowly: (slow.append(text.decode()), read(text))[1])
+        monkeypatch.setattr(module, "loads", slowly)
     counts = {"validation_error_counts": {"a": {"X": 1}}}
     plain = [{}, counts, {"operation": "x"}, {"import_type": "x", "row_count": 1}, {**counts, "operation": "x"}]
     good = [delivery(event(f"good-{i}", data=plain[i % 5], id=i, trigger_type="new", new_field=i)) for i in range(500)]

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ TEXTS = [
     *('""', r'"\u0000"', r'"\ud800"', r'"\udc00\ud800"', r'"\ud83d\ude00"', r'"a\\\ud800b"', '"\u2028"', r'"\"}]"'),
     *('"2024-01-24T16:13:25Z"', '"1706112805"', '"' + "x" * 2000 + '"', r'"\/\b\f"', '"event_date=.."', '"\';--"'),
 ]
-GOOD = {
+GOOD: dict[str, Callable[[random.Random], str]] = {
     "uuid": lambda rng: f'"event-{rng.randrange(60_000)}"',
     "event_type": lambda rng: rng.choice(['"columns_mapped"', '"embed_closed"', '"new"']),
     "created_at": lambda rng: str(1_706_100_000 + rng.random() * 90_000),

@@ -42,7 +42,7 @@ def stranger() -> Generator[tuple[str, list[str | None]]]:
             self.end_headers()
             self.wfile.write(b'{"org": "Stranger"}')
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)

@@ -1,14 +1,13 @@
 """The quick look that most events pass never lets through what the thorough walk would remove."""
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.oneschema.credentials import strip_credentials, without_credentials
-from pipelines.oneschema.json_text import dumps, storable
+from pipelines.oneschema.json_text import Json, dumps, storable
 from tests.flatten.payloads import EVENTS, TOKENS, sign
 from tests.proving import examples
 
@@ -18,7 +17,7 @@ JWT = sign('{"iss":"client-1","user_id":"u"}', "secret")
 @pytest.mark.prove
 @settings(max_examples=examples(400))
 @given(event=EVENTS, tokens=st.lists(TOKENS, min_size=3, max_size=3), where=st.sampled_from(["note", "token", "Token"]))
-def test_the_quick_way_ends_in_what_the_thorough_way_says(event: Any, tokens: list[Any], where: str) -> None:
+def test_the_quick_way_ends_in_what_the_thorough_way_says(event: Json, tokens: list[Json], where: str) -> None:
     if isinstance(event, dict):
         event |= {"embed_jwt": tokens[0], where: tokens[1], "repeated": {"deep": [tokens[0], tokens[2]]}}
     kept, text = strip_credentials(event)
@@ -28,7 +27,7 @@ def test_the_quick_way_ends_in_what_the_thorough_way_says(event: Any, tokens: li
 
 @pytest.mark.parametrize("secret", [JWT, "short-one", 'a "quoted" secret', "läng.st.e", {"nested": "in an object"}])
 @pytest.mark.parametrize("where", ["{}", "before {} behind", "https://x.example/?t={}&x=1"])
-def test_a_repetition_of_a_removed_value_is_removed(secret: Any, where: str) -> None:
+def test_a_repetition_of_a_removed_value_is_removed(secret: str | dict[str, Json], where: str) -> None:
     text = secret if isinstance(secret, str) else secret["nested"]
     kept, written = strip_credentials({"embed_jwt": secret, "note": where.format(text)})
     assert kept == {"note": where.format("<credential removed>")}

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.oneschema.json_text import MAX_DEPTH, JsonText, loads, loads_carefully
+from pipelines.oneschema.json_text import MAX_DEPTH, Json, JsonText, loads, loads_carefully
 from tests.proving import examples
 
 BOM = b"\xef\xbb\xbf"
@@ -34,20 +34,24 @@ strings = characters | escapes
 spaces = st.sampled_from(["", "", " ", "\n\t\r "])
 
 
+def _within(value: str, depth: int) -> str:
+    return "[" * depth + value + "]" * depth
+
+
 def nested(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    spaced = st.builds(lambda before, value, after: before + value + after, spaces, inner, spaces)
-    members = st.builds(lambda key, before, value: f"{key}{before}:{value}", strings, spaces, spaced)
+    spaced = st.tuples(spaces, inner, spaces).map("".join)
+    members = st.tuples(strings, spaces, st.just(":"), spaced).map("".join)
     return st.one_of(
         st.lists(spaced, max_size=4).map(lambda values: "[" + ",".join(values) + "]"),
         st.lists(members, max_size=4).map(lambda values: "{" + ",".join(values) + "}"),
-        st.builds(lambda value, depth: "[" * depth + value + "]" * depth, inner, st.integers(1, 3 * MAX_DEPTH)),
+        st.builds(_within, inner, st.integers(1, 3 * MAX_DEPTH)),
     )
 
 
 texts = st.recursive(numbers | strings | st.sampled_from(["null", "true", "false"]), nested, max_leaves=12)
 
 
-def as_documented(value: Any, depth: int = 0) -> Any:
+def as_documented(value: Json, depth: int = 0) -> Json:
     """A value of the standard library as the table of json_text has it, but for what lies deeper: that is None."""
     if isinstance(value, dict | list) and depth == MAX_DEPTH:
         return None
@@ -70,7 +74,7 @@ def finite(digits: str) -> float | str:
     return float(digits) if math.isfinite(float(digits)) else digits
 
 
-def deep_is_none(found: Any, depth: int = 0) -> Any:
+def deep_is_none(found: Json, depth: int = 0) -> Json:
     """What was read, with None for each subtree that has become a text of JSON."""
     if isinstance(found, dict):
         return {key: deep_is_none(inner, depth + 1) for key, inner in found.items()}
@@ -81,13 +85,17 @@ def deep_is_none(found: Any, depth: int = 0) -> Any:
     return found
 
 
-def lower_escapes(value: Any) -> Any:
+def lower_escapes(value: Json) -> Json:
     """An escape that is kept as text keeps the case it was written in."""
     if isinstance(value, dict):
-        return {lower_escapes(key): lower_escapes(inner) for key, inner in value.items()}
+        return {_lowered(key): lower_escapes(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [lower_escapes(inner) for inner in value]
-    return value.replace(r"\uD800", r"\ud800") if isinstance(value, str) else value
+    return _lowered(value) if isinstance(value, str) else value
+
+
+def _lowered(text: str) -> str:
+    return text.replace(r"\uD800", r"\ud800")
 
 
 @pytest.mark.prove

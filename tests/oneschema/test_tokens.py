@@ -88,7 +88,7 @@ def test_what_is_cached_is_bounded_in_characters(monkeypatch: pytest.MonkeyPatch
     reader = TokenReader({}, {}, None)
     tokens = [sign(f'{{"user_id":"{number}"}}', SECRET) for number in range(30)]
     first = [reader.read(token) for token in tokens]
-    assert 0 < sum(map(len, reader._read)) <= 1000
+    assert 0 < sum(map(len, reader._read)) <= 1000  # pyright: ignore[reportPrivateUsage]
     assert [reader.read(token) for token in tokens] == first
 
 

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,12 +13,12 @@ class AlertEndpoint:
     """A Slack-compatible webhook: `url` takes messages, which are kept in `messages`; `status` is what it answers."""
 
     url: str
-    messages: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list[str])
     status: int = 200
 
 
 @contextmanager
-def running_alert_endpoint() -> Iterator[AlertEndpoint]:
+def running_alert_endpoint() -> Generator[AlertEndpoint]:
     """The endpoint at work on a free port."""
 
     class Handler(BaseHTTPRequestHandler):

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,7 @@ class DevServer:
 
 
 @contextmanager
-def dev_server(environment: dict[str, str], folder: Path, log: Path) -> Iterator[DevServer]:
+def dev_server(environment: dict[str, str], folder: Path, log: Path) -> Generator[DevServer]:
     """`embed-analytics dev` in a folder, on a free port, ready to serve; the whole of it is stopped in the end."""
     port = _free_port()
     process = subprocess.Popen(

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from pipelines.definitions import build_definitions
 from pipelines.home.layout import Home
+from pipelines.oneschema.json_text import Json
 from pipelines.orchestration.alerts import AlertNotDeliveredError
 from pipelines.orchestration.jobs import partition_range, run_config
 from pipelines.settings import Settings
@@ -197,7 +198,7 @@ def _let_one_stand_still(simulator: RunningSimulator, hours: int) -> None:
     """A session uploads a file and then does nothing for hours. Its token says who it is."""
     token = jwt.encode({"user_id": "jane", "org": {"name": CUSTOMER}}, "0" * 32, algorithm="HS256")
     embed = {"id": STUCK, "template_key": "planted", "status": "initialized", "user_jwt": token}
-    event = {
+    event: dict[str, Json] = {
         "id": STUCK + hours,
         "uuid": str(uuid4()),
         "embed_id": STUCK,

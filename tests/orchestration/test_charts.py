@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,7 +14,9 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from PIL import Image
 
@@ -50,10 +52,10 @@ def rows_of(kind: Kind, called: list[str | None], numbers: list[int]) -> pl.Data
 
 
 @contextmanager
-def figures() -> Iterator[list[Figure]]:
+def figures() -> Generator[list[Figure]]:
     """The figures that are drawn meanwhile."""
     kept: list[Figure] = []
-    png = charts._png
+    png = charts._png  # pyright: ignore[reportPrivateUsage]
 
     def keep(figure: Figure) -> str:
         kept.append(figure)
@@ -61,6 +63,10 @@ def figures() -> Iterator[list[Figure]]:
 
     with patch.object(charts, "_png", keep):
         yield kept
+
+
+def bars(axes: Axes) -> list[Rectangle]:
+    return [patch for patch in axes.patches if isinstance(patch, Rectangle)]
 
 
 def image_in(markdown: str | None) -> Image.Image:
@@ -112,7 +118,7 @@ def test_bars_add_up_to_the_rows(kind: Kind, called: list[str | None], numbers: 
         draw(rows, Chart(kind, "title", "things"))
 
     (axes,) = drawings[0].axes
-    lengths = [bar.get_height() if kind == "by_day" else bar.get_width() for bar in axes.patches]
+    lengths = [bar.get_height() if kind == "by_day" else bar.get_width() for bar in bars(axes)]
     assert sum(lengths) == pytest.approx(rows["row_count"].sum())
     legend = axes.get_legend()
     assert legend is not None
@@ -125,7 +131,7 @@ def test_the_funnel_says_counts_and_shares() -> None:
         draw(rows, Chart("funnel", "title", "sessions"))
 
     (axes,) = drawings[0].axes
-    assert [bar.get_width() for bar in axes.patches] == [2_000, 500, 1_500, 0]
+    assert [bar.get_width() for bar in bars(axes)] == [2_000, 500, 1_500, 0]
     assert {"2,000 (100%)", "500 (25%)", "a", "b"} <= {text.get_text() for text in axes.findobj(Text)}
 
 

@@ -67,7 +67,8 @@ def test_dagsters_own_storage_reads_what_was_written(
 ) -> None:
     backfill(settings, 6)
 
-    assert isinstance(instance._event_storage, type(PooledSqliteStorage(str(home.dagster)).event_log_storage))
+    storage = instance._event_storage  # pyright: ignore[reportPrivateUsage]
+    assert isinstance(storage, type(PooledSqliteStorage(str(home.dagster)).event_log_storage))
     theirs = DagsterSqliteStorage.from_local(str(home.dagster)).event_log_storage
     theirs.register_instance(instance)
     (run_id,) = instance.get_run_ids()

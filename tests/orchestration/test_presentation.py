@@ -38,7 +38,7 @@ def hostile_lake(lake: Lake) -> Home:
     """A session per hostile text, which stands wherever text from outside can stand."""
     rows: list[dict[str, Any]] = []
     for number, text in enumerate(TEXTS):
-        about = {"template_key": text, "environment_name": text, "claims": {"user_id": text}}
+        about: dict[str, Any] = {"template_key": text, "environment_name": text, "claims": {"user_id": text}}
         minute = number * 10
         rows += [
             event(f"{number}-a", number, "embed_initialized", at(minute), **about),
@@ -128,7 +128,7 @@ def test_a_query_or_a_preview_that_fails_costs_a_line_as_well(
     home = hostile_lake(lake)
     broken = ChartQuery("fct_embeds", "title", "by_day", "things", "select error('secret')", ())
     monkeypatch.setattr(presentation, "load_charts", lambda: {"fct_embeds": broken})
-    monkeypatch.setattr(presentation, "_columns_of_claims", lambda: {})
+    monkeypatch.setattr(presentation, "_columns_of_claims", dict)
     with caplog.at_level(logging.WARNING):
         tables = published_tables(home)
 

@@ -131,7 +131,8 @@ def test_materialising_one_model_leaves_none_stale_and_every_later_change_seen(
         assert event is not None
         assert event.asset_materialization is not None
         # What a later change of the SQL is compared with.
-        assert event.asset_materialization.tags["dagster/code_version"] == graph.get(key).code_version
+        tags = event.asset_materialization.tags or {}
+        assert tags["dagster/code_version"] == graph.get(key).code_version
 
 
 def test_a_failed_blocking_check_leaves_the_published_file_and_asks_nothing_again(

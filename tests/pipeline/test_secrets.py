@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from pipelines.simulator.faults import parse_faults
-from pipelines.simulator.options import SimulatorOptions
+from pipelines.simulator.options import EventShape, SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator
 
 FAULTS = "all=0.2,retry-after=0.01,timeout-seconds=1"
@@ -19,7 +19,7 @@ FAULTS = "all=0.2,retry-after=0.01,timeout-seconds=1"
 
 def texts_below(root: Path) -> dict[Path, str]:
     """Everything that files below `root` say: Parquet, DuckDB and SQLite read back, since compression hides bytes."""
-    texts = {}
+    texts: dict[Path, str] = {}
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
         head = path.read_bytes()[:16]
         if head.startswith(b"PAR1"):
@@ -63,7 +63,7 @@ def run(simulator: RunningSimulator, home: Path, *arguments: str, key: str | Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", ["api", "full"])
-def test_no_credential_is_kept_or_printed(tmp_path: Path, shape: str) -> None:
+def test_no_credential_is_kept_or_printed(tmp_path: Path, shape: EventShape) -> None:
     home = tmp_path / "home"
     with running_simulator(SimulatorOptions(embeds=40, event_shape=shape, faults=parse_faults(FAULTS))) as simulator:
         secret = credentials(simulator)

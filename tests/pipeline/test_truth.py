@@ -45,7 +45,8 @@ def answers(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[Any, Any]:
 
 
 def counts_of(event: dict[str, Any]) -> dict[str, dict[str, int]]:
-    return (event["data"] or {}).get("validation_error_counts") or {}
+    data: dict[str, Any] = event["data"] or {}
+    return data.get("validation_error_counts") or {}
 
 
 def test_events_by_type(published: Published) -> None:
@@ -66,7 +67,8 @@ def test_distinct_embeds(published: Published) -> None:
 
 def test_the_funnel_of_each_template(published: Published) -> None:
     connection, truth = published
-    steps, templates = defaultdict(set), {}
+    steps: defaultdict[int, set[int]] = defaultdict(set)
+    templates: dict[int, str] = {}
     for event in truth:
         templates[event["embed_id"]] = event["template_key"]
         if event["event_type"] in STEPS:
@@ -93,9 +95,10 @@ def test_error_counts_by_column_and_code(published: Published) -> None:
 
 def test_operations_by_type(published: Published) -> None:
     connection, truth = published
-    expected = Counter(
-        (event["data"] or {}).get("operation") for event in truth if event["event_type"] == "sheet_operation_performed"
-    )
+    datas: list[dict[str, Any]] = [
+        event["data"] or {} for event in truth if event["event_type"] == "sheet_operation_performed"
+    ]
+    expected = Counter(data.get("operation") for data in datas)
     assert None in expected, "the world has operations without data, too"
     sql = "select operation, sum(operation_count) from fct_sheet_operations_daily group by all"
     assert answers(connection, sql) == expected

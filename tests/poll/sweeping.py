@@ -8,7 +8,7 @@ import polars as pl
 from pipelines import steps
 from pipelines.home.files import TEMPORARY_PREFIX
 from pipelines.oneschema.client import RetryPolicy
-from pipelines.poll.report import SweepReport, SweepRequest
+from pipelines.poll.report import SweepKind, SweepReport, SweepRequest
 from pipelines.settings import Settings
 from pipelines.simulator.server import RunningSimulator
 
@@ -27,7 +27,7 @@ def settings_for(simulator: RunningSimulator, home: Path, **changes: Any) -> Set
     return Settings.defaults(**{**account, **changes})
 
 
-def sweep(settings: Settings, kind: str = "refresh", **arguments: Any) -> SweepReport:
+def sweep(settings: Settings, kind: SweepKind = "refresh", **arguments: Any) -> SweepReport:
     """One sweep with short waits; nothing else writes to its home."""
     request = arguments.pop("request", SweepRequest(kind))
     return steps.sweep(settings, request, on_wait=_no_waiting, retry=arguments.pop("retry", QUICK), **arguments)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.oneschema.paging import AnnouncedWalk, Page, read_page, shortfall
-from pipelines.simulator.options import SimulatorOptions
+from pipelines.simulator.options import Order, Paging, SimulatorOptions
 from pipelines.simulator.server import running_simulator
 from pipelines.simulator.truth import Truth
 from tests.poll.sweeping import raw_events, raw_sweeps, settings_for, sweep
@@ -24,7 +24,9 @@ def page_of(answer: Any, url: str = ASKED, **headers: str) -> Page | None:
 
 @pytest.mark.parametrize("paging", ["linked", "wrapped"])
 @pytest.mark.parametrize("list_order", ["ascending", "shuffled"])
-def test_announced_pages_of_both_lists_are_followed_to_the_end(paging: str, list_order: str, tmp_path: Path) -> None:
+def test_announced_pages_of_both_lists_are_followed_to_the_end(
+    paging: Paging, list_order: Order, tmp_path: Path
+) -> None:
     options = SimulatorOptions(embeds=150, days=6, paging=paging, page_cap=4, list_order=list_order)
     with running_simulator(options) as simulator:
         settings = settings_for(simulator, tmp_path)
@@ -38,7 +40,9 @@ def test_announced_pages_of_both_lists_are_followed_to_the_end(paging: str, list
 
 
 @pytest.mark.parametrize("paging", ["ignored", "honoured", "capped", "linked"])
-def test_a_total_that_says_more_than_came_is_said_at_every_sweep_until_it_agrees(paging: str, tmp_path: Path) -> None:
+def test_a_total_that_says_more_than_came_is_said_at_every_sweep_until_it_agrees(
+    paging: Paging, tmp_path: Path
+) -> None:
     options = SimulatorOptions(
         embeds=60, days=4, paging=paging, page_cap=25, announces_total=True, surplus_total=3, list_order="ascending"
     )

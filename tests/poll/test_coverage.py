@@ -3,12 +3,13 @@
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from pipelines.home.times import EPOCH
-from pipelines.poll.report import SweepReport
+from pipelines.poll.report import SweepKind, SweepReport
 from pipelines.raw.landing import EventLanding, LandedBatch
 from pipelines.settings import Settings
 from pipelines.simulator.options import SimulatorOptions
@@ -22,7 +23,7 @@ class KilledError(Exception):
     """Stands in for a kill: nothing after it happens, and the state's open transaction is gone."""
 
 
-def sweep_now(settings: Settings, simulator: RunningSimulator, kind: str) -> SweepReport:
+def sweep_now(settings: Settings, simulator: RunningSimulator, kind: SweepKind) -> SweepReport:
     clock = simulator.simulation.clock
     return sweep(settings, kind, clock=lambda: EPOCH + timedelta(seconds=clock.now()))
 
@@ -51,9 +52,10 @@ def test_coverage(home: Path, is_killed: bool, monkeypatch: pytest.MonkeyPatch) 
         simulator.advance(2 * HOUR)
 
         if is_killed:
-            land, landed = EventLanding.land, []
+            land = EventLanding.land
+            landed: list[LandedBatch] = []
 
-            def land_and_die(self: EventLanding, deliveries: pl.DataFrame, *arguments: object) -> LandedBatch:
+            def land_and_die(self: EventLanding, deliveries: pl.DataFrame, *arguments: Any) -> LandedBatch:
                 landed.append(land(self, deliveries, *arguments))
                 raise KilledError
 

@@ -83,7 +83,7 @@ def test_the_whole_walk_finds_every_embed_once(pages: FakeList, page_size: int) 
 @settings(max_examples=examples(300))
 @given(lists, st.data())
 def test_embeds_deleted_or_added_on_the_way_hide_no_other(pages: FakeList, data: st.DataObject) -> None:
-    deleted = set(data.draw(st.lists(st.sampled_from(pages.ids), max_size=5))) if pages.ids else set()
+    deleted: set[int] = set(data.draw(st.lists(st.sampled_from(pages.ids), max_size=5))) if pages.ids else set()
     stays = set(pages.ids) - deleted
     moment = data.draw(st.integers(1, 5))
     added = iter(range(20_000, 20_005))
@@ -149,7 +149,7 @@ def test_the_recent_walk_misses_no_new_embed_that_deletions_let_slip_past(order:
     walked(pages, shape, page_size=6)
     pages.ids, pages.requests = list(range(70)), 0
     moment = data.draw(st.integers(1, 6))
-    deleted = set(data.draw(st.lists(st.sampled_from(pages.ids), max_size=8)))
+    deleted: set[int] = set(data.draw(st.lists(st.sampled_from(pages.ids), max_size=8)))
 
     def delete(request: int) -> None:
         if request == moment:

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.errors import EmbedAnalyticsError
 from pipelines.home.times import EPOCH
-from pipelines.simulator.faults import FAULTS
+from pipelines.simulator.faults import FAULTS, parse_faults
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator
 from tests.poll.sweeping import assert_raw_is_the_truth, raw_events, raw_sweeps, settings_for, sweep
@@ -22,7 +22,7 @@ TIMEOUT_SECONDS = 0.4
 def test_a_sweep_through_faults_lands_everything_once(home: Path, faults: str) -> None:
     # Requests that hang, and a Retry-After in whole seconds, are what takes time.
     embeds = 25 if faults.startswith(("timeout", "429-date", "all")) else 60
-    with running_simulator(SimulatorOptions(embeds=embeds, faults=f"{faults},{SHAPE}")) as simulator:
+    with running_simulator(SimulatorOptions(embeds=embeds, faults=parse_faults(f"{faults},{SHAPE}"))) as simulator:
         settings = settings_for(simulator, home, embed_analytics_request_timeout_seconds=TIMEOUT_SECONDS)
         report = sweep(settings)
         assert report.is_complete

@@ -24,7 +24,9 @@ def test_answers_wait_for_the_disk(home: Path, monkeypatch: pytest.MonkeyPatch) 
     with running_simulator(SimulatorOptions(embeds=150, days=6)) as simulator:
         asked = simulator.simulation.requests.events_by_embed
         land = BatchLander.land
-        landed, ahead, sizes = 0, [], []
+        landed = 0
+        ahead: list[int] = []
+        sizes: list[int] = []
 
         def slowly(self: BatchLander, answers: list[Answer]) -> LandedBatch:
             nonlocal landed

@@ -24,7 +24,8 @@ rules = st.builds(
 
 def polls_of_an_idle_embed(rule: FrontierRule, sweep_interval: timedelta) -> list[datetime]:
     """When hourly sweeps ask an embed whose only event was at START, until it settles."""
-    polls, now, due = [], START, START
+    polls: list[datetime] = []
+    now = due = START
     while due is not None:
         while now < due:
             now += sweep_interval

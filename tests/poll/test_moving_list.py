@@ -27,7 +27,7 @@ class MovingList:
     moves: list[tuple[int, int, list[int]]]
     next_new: int = 1_000
     next_old: int = 0
-    throughout: set[int] = field(default_factory=set)
+    throughout: set[int] = field(default_factory=set[int])
     request_count: int = 0
 
     def __post_init__(self) -> None:

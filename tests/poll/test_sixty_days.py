@@ -64,7 +64,8 @@ def test_sixty_days(home: Path) -> None:
         truth = sorted((event for event in simulator.truth()), key=lambda event: event["visible_at"])
 
     last_seen: dict[int, float] = {}
-    missed, resumed_late = [], 0
+    missed: list[tuple[int, datetime, float]] = []
+    resumed_late = 0
     for event in truth:
         embed_id, visible_at = event["embed_id"], event["visible_at"]
         # Of a session that is new, the first event makes it known.

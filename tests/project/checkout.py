@@ -73,7 +73,7 @@ class Checkout:
     """The copy. Every change goes through it, and is noted in `touched`."""
 
     root: Path
-    touched: set[str] = field(default_factory=set)
+    touched: set[str] = field(default_factory=set[str])
 
     @classmethod
     def copy(cls, root: Path) -> "Checkout":

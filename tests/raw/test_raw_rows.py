@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 
 from pipelines.flatten.quarantine import event_json
 from pipelines.oneschema.credentials import without_credentials
-from pipelines.oneschema.json_text import loads, storable
+from pipelines.oneschema.json_text import Json, loads, storable
 from pipelines.oneschema.tokens import MISSING, TokenReader
 from pipelines.raw.raw_rows import Envelope, to_raw
 from pipelines.raw.raw_tables import RAW_EMBED_EVENTS
@@ -25,7 +25,7 @@ EVENT: dict[str, Any] = {"uuid": "event-1", "event_type": "embed_closed", "creat
 
 
 def envelope(token: object = None, **more: Any) -> Envelope:
-    known = {"embed_id": 1, "template_key": "employees", "environment_name": "Production"} | more
+    known: dict[str, Any] = {"embed_id": 1, "template_key": "employees", "environment_name": "Production"} | more
     return Envelope(**known, token=TOKENS.read(token), source="api", fetched_at=FETCHED_AT, sweep_id="sweep")
 
 
@@ -43,7 +43,7 @@ def test_columns() -> None:
 @pytest.mark.prove
 @settings(max_examples=examples(400))
 @given(event=EVENTS)
-def test_nothing_is_lost(event: Any) -> None:
+def test_nothing_is_lost(event: Json) -> None:
     """The row gives the event back, but for credentials, for null in a known field, and for what the envelope adds."""
     (row,) = to_raw([(event, Envelope(None, None, None, TOKENS.read(None), "api", FETCHED_AT, "s"))], TOKENS).iter_rows(
         named=True

@@ -31,7 +31,7 @@ def start() -> Iterator[Callable[..., tuple[RunningSimulator, httpx.Client]]]:
     with ExitStack() as stack:
 
         def begin(**options: Any) -> tuple[RunningSimulator, httpx.Client]:
-            running = stack.enter_context(running_simulator(SimulatorOptions(**{"embeds": 40, **options})))
+            running = stack.enter_context(running_simulator(SimulatorOptions.model_validate({"embeds": 40, **options})))
             return running, stack.enter_context(client_of(running))
 
         yield begin

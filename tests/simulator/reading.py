@@ -18,9 +18,8 @@ def sample(name: str) -> Any:
 
 
 def client_of(simulator: RunningSimulator, **settings: Any) -> httpx.Client:
-    return httpx.Client(
-        base_url=simulator.url, headers={"X-API-KEY": simulator.api_key}, trust_env=False, **{"timeout": 10, **settings}
-    )
+    settings = {"timeout": 10, **settings}
+    return httpx.Client(base_url=simulator.url, headers={"X-API-KEY": simulator.api_key}, trust_env=False, **settings)
 
 
 def payload_of(token: str) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from pipelines.errors import ConfigurationError
 from pipelines.simulator.options import SimulatorOptions
@@ -73,7 +74,7 @@ def test_the_thread_and_the_port_are_gone_afterwards() -> None:
 def test_two_simulators_side_by_side_know_nothing_of_each_other() -> None:
     with (
         running_simulator(SimulatorOptions(embeds=3)) as first,
-        running_simulator(SimulatorOptions(embeds=4, api_key="another")) as second,
+        running_simulator(SimulatorOptions(embeds=4, api_key=SecretStr("another"))) as second,
     ):
         assert (len(first.truth_embeds()), len(second.truth_embeds())) == (3, 4)
         first.advance(5)

@@ -36,8 +36,9 @@ def types_of(events: list[dict[str, Any]]) -> list[str]:
     return [event["event_type"] for event in events]
 
 
-def counts_of(event: dict[str, Any]) -> Any:
-    return (event["data"] or {}).get("validation_error_counts")
+def counts_of(event: dict[str, Any]) -> dict[str, dict[str, int]] | None:
+    data: dict[str, Any] = event["data"] or {}
+    return data.get("validation_error_counts")
 
 
 def test_the_same_seed_makes_the_same_world_whatever_is_asked_first() -> None:

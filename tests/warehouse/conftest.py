@@ -16,7 +16,7 @@ def new_lake(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Lake]:
 
     def make(root: Path) -> Lake:
         lake = Lake(Home(root))
-        monkeypatch.setattr(sources, "read_catalogues", lambda home: lake.catalogues(home))
+        monkeypatch.setattr(sources, "read_catalogues", lake.catalogues)
         return lake
 
     return make

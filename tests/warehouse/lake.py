@@ -75,9 +75,9 @@ class Lake:
     """Writes a home's lake, raw and catalogues, and returns the frames that flattening would."""
 
     home: Home
-    deliveries: dict[str, int] = field(default_factory=dict)
-    days: dict[str, dict[str, Any]] = field(default_factory=dict)
-    claims: list[dict[str, Any]] = field(default_factory=list)
+    deliveries: dict[str, int] = field(default_factory=dict[str, int])
+    days: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    claims: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     writes: int = 0
 
     def write(

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from random import Random
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -33,16 +34,20 @@ def changed(options: BuildOptions, **changes: float) -> BuildOptions:
 
 def rebuilt(lake: Lake, options: BuildOptions, root: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """A home with the same lake, built from nothing."""
+
+    def read_catalogues(_: Home) -> tuple[pl.DataFrame, pl.DataFrame]:
+        return lake.catalogues(lake.home)
+
     shutil.copytree(lake.home.root, root, ignore=shutil.ignore_patterns("warehouse*"))
     with monkeypatch.context() as patch:
-        patch.setattr(sources, "read_catalogues", lambda _: lake.catalogues(lake.home))
+        patch.setattr(sources, "read_catalogues", read_catalogues)
         assert build(Home(root), options).is_full
     return Home(root)
 
 
 @pytest.mark.slow
 @pytest.mark.prove
-@settings(max_examples=examples(8), suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(8), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_incremental_equals_full(
     new_lake: Callable[[Path], Lake],
@@ -186,7 +191,7 @@ def test_a_model_that_turns_from_table_to_view_and_goes_is_followed(
         having = [model for model in models if model not in kept_last(models)]
         now = [*having, *([] if refresh is None else [one]), *kept_last(models)]
         for module in (models_module, build_module):
-            monkeypatch.setattr(module, "load_models", lambda now=now: now)
+            monkeypatch.setattr(module, "load_models", now.copy)
         assert build(lake.home, OPTIONS).is_full == (number == 0)
         with connect_published(lake.home) as connection:
             kinds += [

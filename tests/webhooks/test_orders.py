@@ -3,6 +3,7 @@
 import random
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 import polars as pl
@@ -88,16 +89,14 @@ def test_the_vendors_retries_end_equal_to_the_truth(home: Path) -> None:
     full = JournalLimits(waiting_count=0)
     faults = {"leaves": 0, "cut": 0, "refused": 0}
     with running_receiver(home) as receiver:
-        usual = receiver.server.journal._limits
 
         def attempt(body: bytes, fault: str | None) -> bool:
             if fault is None:
                 return receiver.push(body).status_code == 200
             faults[fault] += 1
             if fault == "refused":
-                receiver.server.journal._limits = full
-                status = receiver.push(body).status_code
-                receiver.server.journal._limits = usual
+                with patch.object(receiver.server.journal, "_limits", full):
+                    status = receiver.push(body).status_code
                 assert status == 429
                 return False
             head = (
