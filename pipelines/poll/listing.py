@@ -11,9 +11,8 @@ from typing import Any
 
 from pipelines.home.layout import Home
 from pipelines.oneschema.client import OneSchemaClient
-from pipelines.oneschema.json_text import dumps
+from pipelines.oneschema.embed_fields import EMBED_FIELDS
 from pipelines.oneschema.paging import shortfall
-from pipelines.oneschema.reading import read_integer
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.poll.discovery import PAGE_SIZE, ListShape, embed_id_of, one_ahead, walk_all, walk_recent
 from pipelines.poll.poll_state import Listed, PollState
@@ -133,12 +132,18 @@ def _changed(
     ]
     landed = state.landed(embed.embed_id for embed in changed)
     rows = [
-        {**values, "environment_name": environment_name, "fetched_at": now, "sweep_id": sweep_id}
+        {
+            "embed_id": embed.embed_id,
+            **dict(zip((field.name for field in EMBED_FIELDS), embed.values, strict=True)),
+            "claims": embed.token.claims,
+            "jwt_status": embed.token.jwt_status,
+            "token_fingerprint": embed.token.fingerprint,
+            "environment_name": environment_name,
+            "fetched_at": now,
+            "sweep_id": sweep_id,
+        }
         for embed in changed
-        if (values := {k: v for k, v in vars(embed).items() if k != "summary_digest"})
-        # A new token with the same payload makes the embed due, and is no row.
-        and landed.get(embed.embed_id)
-        != (embed.template_key, embed.status, embed.imported_row_count, embed.claims, embed.jwt_status)
+        if landed.get(embed.embed_id) != embed.landed
     ]
     return changed, rows, len(changed) - len(landed)
 
@@ -150,22 +155,5 @@ def _digest(summary: dict[str, Any]) -> bytes:
 
 
 def _listed(embed_id: int, summary: dict[str, Any], digest: bytes, tokens: TokenReader) -> Listed:
-    token = tokens.read(summary.get("user_jwt"))
-    count = read_integer(summary.get("imported_row_count"))
-    return Listed(
-        embed_id=embed_id,
-        template_key=_text(summary.get("template_key")),
-        status=_text(summary.get("status")),
-        imported_row_count=count if isinstance(count, int) else None,
-        claims=token.claims,
-        jwt_status=token.jwt_status,
-        token_fingerprint=token.fingerprint,
-        summary_digest=digest,
-    )
-
-
-def _text(value: Any) -> str | None:
-    """A text field of an embed; any other value is kept as its JSON, so that nothing is dropped in silence."""
-    if value is None or isinstance(value, str):
-        return value
-    return dumps(value)
+    values = tuple(field.read(summary.get(field.name)) for field in EMBED_FIELDS)
+    return Listed(embed_id, values, tokens.read(summary.get("user_jwt")), digest)

@@ -16,14 +16,18 @@ import polars as pl
 from pipelines.errors import ConfigurationError
 from pipelines.home.layout import Home
 from pipelines.home.times import PLAUSIBLE_FROM, micros, moment
+from pipelines.oneschema.embed_fields import EMBED_FIELDS
+from pipelines.oneschema.tokens import ReadToken
 from pipelines.raw import held
 
-SCHEMA = """
+_FIELDS = [field.name for field in EMBED_FIELDS]
+
+SCHEMA = f"""
 create table if not exists facts (name text primary key, value text not null) without rowid;
 create table if not exists embeds (
     embed_id integer primary key,
     -- As last landed in raw/embeds.
-    template_key text, status text, imported_row_count integer,
+    {", ".join(field.in_state for field in EMBED_FIELDS)},
     claims text, jwt_status text not null, token_fingerprint text,
     summary_digest blob,
     -- The frontier. Times are microseconds since 1970; due_at is null for settled embeds.
@@ -65,16 +69,20 @@ class KnownEmbed:
 
 @dataclass(frozen=True)
 class Listed:
-    """An embed of the list that is new or changed. `summary_digest` covers every field, credentials included."""
+    """An embed of the list that is new or changed: its EMBED_FIELDS in their order, and its token.
+
+    `summary_digest` covers every field, credentials included.
+    """
 
     embed_id: int
-    template_key: str | None
-    status: str | None
-    imported_row_count: int | None
-    claims: str | None
-    jwt_status: str
-    token_fingerprint: str | None
+    values: tuple[object, ...]
+    token: ReadToken
     summary_digest: bytes
+
+    @property
+    def landed(self) -> tuple[object, ...]:
+        """What a new row of raw/embeds is for. A new token with the same payload is none."""
+        return (*self.values, self.token.claims, self.token.jwt_status)
 
 
 @dataclass(frozen=True)
@@ -161,25 +169,28 @@ class PollState:
         )
         return dict(rows.fetchall())
 
-    def landed(self, embed_ids: Iterable[int]) -> dict[int, tuple[str | None, str | None, int | None, str | None, str]]:
-        """(template_key, status, imported_row_count, claims, jwt_status) as last landed in raw/embeds."""
+    def landed(self, embed_ids: Iterable[int]) -> dict[int, tuple[object, ...]]:
+        """`Listed.landed` of those embeds that are known."""
         rows = self.connection.execute(
-            "select embed_id, template_key, status, imported_row_count, claims, jwt_status from embeds"
-            " where embed_id in (select value from json_each(?))",
+            f"select embed_id, {', '.join(_FIELDS)}, claims, jwt_status from embeds where"
+            " embed_id in (select value from json_each(?))",
             (json.dumps(list(embed_ids)),),
         )
         return {row[0]: row[1:] for row in rows}
 
     def list_embeds(self, listed: Iterable[Listed], now: datetime) -> None:
         """Take in new and changed embeds. Each is due at once, unless the list says the same of it as before."""
-        names = [field.name for field in fields(Listed)]
+        names = ["embed_id", *_FIELDS, "claims", "jwt_status", "token_fingerprint", "summary_digest"]
         updates = ", ".join(f"{name} = excluded.{name}" for name in [*names[1:], "is_gone"])
         is_same = "embeds.summary_digest is excluded.summary_digest"
         updates += f", due_at = iif({is_same}, embeds.due_at, excluded.due_at)"
         self.connection.executemany(
             f"insert into embeds ({', '.join(names)}, first_seen_at, due_at, is_gone)"
             f" values ({', '.join('?' * len(names))}, ?, ?, 0) on conflict (embed_id) do update set {updates}",
-            ((*vars(embed).values(), micros(now), micros(now)) for embed in listed),
+            (
+                (embed.embed_id, *embed.landed, embed.token.fingerprint, embed.summary_digest, micros(now), micros(now))
+                for embed in listed
+            ),
         )
 
     def embeds(self, embed_ids: Iterable[int]) -> list[KnownEmbed]:
@@ -280,6 +291,14 @@ class PollState:
             ),
         )
 
+    def add_missing_fields(self) -> None:
+        """Give a state from before a field was known its column. The next listing reads every embed for it."""
+        held_names = {row[1] for row in self.connection.execute("pragma table_info(embeds)")}
+        for field in EMBED_FIELDS:
+            if field.name not in held_names:
+                self.connection.execute(f"alter table embeds add column {field.in_state}")
+                self.set_fact("token_reading", None)
+
     def forget_implausible_times(self) -> None:
         """Once: forget first and last events that are implausibly early, which former versions believed."""
         if self.fact("plausible_from") is None:
@@ -339,6 +358,7 @@ def open_state(home: Home) -> Generator[PollState]:
         connection.execute("pragma synchronous = full")
         connection.executescript(SCHEMA + held.SCHEMA)
         state = PollState(home, connection)
+        state.add_missing_fields()
         state.forget_implausible_times()
         state.recover()
         yield state

@@ -8,6 +8,7 @@ the plain ones; a known field with any other value is kept as it came in `odd`, 
 import polars as pl
 
 from pipelines.home.tables import TIMESTAMP, Column, Table
+from pipelines.oneschema.embed_fields import EMBED_FIELDS
 from pipelines.oneschema.event_fields import EVENT_FIELDS
 
 RAW_EMBED_EVENTS = Table(
@@ -32,12 +33,10 @@ UNKNOWN_DATE = "unknown"
 
 RAW_EMBEDS = Table(
     name="embeds",
-    description="One row whenever an embed's status, imported row count, template or token payload changed.",
+    description="One row whenever a field of an embed or its token's payload changed.",
     columns=(
         Column("embed_id", pl.Int64(), "`id` of the embed"),
-        Column("template_key", pl.String(), "`template_key`"),
-        Column("status", pl.String(), "`status`: the API's word for how far the session is"),
-        Column("imported_row_count", pl.Int64(), "`imported_row_count`, only when imported"),
+        *(field.in_raw for field in EMBED_FIELDS),
         Column("environment_name", pl.String(), "ONESCHEMA_ENVIRONMENT of the sweep that saw it"),
         Column("claims", pl.String(), "JWT payload after the claim policy (JSON)"),
         Column("jwt_status", pl.String(), "verified, unverified, invalid_signature, malformed or missing"),

@@ -1,11 +1,14 @@
 """Embeds of the list with fields of any type: each is kept or counted as unreadable, and the others are asked."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from pipelines.poll.poll_state import open_state
+from pipelines.poll.report import SweepRequest
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator
 from tests.poll.sweeping import raw_events, settings_for, sweep
@@ -48,3 +51,25 @@ def test_an_odd_embed_costs_the_others_nothing(
     assert len(rows) == (1 if landed else 0)
     for name, value in (landed or {}).items():
         assert rows[0][name] == value
+
+
+def test_a_state_from_before_a_field_was_known_reads_it_of_every_embed(home: Path) -> None:
+    with running_simulator(SimulatorOptions(embeds=20)) as simulator:
+        settings = settings_for(simulator, home)
+        sweep(settings)
+        with open_state(settings.home) as state:
+            before = list(
+                state.connection.execute("select embed_id, imported_row_count, due_at from embeds order by 1")
+            )
+            state.connection.execute("alter table embeds drop column imported_row_count")
+            state.commit()
+        simulator.simulation.requests.reset()
+        with open_state(settings.home):
+            pass
+        sweep(settings, "backfill", request=SweepRequest("backfill", date(2020, 1, 1), date(2020, 1, 2)))
+        with open_state(settings.home) as state:
+            after = list(state.connection.execute("select embed_id, imported_row_count, due_at from embeds order by 1"))
+    assert after == before
+    assert any(count for _, count, _ in before)
+    # Read anew, and no reason to ask for its events.
+    assert not simulator.simulation.requests.events_by_embed

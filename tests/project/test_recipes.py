@@ -58,6 +58,21 @@ def test_a_field_of_the_vendors_event(checkout: Checkout) -> None:
     assert checkout.followed("A field of the vendor's event")
 
 
+def test_a_field_of_the_vendors_list_of_embeds(checkout: Checkout) -> None:
+    listed = embed(EVENT) | {"sheet_name": "Q3"}
+    checkout.insert(
+        "pipelines/oneschema/embed_fields.py",
+        "EMBED_FIELDS",
+        '    EmbedField("sheet_name", TEXT, "name of the sheet"),\n',
+    )
+    checkout.insert("sql/stg_embeds.sql", "status, --", "sheet_name, -- name of the sheet\n")
+    checkout.insert("docs/vendor-api.md", "| `imported_row_count` |", "| `sheet_name` | string | name of the sheet |\n")
+    checkout.make_dictionary()
+    after = checkout.publish("select sheet_name, status from stg_embeds where embed_id = 99", listed)
+    assert after.rows == [("Q3", "initialized")]
+    assert checkout.followed("A field of the vendor's list of embeds")
+
+
 def test_a_setting(checkout: Checkout) -> None:
     code = "from pipelines.settings import load_settings; print(load_settings().embed_analytics_colour)"
     table = "from pipelines.settings import settings_table; print(settings_table())"

@@ -1,0 +1,44 @@
+"""The fields of an embed in the vendor's list that are kept, each in one line: raw/embeds, the poll's state and the
+reading of the list are made of them. Its id, its token and its JWT are read apart from these.
+"""
+
+from dataclasses import dataclass
+
+from pipelines.home.tables import Column
+from pipelines.oneschema.json_text import dumps
+from pipelines.oneschema.reading import INTEGER, TEXT, Kind, Unreadable
+
+
+@dataclass(frozen=True)
+class EmbedField:
+    """A field of an embed: its name in the vendor's JSON and in raw/embeds, its kind, and its documentation."""
+
+    name: str
+    kind: Kind
+    description: str
+
+    @property
+    def in_raw(self) -> Column:
+        return Column(self.name, self.kind.raw_type, f"`{self.name}` of the embed: {self.description}")
+
+    @property
+    def in_state(self) -> str:
+        """Its column in SQLite."""
+        return f"{self.name} {'integer' if self.kind is INTEGER else 'text'}"
+
+    def read(self, value: object) -> object:
+        """The value; of a text field any other JSON as its text, so that nothing is dropped in silence."""
+        if value is None:
+            return None
+        read = self.kind.read(value)
+        if not isinstance(read, Unreadable):
+            return read
+        return dumps(value) if self.kind is TEXT else None
+
+
+# In the order of the columns.
+EMBED_FIELDS: tuple[EmbedField, ...] = (
+    EmbedField("template_key", TEXT, "key of its template"),
+    EmbedField("status", TEXT, "how far the session is, as the API calls it"),
+    EmbedField("imported_row_count", INTEGER, "rows imported; only when the status is imported"),
+)
