@@ -19,12 +19,19 @@ REMOVED = "<credential removed>"
 
 # A removed value shorter than this is not looked for elsewhere: it would hit ordinary words.
 _SHORTEST_SECRET = 8
+# So many removed values are looked for one by one. Where an event has more, looking for each in every text would take
+# the square of its length: then a text goes whole that holds the beginning of any of them.
+_MOST_SECRETS = 20
 
 _BASE64 = r"A-Za-z0-9_+/\-"
 # A text that could hold a JWT, and how the JSON of a header begins.
 _DOTTED = re.compile(rf"[{_BASE64}=.]+")
 _OBJECT_START = re.compile(r"\{[\s\"]")
-_JSON = json.JSONDecoder(strict=False)
+_ESCAPE = re.compile(r"\\[\\\"]")
+_STRING_OR_BRACKET = re.compile(r'"[^"]*+"?|[\[\]{}]')
+_JSON_SPACE = " \t\n\r"
+# Numbers stay text: Python refuses to read very long ones.
+_JSON = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
 
 # A cheap look for a JWT: base64url of an object's start, and three segments. Each run of letters is tried from its
 # start alone and given up for good: tried from each of its letters, a long run would take the square of its length.
@@ -93,7 +100,7 @@ def without_credentials(value: Any) -> Any:
     """A copy of a decoded value without credentials at any depth; the value may nest some hundred levels."""
     secrets: set[str] = set()
     _collect(value, secrets)
-    return _scrub(value, sorted(secrets, key=lambda secret: (-len(secret), secret)), in_counts=False)
+    return _scrub(value, _Secrets(secrets), in_counts=False)
 
 
 def _is_credential(key: str, value: Any, *, in_counts: bool) -> bool:
@@ -117,7 +124,28 @@ def _collect(value: Any, secrets: set[str], *, is_secret: bool = False) -> None:
             _collect(element, secrets, is_secret=is_secret or key.lower() in CREDENTIAL_FIELDS)
 
 
-def _scrub(value: Any, secrets: list[str], *, in_counts: bool) -> Any:
+class _Secrets:
+    """The values that an event's credential fields had, to be removed wherever else they stand in it."""
+
+    def __init__(self, secrets: set[str]) -> None:
+        # A secret may be part of a longer one.
+        self._secrets = sorted(secrets, key=lambda secret: (-len(secret), secret))
+        self._beginnings: set[str] = set()
+        if len(secrets) > _MOST_SECRETS:
+            self._beginnings = {secret[:_SHORTEST_SECRET] for secret in secrets}
+
+    def without(self, text: str) -> str:
+        """The text with REMOVED for each of them, in a time that does not grow with their number."""
+        if self._beginnings:
+            pieces = (text[start : start + _SHORTEST_SECRET] for start in range(len(text) - _SHORTEST_SECRET + 1))
+            return text if self._beginnings.isdisjoint(pieces) else REMOVED
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, REMOVED)
+        return text
+
+
+def _scrub(value: Any, secrets: _Secrets, *, in_counts: bool) -> Any:
     if isinstance(value, str):
         return _scrub_text(value, secrets)
     if isinstance(value, list):
@@ -131,13 +159,11 @@ def _scrub(value: Any, secrets: list[str], *, in_counts: bool) -> Any:
     return value
 
 
-def _scrub_text(text: str, secrets: list[str]) -> str:
+def _scrub_text(text: str, secrets: _Secrets) -> str:
     # str(): a number kept as JsonText has no credential in it and must stay one.
     if not text or (text[0] in "-0123456789" and type(text) is not str):
         return text
-    for secret in secrets:
-        if secret in text:
-            text = text.replace(secret, REMOVED)
+    text = secrets.without(text)
     return _DOTTED.sub(_without_jwts, text) if text.count(".") >= 2 else text
 
 
@@ -156,24 +182,47 @@ def _without_jwts(dotted: re.Match[str]) -> str:
 
 def _header_start(segment: str) -> int | None:
     """Where the JWT header begins that ends where the segment does; letters before it may be of base64url, too."""
+    if "ey" not in segment and "ew" not in segment:
+        return None
     first = segment.rstrip("=").rfind("=") + 1
     starts: list[int] = []
     # Four letters are three bytes, so one decoding serves each fourth letter that a header may begin at.
     for start in range(first, first + 4):
-        content = segment_bytes(segment[start:]) or b""
-        if content.rstrip().endswith(b"}"):
-            # As many characters as bytes: only brackets and quotes matter.
-            text = content.decode("latin-1")
-            found = (match.start() for match in _OBJECT_START.finditer(text))
-            starts += [start + at // 3 * 4 for at in found if at % 3 == 0 and _is_object(text, at)]
+        # As many characters as bytes: only brackets and quotes matter.
+        text = (segment_bytes(segment[start:]) or b"").decode("latin-1")
+        at = _last_object(text)
+        if at is not None and at % 3 == 0:
+            starts.append(start + at // 3 * 4)
     return min(starts, default=None)
 
 
+def _last_object(text: str) -> int | None:
+    """Where the JSON object begins that a text ends with; None where it ends with none.
+
+    Read from its end, a text has one bracket only that may open its last object. Trying each would take the square of
+    its length.
+    """
+    text = text.rstrip(_JSON_SPACE)
+    if not text.endswith("}"):
+        return None
+    backwards = _ESCAPE.sub("..", text)[::-1]
+    depth = 0
+    for found in _STRING_OR_BRACKET.finditer(backwards):
+        mark = backwards[found.start()]
+        if mark != '"':
+            depth += 1 if mark in "}]" else -1
+        if depth == 0:
+            start = len(text) - found.end()
+            return start if _OBJECT_START.match(text, start) and _is_object(text, start) else None
+    return None
+
+
 def _is_object(text: str, start: int) -> bool:
+    """Whether one JSON object is all of a text from `start` on."""
     try:
         _, end = _JSON.raw_decode(text, start)
     except ValueError:
         return False
     except RecursionError:
         return True
-    return not text[end:].strip()
+    return end == len(text)

@@ -1,19 +1,16 @@
 """JSON by the careful road: what the standard library makes of it, errors that are ValueErrors, and linear time."""
 
-import gc
 import json
 import math
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.oneschema.json_text import MAX_DEPTH, Json, JsonText, loads, loads_carefully
+from tests.linear_time import MOST, worst_ratio
 from tests.proving import examples
 
 BOM = b"\xef\xbb\xbf"
@@ -223,28 +220,12 @@ for cut in (1, 30, 60, 100, 130, 150, 170, 185):
     )[:-cut]
 
 
-def seconds(read: Callable[[bytes], Any], body: bytes, runs: int) -> float:
-    """The least of several runs: what other processes take away is never less than nothing."""
-    least = math.inf
-    for _ in range(runs):
-        began = time.process_time()
-        with suppress(ValueError):
-            read(body)
-        least = min(least, time.process_time() - began)
-    return least
+def read_or_refuse(body: bytes) -> None:
+    with suppress(ValueError):
+        loads(body)
 
 
 @pytest.mark.parametrize("family", HOSTILE)
 def test_twice_the_text_takes_about_twice_the_time(family: str) -> None:
-    sizes = [32 * 1024 * 2**doubling for doubling in range(6)]
-    gc.disable()
-    try:
-        for runs in (3, 9, 27):
-            took = [seconds(loads, HOSTILE[family](size), runs) for size in sizes]
-            # Below a millisecond it is the clock that is measured.
-            ratios = [after / max(before, 0.001) for before, after in pairwise(took)]
-            if max(ratios) <= 2.5:
-                break
-    finally:
-        gc.enable()
-    assert max(ratios) <= 2.5, (family, took)
+    worst, took = worst_ratio(read_or_refuse, HOSTILE[family])
+    assert worst <= MOST, (family, took)
