@@ -11,6 +11,7 @@ from assets import raw
 from assets.failures import clear_failures
 from assets.metadata import file_table
 from assets.partitions import ONE_RUN, partitions_beside
+from assets.upkeep import FRESHNESS, tags_of
 from pipelines import steps
 from pipelines.flatten import days, lake_tables
 from pipelines.home.layout import Home
@@ -49,13 +50,12 @@ class FlattenConfig(dg.Config):
 
 def build_lake(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     """Both tables of the lake, made by one step."""
-    code_version = _code_version(settings)
 
     @dg.multi_asset(
         name="lake",
         specs=[
-            _spec(EMBED_EVENTS, lake_tables.LAKE_EMBED_EVENTS, code_version),
-            _spec(VALIDATION_ERRORS, lake_tables.LAKE_VALIDATION_ERRORS, code_version),
+            _spec(EMBED_EVENTS, lake_tables.LAKE_EMBED_EVENTS, settings),
+            _spec(VALIDATION_ERRORS, lake_tables.LAKE_VALIDATION_ERRORS, settings),
         ],
         partitions_def=partitions,
         backfill_policy=ONE_RUN,
@@ -66,7 +66,7 @@ def build_lake(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> 
         with clear_failures(context):
             report = steps.flatten(settings, on_wait=line_sink(context.log.info), redo=redo)
         redone = {day["event_date"]: day for day in report.days.to_dicts()}
-        beside = partitions_beside(context, partitions, redone)
+        beside = partitions_beside(context, redone)
         for asset_key in ROW_COUNTS:
             _record(context, settings.home, asset_key, redone, beside)
             rows = sum(day[ROW_COUNTS[asset_key]] for day in redone.values())
@@ -81,7 +81,7 @@ def _code_version(settings: Settings) -> str:
     return f"{days.flatten_version()} {json.dumps(choice)}"
 
 
-def _spec(key: dg.AssetKey, table: Table, code_version: str) -> dg.AssetSpec:
+def _spec(key: dg.AssetKey, table: Table, settings: Settings) -> dg.AssetSpec:
     return dg.AssetSpec(
         key,
         deps=[raw.EMBED_EVENTS],
@@ -89,7 +89,10 @@ def _spec(key: dg.AssetKey, table: Table, code_version: str) -> dg.AssetSpec:
         kinds={"polars", "parquet"},
         description=table.description,
         metadata=file_table(table, *CODE),
-        code_version=code_version,
+        owners=[settings.embed_analytics_owner],
+        tags=tags_of("lake"),
+        freshness_policy=FRESHNESS,
+        code_version=_code_version(settings),
     )
 
 

@@ -26,13 +26,13 @@ def file_table(table: Table, *code: tuple[str, Path]) -> dict[str, Any]:
     return {"dagster/column_schema": dg.TableSchema(columns), **code_references(code)}
 
 
-def model_definition(model: Model) -> dict[str, Any]:
-    """Definition metadata of a SQL model. Types are known once it is built."""
+def model_definition(model: Model, *code: tuple[str, Path]) -> dict[str, Any]:
+    """Definition metadata of a SQL model, and the code behind it as (label, file). Types are known once it is built."""
     return {
         "dagster/column_schema": model_schema(model, [(name, "", text) for name, text in model.columns.items()]),
         "dagster/table_name": f"main.{model.name}",
         "grain": ", ".join(model.grain) or "none",
-        **code_references((f"sql/{path}", SQL / path) for path in _files_of(model)),
+        **code_references([*((f"sql/{path}", SQL / path) for path in _files_of(model)), *code]),
     }
 
 

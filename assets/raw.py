@@ -9,6 +9,7 @@ import dagster as dg
 from assets.failures import RETRY, clear_failures
 from assets.metadata import file_table
 from assets.partitions import ONE_RUN, partitions_beside
+from assets.upkeep import FRESHNESS, tags_of
 from pipelines import steps
 from pipelines.home.layout import Home
 from pipelines.home.tables import Table
@@ -51,6 +52,9 @@ def build_raw(
         kinds={"python", "parquet"},
         description=f"{raw_tables.RAW_EMBED_EVENTS.description} Append-only: what the vendor deletes stays here.",
         metadata=file_table(raw_tables.RAW_EMBED_EVENTS, *CODE),
+        owners=[settings.embed_analytics_owner],
+        tags=tags_of("raw"),
+        freshness_policy=FRESHNESS,
         partitions_def=partitions,
         backfill_policy=ONE_RUN,
         retry_policy=RETRY,
@@ -70,13 +74,13 @@ def build_raw(
                     lambda progress: context.log_event(dg.AssetObservation(EMBED_EVENTS, metadata=progress.metadata)),
                 ),
             )
-        _record(context, settings.home, report, partitions_beside(context, partitions, set(report.landed_by_date)))
+        _record(context, settings.home, report, partitions_beside(context, report.landed_by_date))
         return dg.MaterializeResult(metadata=_report_metadata(report))
 
     return (
         raw_embed_events,
-        _written_beside(EMBEDS, raw_tables.RAW_EMBEDS),
-        _written_beside(SWEEPS, raw_tables.RAW_SWEEPS),
+        _written_beside(EMBEDS, raw_tables.RAW_EMBEDS, settings),
+        _written_beside(SWEEPS, raw_tables.RAW_SWEEPS, settings),
     )
 
 
@@ -120,11 +124,14 @@ def _report_metadata(report: "SweepReport") -> dict[str, Any]:
     }
 
 
-def _written_beside(key: dg.AssetKey, table: Table) -> dg.AssetSpec:
+def _written_beside(key: dg.AssetKey, table: Table, settings: Settings) -> dg.AssetSpec:
     return dg.AssetSpec(
         key,
         group_name="raw",
         kinds={"parquet"},
         description=f"{table.description} Written by the sweep of raw/embed_events.",
         metadata=file_table(table, *CODE),
+        owners=[settings.embed_analytics_owner],
+        tags=tags_of("raw"),
+        freshness_policy=FRESHNESS,
     )

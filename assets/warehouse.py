@@ -1,7 +1,7 @@
 """The warehouse: every model of sql/, built, checked and published as one file."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -9,10 +9,12 @@ import dagster as dg
 from assets import lake, raw
 from assets.failures import clear_failures
 from assets.metadata import model_definition, model_lineage, model_schema
+from assets.upkeep import FRESHNESS, tags_of
 from pipelines import steps
 from pipelines.home.layout import Home
 from pipelines.orchestration.progress import line_sink
 from pipelines.settings import Settings
+from pipelines.warehouse import build
 from pipelines.warehouse.build import BuildCheckFailedError, BuildReport
 from pipelines.warehouse.checks import CheckResult, load_checks
 from pipelines.warehouse.models import load_models
@@ -35,8 +37,7 @@ SOURCES = {
 # The assets among them whose columns have the names that the relation has.
 TABLES = {name: SOURCES[name] for name in ("embed_events", "validation_errors", "embeds", "sweeps")}
 
-# Published once an hour: two missed refreshes are worth a look, a missed day is a fault.
-FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26), warn_window=timedelta(hours=3))
+CODE = (("the asset", Path(__file__)), ("the build", Path(build.__file__)))
 
 SEVERITIES = {"error": dg.AssetCheckSeverity.ERROR, "warn": dg.AssetCheckSeverity.WARN}
 
@@ -92,7 +93,9 @@ def _specs(settings: Settings) -> Iterator[dg.AssetSpec]:
             group_name="warehouse",
             kinds={"sql", "duckdb"} | ({"view"} if model.refresh == "view" else {"table"}),
             description=f"{model.description}\n\n```sql\n{model.sql}\n```",
-            metadata=model_definition(model),
+            metadata=model_definition(model, *CODE),
+            owners=[settings.embed_analytics_owner],
+            tags=tags_of("warehouse", refresh=model.refresh),
             code_version=versions[model.name],
             freshness_policy=FRESHNESS,
         )

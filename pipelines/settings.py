@@ -80,8 +80,13 @@ class Settings(BaseSettings):
     embed_analytics_group: str | None = Field(
         None, description="Group of users who may read the lake and `warehouse.duckdb`; nobody but the owner by default"
     )
-    embed_analytics_start_date: date = Field(
-        date(2024, 1, 1), description="First event date that Dagster shows as a partition"
+    embed_analytics_start_date: date | None = Field(
+        None, description="First event date that is a partition in Dagster; by default the earliest that the home holds"
+    )
+    embed_analytics_owner: str = Field(
+        "team:embed-analytics",
+        pattern=r"^(team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7})$",
+        description="Who answers for the assets in Dagster: `team:<name>` or an e-mail address",
     )
     embed_analytics_concurrency: int = Field(16, ge=1, le=256, description="Workers that fetch at the same time")
     embed_analytics_requests_per_second: float | None = Field(

@@ -189,17 +189,22 @@ def _run(job: str, first: date, last: date, *, full_refresh: bool = False) -> No
 
 
 def _backfill_range(from_date: str, to_date: str) -> tuple[date, date]:
+    from pipelines.home.times import PLAUSIBLE_FROM
     from pipelines.settings import load_settings
 
     first, last = _date("--from", from_date), _date("--to", to_date)
     start = load_settings().embed_analytics_start_date
+    # A typing error in the year would be a partition for each day since then.
+    earliest = start or PLAUSIBLE_FROM.date()
     if first > last:
         raise ConfigurationError(f"--from {first} lies after --to {last}.")
     if last > _today():
         raise ConfigurationError(f"--to {last} lies in the future: today is {_today()} (UTC).")
-    if first < start:
+    if first < earliest:
+        way = f"set it to {first}, or leave it out" if start else f"set it to {first} if you mean it"
         raise ConfigurationError(
-            f"--from {first} lies before the first partition, {start}: EMBED_ANALYTICS_START_DATE."
+            f"--from {first} lies before {earliest}, the earliest day on which partitions may begin. "
+            f"EMBED_ANALYTICS_START_DATE says when: {way}."
         )
     return first, last
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -33,12 +34,16 @@ def run_job(settings: Settings, job: str, config: dict[str, Any], tags: dict[str
     """Run a job of these settings to its end. Raises RunFailedError with the text of the failure that ended it, or
     InterruptedRunError."""
     from pipelines.definitions import build_definitions
+    from pipelines.orchestration.first_partition import include_in_partitions
     from pipelines.orchestration.instance import terminal_runs
     from pipelines.orchestration.instance.opening import open_instance
+    from pipelines.orchestration.jobs import RANGE_START
 
     run_id = str(uuid4())
-    definition = build_definitions(settings).resolve_job_def(job)
     with _quiet_logs(), open_instance(settings.home) as instance, terminal_runs.alive(instance, run_id):
+        if (first := tags.get(RANGE_START)) and settings.embed_analytics_start_date is None:
+            include_in_partitions(settings.home, date.fromisoformat(first))
+        definition = build_definitions(settings).resolve_job_def(job)
         terminal_runs.fail_dead_runs(instance)
         result = definition.execute_in_process(
             run_config={**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},

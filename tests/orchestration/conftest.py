@@ -47,7 +47,8 @@ def settings(simulator: RunningSimulator, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def definitions(settings: Settings) -> dg.Definitions:
-    return build_definitions(settings)
+    """Definitions whose partitions begin before the simulator's history, as they would once it has landed."""
+    return build_definitions(settings.model_copy(update={"embed_analytics_start_date": LAST_DAY - timedelta(days=30)}))
 
 
 @pytest.fixture

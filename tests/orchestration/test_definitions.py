@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from datetime import timedelta
+import tomllib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -91,7 +92,7 @@ def test_two_sets_of_definitions_in_one_process_keep_to_their_own_settings(
         assert schedule.cron_schedule == each.embed_analytics_refresh_cron
         partitions = repository.asset_graph.get(LAKE).partitions_def
         assert partitions is not None
-        assert partitions.get_first_partition_key() == str(each.embed_analytics_start_date)
+        assert partitions.get_first_partition_key() == str(each.embed_analytics_start_date or datetime.now(UTC).date())
     versions = [
         [definitions.get_repository_def().asset_graph.get(key).code_version for key in (LAKE, FCT_EMBEDS)]
         for definitions in made
@@ -120,3 +121,23 @@ def _funnel_window_seconds(settings: Settings) -> float:
         (seconds,) = connection.execute("select funnel_window_seconds from meta_build").fetchone() or (None,)
     assert seconds is not None
     return seconds
+
+
+def test_every_asset_says_who_answers_for_it_how_fresh_it_should_be_and_where_its_code_is() -> None:
+    owner = "data@example.com"
+    graph = build_definitions(Settings.defaults(embed_analytics_owner=owner)).get_repository_def().asset_graph
+    for node in graph.asset_nodes:
+        assert node.owners == [owner]
+        assert node.tags["layer"] == node.key.path[0]
+        assert node.freshness_policy is not None, node.key
+        references = node.metadata["dagster/code_references"].code_references
+        assert references
+        assert all(Path(reference.file_path).is_file() for reference in references)
+
+
+def test_dg_finds_the_definitions_and_nothing_overrides_the_workspace() -> None:
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "dg.toml").read_text(encoding="utf-8"))
+    assert project["project"]["code_location_target_module"] == build_definitions.__module__
+    assert (root / project["project"]["root_module"]).is_dir()
+    assert not {"dagster", "dg"} & tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"].keys()
