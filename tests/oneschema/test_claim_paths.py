@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.oneschema.claim_paths import escape, join, naming, pattern, split, walk
+from tests.proving import examples
 
 KEYS = st.lists(st.text("ab.\\*[]!-\n", max_size=4), min_size=1, max_size=3)
 PATTERNS = st.lists(
@@ -21,7 +22,8 @@ def test_a_path_gives_its_keys_back(keys: list[str]) -> None:
     assert split(join(keys)) == keys
 
 
-@settings(max_examples=2_000)
+@pytest.mark.prove
+@settings(max_examples=examples(2_000))
 @given(keys=KEYS, text=PATTERNS)
 @example(keys=["a\\", "b"], text="*.b")
 @example(keys=["a\\.b"], text="a[!x].b")
@@ -31,7 +33,8 @@ def test_a_pattern_without_escapes_is_the_shells_over_keys_joined_by_dots(keys: 
     assert bool(pattern(text).fullmatch(join(keys))) == fnmatchcase(".".join(keys), text)
 
 
-@settings(max_examples=1_000)
+@pytest.mark.prove
+@settings(max_examples=examples(1_000))
 @given(keys=KEYS, others=KEYS)
 @example(keys=["a.b"], others=["a", "b"])
 @example(keys=["a", "b"], others=["a.b"])

@@ -21,6 +21,7 @@ from pipelines.simulator.simulation import Simulation
 from pipelines.simulator.truth import Truth
 from pipelines.webhooks.protocol import MAX_HEAD_BYTES, Patience
 from tests.poll.sweeping import raw_events
+from tests.proving import seeds
 from tests.webhooks.receiving import (
     SECRET,
     ReceiverProcess,
@@ -103,8 +104,10 @@ def mutated(draw: random.Random, content: bytes) -> bytes:
     return bytes(changed)
 
 
-def test_no_request_of_any_bytes_makes_a_server_error(home: Path) -> None:
-    draw = random.Random(3)
+@pytest.mark.prove
+@pytest.mark.parametrize("seed", seeds(1))
+def test_no_request_of_any_bytes_makes_a_server_error(home: Path, seed: int) -> None:
+    draw = random.Random(seed)
     odd = [
         request(line="POST /events HTTP/9.9"),
         request(line="POST /events"),
@@ -138,8 +141,10 @@ def test_no_request_of_any_bytes_makes_a_server_error(home: Path) -> None:
         assert receiver.push(SAMPLE).status_code == 200
 
 
-def test_no_body_of_any_bytes_makes_a_server_error_and_every_200_is_landed(home: Path) -> None:
-    draw = random.Random(5)
+@pytest.mark.prove
+@pytest.mark.parametrize("seed", seeds(1))
+def test_no_body_of_any_bytes_makes_a_server_error_and_every_200_is_landed(home: Path, seed: int) -> None:
+    draw = random.Random(seed)
     bodies = [mutated(draw, SAMPLE) for _ in range(400)]
     bodies += [
         b'{"uuid":"\\ud800"}',

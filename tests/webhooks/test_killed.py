@@ -16,6 +16,7 @@ from pipelines.raw import held
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.simulation import Simulation
 from pipelines.webhooks.segments import Segment
+from tests.proving import seeds
 from tests.webhooks.receiving import (
     ReceiverProcess,
     basic,
@@ -83,8 +84,10 @@ def world() -> list[bytes]:
     return list(full_events(Simulation(SimulatorOptions(embeds=700))))
 
 
-def test_killed_at_random_moments_nothing_acknowledged_is_lost(home: Path, tmp_path: Path) -> None:
-    draw = random.Random(7)
+@pytest.mark.prove
+@pytest.mark.parametrize("seed", seeds(1))
+def test_killed_at_random_moments_nothing_acknowledged_is_lost(home: Path, tmp_path: Path, seed: int) -> None:
+    draw = random.Random(seed)
     load = Load(world())
     for round_number in range(4):
         with ReceiverProcess(home, tmp_path) as receiver:

@@ -18,6 +18,7 @@ from pipelines.simulator.simulation import Simulation
 from pipelines.simulator.truth import Truth
 from pipelines.webhooks.journal import JournalLimits
 from tests.poll.sweeping import raw_events, settings_for, sweep
+from tests.proving import seeds
 from tests.webhooks.receiving import ingest, lake_table, running_receiver, settings_of
 
 SHAPES: tuple[PushShape, ...] = get_args(PushShape)
@@ -27,7 +28,8 @@ def digest_of(push: Push) -> str:
     return hashlib.blake2b(push.body, digest_size=16).hexdigest()
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.prove
+@pytest.mark.parametrize("seed", seeds(3))
 def test_nothing_that_was_acknowledged_is_missing(home: Path, seed: int) -> None:
     simulation = Simulation(SimulatorOptions(embeds=60, seed=seed, push_shapes=SHAPES))
     sent = list(pushes(simulation))

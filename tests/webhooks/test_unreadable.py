@@ -28,6 +28,7 @@ from pipelines.webhooks.receiver import MAX_BODY_BYTES, MAX_EVENTS
 from pipelines.webhooks.records import decode, encode, encode_unreadable
 from pipelines.webhooks.segments import Segment, create_segment
 from tests.poll.sweeping import raw_events
+from tests.proving import examples
 from tests.webhooks.receiving import SECRET, basic, ingest, journal_files, landed_uuids, running_receiver, settings_of
 
 SAMPLE = (Path(__file__).parents[1] / "simulator" / "fixtures" / "webhook_event.json").read_bytes()
@@ -222,7 +223,8 @@ def test_a_bomb_is_cut_off_at_the_limit(home: Path) -> None:
     assert ingest(home).delivered_event_count == 1
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@pytest.mark.prove
+@settings(max_examples=examples(300))
 @given(
     st.binary(max_size=300), st.sampled_from([None, b"gzip", b"deflate", b"gzip,deflate", b"br", b",,"]), st.booleans()
 )
@@ -290,7 +292,8 @@ def test_segments_of_an_earlier_version_are_read(home: Path) -> None:
     assert UUID in landed_uuids(home)
 
 
-@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@pytest.mark.prove
+@settings(max_examples=examples(200))
 @given(st.text(max_size=30) | st.none(), st.text(max_size=10), st.binary(max_size=10))
 def test_a_line_of_an_unreadable_body_is_read_back(text: str | None, reason: str, body: bytes) -> None:
     tokens = TokenReader({}, {}, None)
@@ -331,7 +334,8 @@ def broken(draw: st.DrawFn) -> tuple[str, list[str]]:
     return kept[: draw(st.integers(0, len(kept)))], [secret, quote(secret, safe=""), JWT.split(".")[2]]
 
 
-@settings(max_examples=1500, derandomize=True, deadline=None, database=None)
+@pytest.mark.prove
+@settings(max_examples=examples(1500))
 @given(st.composite(broken)())
 def test_no_credential_is_left_in_a_text_that_is_kept(case: tuple[str, list[str]]) -> None:
     text, secrets = case
