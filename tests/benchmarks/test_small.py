@@ -38,6 +38,7 @@ def test_a_small_version_runs(name: str) -> None:
     assert QUESTIONS[name] in "\n".join(section(name, found))
 
 
+@pytest.mark.slow
 def test_the_page_is_printed_and_put_between_the_marks(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nan older run\n{END}\nbehind\n", encoding="utf-8")

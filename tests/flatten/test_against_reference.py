@@ -75,6 +75,7 @@ def test_agrees_with_the_reference(fewest_of_a_shape: int, seed: int, limit: int
         agree(batch(seed), limit, policy)
 
 
+@pytest.mark.slow
 def test_batches_have_something_of_everything() -> None:
     """What is compared is worth comparing: generated deliveries may not degenerate unnoticed."""
     total: Counter[str] = Counter()

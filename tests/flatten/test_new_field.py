@@ -85,6 +85,7 @@ def test_a_new_field_is_one_line(tmp_path: Path) -> None:
     assert (found["conflicts"], found["redone"]) == (1, [])
 
 
+@pytest.mark.slow
 def test_what_landed_before_the_field_was_known_is_read_from_extra(tmp_path: Path) -> None:
     """With its columns the flattening's version is another one, so every day is redone."""
     before = run(tmp_path / "before", "without")

@@ -52,6 +52,7 @@ def warned(report: BuildReport) -> bool:
     return "home_private" in {check.name for check in report.failed_checks}
 
 
+@pytest.mark.slow
 def test_a_new_home_is_its_owners_alone(simulator: RunningSimulator, reachable: Path) -> None:
     home = Home(reachable / "above" / "home")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ONESCHEMA", "EMBED_"))}
@@ -157,6 +158,7 @@ def test_what_an_operator_set_on_the_published_file_survives(refresh: Refresh, r
     assert (after.st_mode, after.st_gid) == (before.st_mode, number)
 
 
+@pytest.mark.slow
 @as_root
 def test_a_file_that_cannot_be_given_to_its_group_is_not_published(reachable: Path, group: str) -> None:
     """Another user's run, who is not in the group that may read the published file."""

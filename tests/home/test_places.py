@@ -32,6 +32,7 @@ def told(report: BuildReport) -> dict[str, int]:
     return {table: count for table, count in report.tables.items() if table.startswith(("fct_", "stg_"))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_refresh_in_a_folder_of_any_name(
     refresh: Refresh, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -60,6 +61,7 @@ def test_a_folder_whose_name_is_a_pattern_reads_no_other_home(refresh: Refresh, 
     assert told(refresh(tmp_path / "b[X]c" / "home")) == told(alone)
 
 
+@pytest.mark.slow
 def test_a_run_of_dagster_in_a_folder_of_an_odd_name(
     simulator: RunningSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ def test_a_path_gives_its_keys_back(keys: list[str]) -> None:
     assert split(join(keys)) == keys
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @settings(max_examples=examples(2_000))
 @given(keys=KEYS, text=PATTERNS)

@@ -18,6 +18,7 @@ from tests.proving import examples
 JWT = sign('{"iss":"client-1","user_id":"u"}', "secret")
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @settings(max_examples=examples(400))
 @given(event=EVENTS, tokens=st.lists(TOKENS, min_size=3, max_size=3), where=st.sampled_from(["note", "token", "Token"]))

@@ -118,6 +118,7 @@ def is_json(body: bytes) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @settings(max_examples=examples(1500))
 @given(st.data())
@@ -225,6 +226,7 @@ def read_or_refuse(body: bytes) -> None:
         loads(body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", HOSTILE)
 def test_twice_the_text_takes_about_twice_the_time(family: str) -> None:
     worst, took = worst_ratio(read_or_refuse, HOSTILE[family])

@@ -105,6 +105,7 @@ def test_a_failing_job_is_told_once_until_it_succeeds(
     assert "*Run failed*" in message
 
 
+@pytest.mark.slow
 def test_a_failed_check_is_told_once_in_the_message_of_its_run(
     settings: Settings, home: Home, ticks: Ticks, alert_endpoint: AlertEndpoint
 ) -> None:
@@ -147,6 +148,7 @@ def test_a_stuck_session_is_told_once_per_standstill_without_its_claims(
     assert len([message for message in alert_endpoint.messages if "became stuck" in message]) == 1
 
 
+@pytest.mark.slow
 @LIVE
 def test_the_configured_customer_is_named_and_cannot_shout(
     settings: Settings, ticks: Ticks, alert_endpoint: AlertEndpoint, simulator: RunningSimulator

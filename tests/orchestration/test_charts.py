@@ -76,6 +76,7 @@ def image_in(markdown: str | None) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(encoded.removesuffix(")"), validate=True)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.prove
 @settings(max_examples=examples(10))
@@ -108,6 +109,7 @@ def test_a_name_with_dollars_or_an_underscore_is_shown_as_it_is(kind: Kind) -> N
         assert {text.get_text().strip() for text in legend.get_texts()} == {"$x^2$", "_hidden", "$\\frac{$"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["by_day", "by_category"])
 @pytest.mark.prove
 @settings(max_examples=examples(10))

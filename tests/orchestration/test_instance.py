@@ -53,6 +53,7 @@ def test_pruning_keeps_what_assets_partitions_and_checks_are(
     run_job(settings, "refresh", run_config("refresh"), today)
 
 
+@pytest.mark.slow
 def test_young_runs_stay(settings: Settings, instance: dg.DagsterInstance) -> None:
     for _ in range(2):
         run_job(settings, "refresh", run_config("refresh"), partition_range(LAST_DAY, LAST_DAY))
@@ -62,6 +63,7 @@ def test_young_runs_stay(settings: Settings, instance: dg.DagsterInstance) -> No
     assert (report.deleted_count, len(instance.get_run_ids())) == (0, 2)
 
 
+@pytest.mark.slow
 def test_dagsters_own_storage_reads_what_was_written(
     settings: Settings, home: Home, instance: dg.DagsterInstance
 ) -> None:
@@ -84,6 +86,7 @@ def test_dagsters_own_storage_reads_what_was_written(
     assert latest.get_dagster_event().partition == str(LAST_DAY)
 
 
+@pytest.mark.slow
 def test_a_terminal_run_whose_process_died_is_marked_as_failed(
     settings: Settings, home: Home, instance: dg.DagsterInstance
 ) -> None:

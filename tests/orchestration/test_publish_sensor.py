@@ -76,6 +76,7 @@ def test_raw_and_lake_are_followed_by_publishing(
     assert (request.job_name, request.run_key) == ("publish", run_id)
 
 
+@pytest.mark.slow
 def test_runs_that_publish_by_themselves_are_followed_by_nothing(
     settings: Settings, definitions: dg.Definitions, instance: dg.DagsterInstance, ticks: Ticks
 ) -> None:
@@ -85,6 +86,7 @@ def test_runs_that_publish_by_themselves_are_followed_by_nothing(
     assert not ticks.requests()
 
 
+@pytest.mark.slow
 def test_the_last_range_of_a_backfill_publishes_for_all(
     definitions: dg.Definitions, instance: dg.DagsterInstance, ticks: Ticks
 ) -> None:

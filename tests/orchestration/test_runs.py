@@ -45,6 +45,7 @@ PARTITIONED = (
 MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
 
 
+@pytest.mark.slow
 def test_a_backfill_fills_every_day_and_asks_each_embed_once(
     settings: Settings, instance: dg.DagsterInstance, simulator: RunningSimulator
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_refresh_records_the_days_beside_its_own(
         assert instance.get_materialized_partitions(key) == on_disk | {str(LAST_DAY)}
 
 
+@pytest.mark.slow
 def test_materialising_one_model_publishes_all_of_them_without_a_request(
     settings: Settings, definitions: dg.Definitions, instance: dg.DagsterInstance, simulator: RunningSimulator
 ) -> None:
@@ -115,6 +117,7 @@ def test_materialising_one_model_publishes_all_of_them_without_a_request(
     assert simulator.simulation.requests.as_json()["total"] == asked
 
 
+@pytest.mark.slow
 def test_materialising_one_model_leaves_none_stale_and_every_later_change_seen(
     settings: Settings, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:

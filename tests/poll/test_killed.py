@@ -120,6 +120,7 @@ def test_a_killed_sweep_goes_on_from_what_had_landed(home: Path, seed: int) -> N
         assert not list(home.rglob(".tmp-*")), "a killed writer's half-written file was left"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rename", [1, 2, 4, 7, 11])
 def test_killed_between_two_files_of_a_batch_and_before_it_is_remembered(home: Path, rename: int) -> None:
     with running_simulator(SimulatorOptions(embeds=60, days=4)) as simulator:

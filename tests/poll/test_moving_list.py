@@ -74,6 +74,7 @@ def found_by_walking(server: MovingList, page_size: int) -> set[int]:
     return set(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [rising, falling, shuffled])
 @pytest.mark.parametrize("paging", ["ignored", "honoured", "capped"])
 @pytest.mark.prove

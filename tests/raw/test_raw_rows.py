@@ -40,6 +40,7 @@ def test_columns() -> None:
     assert frame.columns[-1] == "event_date"
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @settings(max_examples=examples(400))
 @given(event=EVENTS)

@@ -56,6 +56,7 @@ def test_a_missing_key_is_said_before_dagster_is_loaded(tmp_path: Path, command:
     assert not imported & {"dagster", "polars", "duckdb", "httpx"}
 
 
+@pytest.mark.slow
 def test_a_refused_key(tmp_path: Path, simulator: RunningSimulator) -> None:
     done = run(tmp_path, "refresh", ONESCHEMA_API_KEY="osk_wrong", ONESCHEMA_API_URL=simulator.url)
     fails(done, "refused the key", "401", "ONESCHEMA_API_KEY")
@@ -103,6 +104,7 @@ def test_a_host_that_accepts_and_never_answers_is_given_up(tmp_path: Path) -> No
     assert waiting_seconds(len(accepted), FIRST_CONTACT_TIMEOUT_SECONDS) <= WAITING_SECONDS
 
 
+@pytest.mark.slow
 def test_a_run_that_is_interrupted_ends_with_130(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ONESCHEMA", "EMBED_"))}
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -153,6 +155,7 @@ def test_a_setting_that_cannot_be_used(tmp_path: Path, name: str, value: str) ->
     assert "hidden" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_home_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file")
     fails(run(tmp_path, "refresh", ONESCHEMA_API_KEY="k"), "EMBED_ANALYTICS_HOME", str(tmp_path / "home"))

@@ -227,6 +227,7 @@ def test_nothing_that_writes_runs(guarded: Home, sql: str) -> None:
 WORST = [sql for sql in WRITES if "copy" in sql or "call" in sql or "pivot" in sql or "attach" in sql]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["", "select 1; ", "-- x\n", "/* é */ ", "explain ", "explain analyze ", "(", WITH])
 @pytest.mark.parametrize("after", ["", "; select 1"])
 def test_no_disguise_makes_a_write_read(guarded: Home, before: str, after: str) -> None:

@@ -208,6 +208,7 @@ def test_a_published_file_that_is_broken_is_built_anew(lake: Lake, *, full_refre
     reader_process.read(str(lake.home.warehouse))
 
 
+@pytest.mark.slow
 def test_the_last_published_files_are_kept(lake: Lake) -> None:
     rows: list[dict[str, Any]] = []
     built: list[str] = []

@@ -232,6 +232,7 @@ def test_a_folder_that_is_gone_shows_in_the_health(home: Path) -> None:
         assert receiver.client.get("/healthz").status_code == 200
 
 
+@pytest.mark.slow
 def test_the_command_says_in_one_line_what_is_wrong(home: Path, tmp_path: Path) -> None:
     import subprocess
     import sys

@@ -220,6 +220,7 @@ def test_heads_and_bodies_without_end_are_cut_off(home: Path) -> None:
         assert receiver.push(SAMPLE).status_code == 200
 
 
+@pytest.mark.slow
 def test_no_credential_is_kept_or_shown(home: Path, tmp_path: Path) -> None:
     simulation = Simulation(SimulatorOptions(embeds=60))
     bodies = list(full_events(simulation))

@@ -84,6 +84,7 @@ def world() -> list[bytes]:
     return list(full_events(Simulation(SimulatorOptions(embeds=700))))
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @pytest.mark.parametrize("seed", seeds(1))
 def test_killed_at_random_moments_nothing_acknowledged_is_lost(home: Path, tmp_path: Path, seed: int) -> None:
@@ -116,6 +117,7 @@ def test_stopped_gracefully_under_load_it_keeps_what_it_accepted(home: Path, tmp
     assert len(load.stored) >= 200
 
 
+@pytest.mark.slow
 def test_a_refresh_beside_the_load_takes_all_that_was_acknowledged_before(home: Path, tmp_path: Path) -> None:
     load = Load(world())
     with ReceiverProcess(home, tmp_path) as receiver:
@@ -138,6 +140,7 @@ class KilledError(Exception):
     """Stands in for the end of the process."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before remembering", "before removing"])
 def test_an_ingest_that_dies_is_done_again(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str

@@ -334,6 +334,7 @@ def broken(draw: st.DrawFn) -> tuple[str, list[str]]:
     return kept[: draw(st.integers(0, len(kept)))], [secret, quote(secret, safe=""), JWT.split(".")[2]]
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @settings(max_examples=examples(1500))
 @given(st.composite(broken)())
@@ -390,6 +391,7 @@ HOSTILE_TEXTS: dict[str, Callable[[int], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", HOSTILE_TEXTS)
 def test_twice_the_text_is_searched_in_about_twice_the_time(family: str) -> None:
     known = spellings([SECRET, "another-secret"])
