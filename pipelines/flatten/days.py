@@ -41,7 +41,7 @@ _TABLES = (LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE)
 
 @dataclass(frozen=True)
 class FlattenOptions:
-    """The settings that change what flattening makes. Raises ConfigurationError for a claim type that is none."""
+    """The settings that change what flattening makes. Raises ConfigurationError for a type that claims cannot have."""
 
     claim_column_limit: int = default_of("embed_analytics_claim_column_limit")
     claim_types: Mapping[str, str] = field(default_factory=dict[str, str])

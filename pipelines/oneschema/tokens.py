@@ -85,7 +85,7 @@ class TokenReader:
         return known
 
     def read_again(self, read: ReadToken, applied: Mapping[str, str]) -> ReadToken:
-        """What is kept of a token of which all that is left was read under the claim policy `applied`."""
+        """What is kept of a token under the present policy; what is left of it was read under the policy `applied`."""
         if read.claims is None or applied == self.claim_policy:
             return read
         policy = ClaimPolicy(self.claim_policy, self._hash_key, applied)

@@ -245,7 +245,7 @@ class PollState:
         return count, moment(first) if count else None
 
     def begun_by(self, last_date: date, now: datetime, answered_since: datetime | None) -> list[int]:
-        """Embeds not known to begin after `last_date`, likewise: what a backfill asks."""
+        """Embeds that a backfill asks, in the same order: all but those known to begin after `last_date`."""
         end = micros(datetime.combine(last_date, datetime.min.time()) + timedelta(days=1))
         return self._ids("(first_event_at is null or first_event_at < :end)", now, answered_since, end=end)
 

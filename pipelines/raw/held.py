@@ -52,7 +52,7 @@ def absorb_unknown_files(connection: sqlite3.Connection, home: Home) -> tuple[li
     for path in unknown:
         frame = pl.read_parquet(path, columns=["event_uuid", "digest"], glob=False)
         remember(connection, home, path, _keyed(frame), path.parent.name.removeprefix("event_date="))
-    # The same rows in other files are no loss.
+    # The same rows in other files are not a loss.
     return unknown, held_count > 0 and _count(connection) < held_count
 
 

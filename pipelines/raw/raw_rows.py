@@ -1,7 +1,7 @@
 """Landing: a delivered event and its envelope become one row of raw, without credentials and with nothing lost.
 
 Values of the documented types go to typed columns; a known field with any other value goes to `odd` as it came, unknown
-fields to `extra`. A delivery that is no object has its JSON in `odd`. null counts as a missing field.
+fields to `extra`. A delivery that is not an object has its JSON in `odd`. null counts as a missing field.
 """
 
 import hashlib
