@@ -14,6 +14,7 @@ select
     field_quarantined_count, -- unreadable fields of events that have a row
     conflict_count, -- events with deliveries that disagreed in a field, NULL aside
     validation_error_count, -- rows of validation errors
+    unlisted_claim_count, -- claim paths that the date does not list for meta_claims: it has more than the bound
     first_landed_at, -- first landing of a delivery (UTC)
     last_landed_at, -- last landing of a delivery (UTC)
 from days

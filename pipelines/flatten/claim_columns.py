@@ -1,4 +1,4 @@
-"""Which claims become columns, what the columns are called, and their types: one choice for all days of a home."""
+"""What claim columns are called, and their types."""
 
 import hashlib
 import re
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import polars as pl
 
 from pipelines.errors import ConfigurationError
-from pipelines.flatten.claims import SCALAR_TYPES, Seen
 from pipelines.home.tables import TIMESTAMP
 from pipelines.oneschema.claim_paths import naming, split
 from pipelines.oneschema.reading import Unreadable, read_integer, read_timestamp
@@ -69,11 +68,8 @@ def check_claim_types(types: Mapping[str, str]) -> dict[str, str]:
     return upper
 
 
-def choose_columns(seen: Mapping[str, Seen], limit: int, types: Mapping[str, str]) -> dict[str, ClaimColumn]:
-    """The claim columns by path: of the paths that ever held a scalar the `limit` smallest by first occurred_at, then
-    path. A path that was only ever null, an array or an object has none."""
-    scalars = [path for path, known in seen.items() if known.types & SCALAR_TYPES]
-    chosen = sorted(scalars, key=lambda path: (seen[path].first, path))[:limit]
+def claim_columns(chosen: Iterable[str], types: Mapping[str, str]) -> dict[str, ClaimColumn]:
+    """The columns of the chosen claim paths, with the types that are declared."""
     return {path: ClaimColumn(name, _type(path, types)) for path, name in column_names(chosen).items()}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from pipelines.flatten.claim_columns import ClaimColumn
+from pipelines.flatten.claim_lists import ClaimRow, ClaimsOfDate, choice_digest, first_paths
 from pipelines.flatten.claims import Claims, Seen, read_claims
 from pipelines.flatten.event_data import explode_counts, read_data
 from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
@@ -23,7 +24,7 @@ from pipelines.flatten.read_deliveries import Issue, read_deliveries
 from pipelines.oneschema.json_text import dumps
 
 ChooseColumns = Callable[[Mapping[str, Mapping[str, Seen]]], Mapping[str, ClaimColumn]]
-"""From the claims seen, by event date and path, to the claim columns by path."""
+"""From the first claim paths of event dates, by date and path, to the claim columns by path."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,15 @@ class FlatDay:
     """QUARANTINE."""
     report: dict[str, Any]
     """A row of LAKE_DAYS."""
-    seen: dict[str, Seen]
-    """The claims of the day by path."""
-    columns: dict[str, ClaimColumn]
-    """The claim columns of `events` by path."""
+    claims: list[ClaimRow]
+    """The listed claim paths."""
+    claim_choice: str
+    """The digest of the choice of columns."""
 
 
-def flatten_event_dates(raws: Mapping[str, pl.DataFrame], choose: ChooseColumns) -> list[FlatDay]:
+def flatten_event_dates(
+    raws: Mapping[str, pl.DataFrame], choose: ChooseColumns, claim_list_length: int
+) -> list[FlatDay]:
     """Flattens the rows (RAW_EMBED_EVENTS) of event dates, given by date; `choose` picks the claim columns."""
     event_dates = list(raws)
     raw = pl.concat(
@@ -55,7 +58,9 @@ def flatten_event_dates(raws: Mapping[str, pl.DataFrame], choose: ChooseColumns)
     errors = _errors(merged)
     claims = read_claims(merged)
     seen = {event_date: claims.seen.get(number, {}) for number, event_date in enumerate(event_dates)}
-    columns = {path: column for path, column in choose(seen).items() if any(path in paths for paths in seen.values())}
+    first = {event_date: first_paths(paths, claim_list_length) for event_date, paths in seen.items()}
+    chosen = choose(first)
+    columns = {path: column for path, column in chosen.items() if any(path in paths for paths in seen.values())}
     events = _with_claims(merged, claims, columns, issues)
     quarantined = quarantine(raw, origins, rejected, issues)
     events_of, errors_of, quarantine_of, raw_of = map(_by_date, (events, errors, quarantined, raw))
@@ -66,8 +71,7 @@ def flatten_event_dates(raws: Mapping[str, pl.DataFrame], choose: ChooseColumns)
             errors_of.get(number, errors.clear()),
             quarantine_of.get(number, quarantined.clear()),
             raw_of.get(number, raw.clear()),
-            seen[event_date],
-            {path: column for path, column in columns.items() if path in seen[event_date]},
+            ClaimsOfDate(seen[event_date], first[event_date], chosen),
         )
         for number, event_date in enumerate(event_dates)
     ]
@@ -93,8 +97,7 @@ def _day(
     errors: pl.DataFrame,
     quarantined: pl.DataFrame,
     raw: pl.DataFrame,
-    seen: dict[str, Seen],
-    columns: dict[str, ClaimColumn],
+    claims: ClaimsOfDate,
 ) -> FlatDay:
     rejected_count = quarantined.filter(pl.col("level") == "event").height
     report = {
@@ -106,18 +109,19 @@ def _day(
         "field_quarantined_count": quarantined.height - rejected_count,
         "conflict_count": int(events["is_conflict"].sum()),
         "validation_error_count": errors.height,
+        "unlisted_claim_count": claims.unlisted_count,
         "first_landed_at": raw["fetched_at"].min(),
         "last_landed_at": raw["fetched_at"].max(),
     }
-    claim_columns = sorted(column.name for column in columns.values())
+    claim_columns = sorted(column.name for column in claims.columns.values())
     return FlatDay(
         event_date,
         events.select(*LAKE_EMBED_EVENTS.names, *claim_columns),
         errors.select(LAKE_VALIDATION_ERRORS.names),
         quarantined.select(pl.lit(event_date).alias("event_date"), pl.col(QUARANTINE.names[1:])),
         report,
-        seen,
-        columns,
+        claims.rows(),
+        choice_digest(claims.chosen),
     )
 
 

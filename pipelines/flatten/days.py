@@ -13,22 +13,17 @@ from typing import Self
 
 import polars as pl
 
-from pipelines.flatten.claim_columns import ClaimColumn, check_claim_types, choose_columns
+from pipelines.flatten import claim_lists
+from pipelines.flatten.claim_columns import ClaimColumn, check_claim_types
+from pipelines.flatten.claim_lists import ClaimsOfDate, replaced
 from pipelines.flatten.claims import Seen
 from pipelines.flatten.day import FlatDay, flatten_event_dates
-from pipelines.flatten.files import CLAIM_RECORD, event_dates, raw_files, raw_size, read_raw, read_records, write_day
-from pipelines.flatten.lake_tables import (
-    CLAIMS_CATALOGUE,
-    LAKE_DAYS,
-    LAKE_EMBED_EVENTS,
-    LAKE_VALIDATION_ERRORS,
-    QUARANTINE,
-)
+from pipelines.flatten.files import event_dates, raw_files, raw_size, read_raw, read_records, write_day
+from pipelines.flatten.lake_tables import LAKE_DAYS, LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
 from pipelines.home.layout import Home
-from pipelines.home.tables import TIMESTAMP
 from pipelines.settings import Settings, default_of
 
-FLATTEN_VERSION = "2"
+FLATTEN_VERSION = "3"
 """Raised with every change of the code that changes its output, but for its columns; a test holds it to that."""
 
 # Small days are flattened together, up to so many bytes of raw files (some 100,000 events); two such chunks at a time
@@ -53,8 +48,17 @@ class FlattenOptions:
     def from_settings(cls, settings: Settings) -> Self:
         return cls(settings.embed_analytics_claim_column_limit, settings.embed_analytics_claim_types)
 
-    def choose(self, seen: Mapping[str, Seen]) -> dict[str, ClaimColumn]:
-        return choose_columns(seen, self.claim_column_limit, self.claim_types)
+    @property
+    def claim_list_length(self) -> int:
+        return claim_lists.list_length(self.claim_column_limit)
+
+    @property
+    def version(self) -> str:
+        """What a file's metadata says of how it was made, but for the choice of claim columns."""
+        return f"{flatten_version()}-{self.claim_list_length}"
+
+    def choose(self, claims: pl.DataFrame) -> dict[str, ClaimColumn]:
+        return claim_lists.choose(claims, self.claim_column_limit, self.claim_types)
 
 
 @dataclass(frozen=True)
@@ -113,16 +117,13 @@ def flatten_days(
     many there are.
     """
     records = read_records(home)
-    current = flatten_version()
+    current = options.version
     clean = {
         event_date: names
         for event_date, version, names in records.select("event_date", "version", "raw_files").iter_rows()
         if version == current and event_date not in redo
     }
-    names = {
-        event_date: raw_files(home, event_date)
-        for event_date in {*event_dates(home.raw_embed_events), *records["event_date"], *redo}
-    }
+    names = raw_files(home, {*event_dates(home.raw_embed_events), *records["event_date"], *redo})
     todo = {event_date for event_date in names if clean.get(event_date) != names[event_date]}
     redone: set[str] = set()
     while True:
@@ -137,51 +138,41 @@ def flatten_days(
             records = read_records(home)
         # Days that were flattened with another choice. What was seen does not change any more, so their round is the
         # last.
-        todo = _chosen_otherwise(records, options)
+        todo = claim_lists.chosen_otherwise(records, options.choose(claim_lists.of_records(records)))
         if not todo:
             break
     return FlattenReport(records.select(LAKE_DAYS.names).filter(pl.col("event_date").is_in(list(redone))))
 
 
 def catalogues(home: Home) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """LAKE_DAYS, a row per event date of the lake, sorted by it; and CLAIMS_CATALOGUE, a row per claim path of any of
-    them, sorted by path. Both from the files' metadata."""
+    """LAKE_DAYS, a row per event date of the lake, sorted by it; and CLAIMS_CATALOGUE. Both from files' metadata."""
     records = read_records(home)
-    first, last = (pl.col(name).cast(TIMESTAMP) for name in ("first", "last"))
-    claims = _totals(_claims(records)).select(
-        "path",
-        "column_name",
-        pl.col("column_name").is_not_null().alias("is_column"),
-        pl.col("types").list.join(",").alias("json_types"),
-        "event_count",
-        (pl.col("event_count") / records["event_count"].sum()).alias("coverage"),
-        first.alias("first_seen_at"),
-        last.alias("last_seen_at"),
-    )
-    return records.select(LAKE_DAYS.names), claims.sort("path").cast(CLAIMS_CATALOGUE.polars_schema)
+    return records.select(LAKE_DAYS.names), claim_lists.catalogue(records)
 
 
 def _flatten(
     home: Home, options: FlattenOptions, records: pl.DataFrame, todo: Mapping[str, list[str]]
 ) -> Iterator[list[FlatDay]]:
     """Flattens and writes event dates in the order given, with the choice that is known by then."""
-    claims = _claims(records)
+    claims = claim_lists.of_records(records)
 
-    def choose(seen: Mapping[str, Mapping[str, Seen]]) -> dict[str, ClaimColumn]:
-        return options.choose(_seen(pl.concat([_of_others(claims, seen), _claims_seen(seen)])))
+    def choose(first: Mapping[str, Mapping[str, Seen]]) -> dict[str, ClaimColumn]:
+        listed = {event_date: ClaimsOfDate(paths, paths, {}).rows() for event_date, paths in first.items()}
+        return options.choose(replaced(claims, listed))
 
     def flatten(together: list[str]) -> list[FlatDay]:
         days = flatten_event_dates(
-            {event_date: read_raw(home, event_date, todo[event_date]) for event_date in together}, choose
+            {event_date: read_raw(home, event_date, todo[event_date]) for event_date in together},
+            choose,
+            options.claim_list_length,
         )
         for day in days:
-            write_day(home, day, flatten_version(), todo[day.event_date])
+            write_day(home, day, options.version, todo[day.event_date])
         return days
 
     with ThreadPoolExecutor(_CHUNKS_AT_A_TIME) as pool:
         for days in pool.map(flatten, _chunks(home, todo)):
-            seen = {day.event_date: day.seen for day in days}
-            claims = pl.concat([_of_others(claims, seen), _claims_seen(seen)])
+            claims = replaced(claims, {day.event_date: day.claims for day in days})
             yield days
 
 
@@ -203,50 +194,3 @@ def _chunks(home: Home, todo: Mapping[str, list[str]]) -> list[list[str]]:
         chunks[-1].append(event_date)
         left -= size
     return chunks
-
-
-def _claims(records: pl.DataFrame) -> pl.DataFrame:
-    """A row per event_date and claim path: CLAIM_RECORD."""
-    return records.select("event_date", "claims").explode("claims").drop_nulls("claims").unnest("claims")
-
-
-def _claims_seen(seen: Mapping[str, Mapping[str, Seen]]) -> pl.DataFrame:
-    """The same of event dates that are being flattened, before columns are chosen."""
-    rows = [
-        (event_date, path, list(known.types), known.event_count, known.first, known.last, None, None)
-        for event_date, paths in seen.items()
-        for path, known in paths.items()
-    ]
-    return pl.DataFrame(rows, schema={"event_date": pl.String(), **CLAIM_RECORD}, orient="row")
-
-
-def _of_others(claims: pl.DataFrame, seen: Collection[str]) -> pl.DataFrame:
-    return claims.filter(pl.col("event_date").is_in(list(seen)).not_())
-
-
-def _totals(claims: pl.DataFrame) -> pl.DataFrame:
-    """CLAIM_RECORD over all event dates, a row per path."""
-    return claims.group_by("path").agg(
-        pl.col("types").explode().unique().sort(),
-        pl.col("event_count").sum(),
-        pl.col("first").min(),
-        pl.col("last").max(),
-        pl.col("column_name", "column_type").drop_nulls().first(),
-    )
-
-
-def _seen(claims: pl.DataFrame) -> dict[str, Seen]:
-    totals = _totals(claims).select("path", "types", "event_count", "first", "last")
-    return {path: Seen(set(types), *known) for path, types, *known in totals.iter_rows()}
-
-
-def _chosen_otherwise(records: pl.DataFrame, options: FlattenOptions) -> set[str]:
-    """The event dates whose claim columns are not those of the choice over all of them."""
-    claims = _claims(records)
-    chosen = pl.DataFrame(
-        [(path, column.name, column.type) for path, column in options.choose(_seen(claims)).items()],
-        schema={"path": pl.String(), "name": pl.String(), "type": pl.String()},
-        orient="row",
-    )
-    differs = pl.col("column_name").ne_missing(pl.col("name")) | pl.col("column_type").ne_missing(pl.col("type"))
-    return set(claims.join(chosen, on="path", how="left").filter(differs)["event_date"])

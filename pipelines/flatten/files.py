@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import polars as pl
 
+from pipelines.flatten.claim_lists import CLAIM_RECORD
 from pipelines.flatten.day import FlatDay
 from pipelines.flatten.lake_tables import LAKE_DAYS
 from pipelines.home.files import TEMPORARY_PREFIX, write_parquet
@@ -21,20 +22,7 @@ from pipelines.raw.raw_tables import RAW_EMBED_EVENTS
 
 _METADATA_KEY = "embed_analytics"
 _PREFIX = "event_date="
-
-
-CLAIM_RECORD = pl.Schema(
-    {
-        "path": pl.String(),
-        "types": pl.List(pl.String()),
-        "event_count": pl.Int64(),
-        "first": pl.Int64(),
-        "last": pl.Int64(),
-        "column_name": pl.String(),
-        "column_type": pl.String(),
-    }
-)
-"""A claim path of an event date: what was seen of it (see claims.Seen), and its claim column where it has one."""
+_EVENTS = "events.parquet"
 
 LAKE_RECORDS = pl.Schema(
     {
@@ -42,6 +30,8 @@ LAKE_RECORDS = pl.Schema(
         "version": pl.String(),
         "raw_files": pl.List(pl.String()),
         "claims": pl.List(pl.Struct(CLAIM_RECORD)),
+        # The choice of columns that it was flattened with.
+        "claim_choice": pl.String(),
         # Which file said so: a file is replaced whole, by another inode.
         "stamp": pl.String(),
     }
@@ -56,16 +46,19 @@ def event_dates(table: Path) -> list[str]:
     return sorted(entry.name.removeprefix(_PREFIX) for entry in os.scandir(table) if entry.name.startswith(_PREFIX))
 
 
-def raw_files(home: Home, event_date: str) -> list[str]:
-    """The names of an event date's raw files, sorted."""
-    path = partition_folder(home.raw_embed_events, event_date)
-    if not path.is_dir():
+def raw_files(home: Home, event_dates: Iterable[str]) -> dict[str, list[str]]:
+    """The names of these event dates' raw files, sorted."""
+    # Every date is looked at in every run: as texts, which cost less than a Path of many parts.
+    table = str(home.raw_embed_events)
+    return {event_date: _parquet_files(f"{table}/{_PREFIX}{event_date}") for event_date in event_dates}
+
+
+def _parquet_files(folder: str) -> list[str]:
+    try:
+        names = [entry.name for entry in os.scandir(folder)]
+    except FileNotFoundError:
         return []
-    return sorted(
-        entry.name
-        for entry in os.scandir(path)
-        if entry.name.endswith(".parquet") and not entry.name.startswith(TEMPORARY_PREFIX)
-    )
+    return sorted(name for name in names if name.endswith(".parquet") and not name.startswith(TEMPORARY_PREFIX))
 
 
 def raw_size(home: Home, event_date: str, names: Iterable[str]) -> int:
@@ -84,7 +77,7 @@ def read_raw(home: Home, event_date: str, names: Iterable[str]) -> pl.DataFrame:
 
 
 def events_file(home: Home, event_date: str) -> Path:
-    return partition_folder(home.lake_embed_events, event_date) / "events.parquet"
+    return partition_folder(home.lake_embed_events, event_date) / _EVENTS
 
 
 def write_day(home: Home, day: FlatDay, version: str, names: list[str]) -> None:
@@ -102,11 +95,8 @@ def write_day(home: Home, day: FlatDay, version: str, names: list[str]) -> None:
         "version": version,
         "raw_files": names,
         "report": day.report,
-        "claims": {
-            path: [sorted(seen.types), seen.event_count, seen.first, seen.last]
-            for path, seen in sorted(day.seen.items())
-        },
-        "claim_columns": {path: [column.name, column.type] for path, column in sorted(day.columns.items())},
+        "claims": day.claims,
+        "claim_choice": day.claim_choice,
     }
     write_parquet(day.events, events_file(home, day.event_date), {_METADATA_KEY: orjson.dumps(record).decode()})
 
@@ -133,9 +123,10 @@ def read_records(home: Home) -> pl.DataFrame:
 def _stamps(home: Home) -> list[tuple[str, str]]:
     """Each event date that has its events.parquet, with what tells one such file from another."""
     stamps: list[tuple[str, str]] = []
+    table = str(home.lake_embed_events)
     for event_date in event_dates(home.lake_embed_events):
         try:
-            about = events_file(home, event_date).stat()
+            about = Path(f"{table}/{_PREFIX}{event_date}/{_EVENTS}").stat()
         except FileNotFoundError:
             # A crash left the date without its last file: it is dirty.
             continue
@@ -154,15 +145,15 @@ def _held(path: Path) -> pl.DataFrame:
 def _record(path: Path, stamp: str) -> dict[str, Any]:
     """A row of LAKE_RECORDS, from a file's metadata."""
     stored = orjson.loads(pl.read_parquet_metadata(path)[_METADATA_KEY])
+    if "claim_choice" not in stored:
+        # By a flattening that listed claims in another way: its version says that the date is dirty.
+        stored |= {"claims": [], "claim_choice": None}
     report = {
         name: datetime.fromisoformat(value)
         if value is not None and LAKE_DAYS.polars_schema[name] == TIMESTAMP
         else value
         for name, value in stored["report"].items()
     }
-    columns = stored["claim_columns"]
-    claims = [
-        dict(zip(CLAIM_RECORD, (path, *seen, *columns.get(path, (None, None))), strict=True))
-        for path, seen in stored["claims"].items()
-    ]
-    return {**report, "version": stored["version"], "raw_files": stored["raw_files"], "claims": claims, "stamp": stamp}
+    claims = [dict(zip(CLAIM_RECORD, row, strict=True)) for row in stored["claims"]]
+    kept = {name: stored[name] for name in ("version", "raw_files", "claim_choice")}
+    return {**report, **kept, "claims": claims, "stamp": stamp}

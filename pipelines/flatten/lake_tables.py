@@ -100,6 +100,12 @@ LAKE_DAYS = Table(
             required=True,
         ),
         Column("validation_error_count", pl.Int64(), "rows in validation_errors", required=True),
+        Column(
+            "unlisted_claim_count",
+            pl.Int64(),
+            "claim paths of its events beyond those that are listed for the catalogue (see flatten.claim_lists)",
+            required=True,
+        ),
         Column("first_landed_at", TIMESTAMP, "first fetched_at of the event date (UTC)"),
         Column("last_landed_at", TIMESTAMP, "last fetched_at of the event date (UTC)"),
     ),
@@ -107,15 +113,22 @@ LAKE_DAYS = Table(
 
 CLAIMS_CATALOGUE = Table(
     name="claims",
-    description="Every claim path seen.",
+    description="The claim paths seen, up to a bound: those with a column, then those that were seen first.",
     columns=(
         Column("path", pl.String(), "dotted path in the JWT payload", required=True),
         Column("column_name", pl.String(), "its claim column, NULL when it has none"),
         Column("is_column", pl.Boolean(), "it is a column of stg_embed_events", required=True),
         Column("json_types", pl.String(), "JSON types seen, comma-separated, sorted", required=True),
-        Column("event_count", pl.Int64(), "events whose claims have it", required=True),
-        Column("coverage", pl.Float64(), "event_count over all events", required=True),
+        Column("event_count", pl.Int64(), "events whose claims have it; NULL with an unlisted_date_count"),
+        Column("coverage", pl.Float64(), "event_count over all events"),
         Column("first_seen_at", TIMESTAMP, "first occurred_at of an event that has it (UTC)", required=True),
         Column("last_seen_at", TIMESTAMP, "last occurred_at of an event that has it (UTC)", required=True),
+        Column(
+            "unlisted_date_count",
+            pl.Int64(),
+            "event dates with too many claim paths that do not list it, so that it is not known whether they have it",
+            required=True,
+        ),
+        Column("unlisted_path_count", pl.Int64(), "of the home: at least so many paths are not here", required=True),
     ),
 )

@@ -59,7 +59,10 @@ class Lake:
     merged_count: int = 0
     conflict_count: int = 0
     claim_columns: dict[str, str] = field(default_factory=dict[str, str])
-    claim_types: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    catalogue: dict[str, tuple[str, int | None, int]] = field(default_factory=dict[str, tuple[str, int | None, int]])
+    """By claim path: JSON types, events that have it (None where it is not known), dates that do not list it."""
+    unlisted: dict[str, int] = field(default_factory=dict[str, int])
+    """By event date: claim paths that it does not list."""
 
 
 class Number(str):
@@ -371,14 +374,60 @@ def fold(path: str) -> str:
     return folded
 
 
-def choose_claim_columns(events: Sequence[dict[str, Any]], limit: int, lake: Lake) -> None:
-    first_at: dict[str, datetime] = {}
+@dataclass
+class Path:
+    """What is known of a claim path, on a date or over all."""
+
+    types: set[str] = field(default_factory=set[str])
+    first_at: datetime = datetime.max
+    event_count: int = 0
+
+    @property
+    def is_scalar(self) -> bool:
+        return bool(self.types & {"string", "number", "boolean"})
+
+    def add(self, types: set[str], first_at: datetime, event_count: int) -> None:
+        self.types |= types
+        self.first_at = min(self.first_at, first_at)
+        self.event_count += event_count
+
+
+def first_of(paths: Mapping[str, Path], length: int) -> list[str]:
+    return sorted(paths, key=lambda path: (paths[path].first_at, path))[:length]
+
+
+def over_all_dates(dates: Mapping[str, Mapping[str, Path]], listed: Mapping[str, list[str]]) -> dict[str, Path]:
+    total: dict[str, Path] = {}
+    for date, paths in dates.items():
+        for path in listed[date]:
+            known = paths[path]
+            total.setdefault(path, Path()).add(known.types, known.first_at, known.event_count)
+    return total
+
+
+def choose_claim_columns(
+    events: Sequence[dict[str, Any]], folders: Mapping[str, str], limit: int, length: int, lake: Lake
+) -> None:
+    """Each date lists the first `length` paths with a scalar and as many others; these make the choice of columns."""
+    dates: dict[str, dict[str, Path]] = {}
     for event in events:
+        paths = dates.setdefault(folders[event["event_uuid"]], {})
         for path, value in paths_of(event["claims"] or {}):
-            lake.claim_types.setdefault(path, set()).add(type_of(value))
-            first_at[path] = min(first_at.get(path, event["occurred_at"]), event["occurred_at"])
-    scalars = [path for path, types in lake.claim_types.items() if types & {"string", "number", "boolean"}]
-    chosen = sorted(scalars, key=lambda path: (first_at[path], path))[:limit]
+            paths.setdefault(path, Path()).add({type_of(value)}, event["occurred_at"], 1)
+    listed = {
+        date: first_of({path: known for path, known in paths.items() if known.is_scalar}, length)
+        + first_of({path: known for path, known in paths.items() if not known.is_scalar}, length)
+        for date, paths in dates.items()
+    }
+    total = over_all_dates(dates, listed)
+    chosen = first_of({path: known for path, known in total.items() if known.is_scalar}, limit)
+    for date, paths in dates.items():
+        listed[date] += [path for path in chosen if path in paths and path not in listed[date]]
+        lake.unlisted[date] = len(paths) - len(listed[date])
+    for path, known in over_all_dates(dates, listed).items():
+        without = [date for date in dates if lake.unlisted[date] and path not in listed[date] and path not in chosen]
+        count = None if without else known.event_count
+        lake.catalogue[path] = (",".join(sorted(known.types)), count, len(without))
     for path in chosen:
         rivals = sorted(other for other in chosen if fold(other) == fold(path))
         winner = fold(path) if fold(path) in rivals else rivals[0]
@@ -393,8 +442,15 @@ def claim_text(value: Json) -> str | None:
 
 
 def flatten(
-    deliveries: Sequence[Delivery], *, limit: int, secrets: Mapping[str, str], policy: Mapping[str, str]
+    deliveries: Sequence[Delivery],
+    *,
+    limit: int,
+    secrets: Mapping[str, str],
+    policy: Mapping[str, str],
+    folders: Mapping[str, str],
+    list_length: int = 128,
 ) -> Lake:
+    """`folders` says which event date of raw holds a uuid."""
     lake = Lake()
     by_uuid: dict[str, list[tuple[dict[str, Any], Delivery]]] = {}
     for delivery in deliveries:
@@ -403,7 +459,7 @@ def flatten(
             by_uuid.setdefault(row["event_uuid"], []).append((row, delivery))
     events = [merge(found, lake) for found in by_uuid.values()]
     lake.merged_count = sum(len(found) - 1 for found in by_uuid.values())
-    choose_claim_columns(events, limit, lake)
+    choose_claim_columns(events, folders, limit, list_length, lake)
     for event in events:
         counts: dict[tuple[str, str], int] | None = event.pop("counts")
         event["has_error_counts"] = counts is not None

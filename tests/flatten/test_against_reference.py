@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipelines.flatten import claims
+from pipelines.flatten import claim_lists, claims
 from pipelines.flatten.days import FlattenOptions, catalogues, flatten_days
 from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS
 from pipelines.home.layout import Home
@@ -28,6 +28,8 @@ from tests.proving import examples
 SMALL_BATCHES = st.lists(DELIVERIES, min_size=1, max_size=5)
 SEEDS = st.integers(0, 2**32)
 LIMITS = st.sampled_from([64, 3])
+SHORT_LIST = 3
+SHORTEST_LISTS = st.sampled_from([128, SHORT_LIST])
 POLICIES = st.sampled_from(
     [
         *[{}] * 3,
@@ -65,14 +67,17 @@ def test_agrees_with_the_reference_on_anything(
 @pytest.mark.parametrize("fewest_of_a_shape", [2, 64])
 @pytest.mark.prove
 @settings(max_examples=examples(150))
-@given(seed=SEEDS, limit=LIMITS, policy=POLICIES)
+@given(seed=SEEDS, limit=LIMITS, policy=POLICIES, shortest_list=SHORTEST_LISTS)
 # Two tokens of one event that differ in a number and its text alone.
-@example(seed=1552, limit=64, policy={})
-def test_agrees_with_the_reference(fewest_of_a_shape: int, seed: int, limit: int, policy: dict[str, str]) -> None:
-    """With claims taken out by shape as soon as two payloads are alike, and parsed one by one."""
+@example(seed=1552, limit=64, policy={}, shortest_list=128)
+def test_agrees_with_the_reference(
+    fewest_of_a_shape: int, seed: int, limit: int, policy: dict[str, str], shortest_list: int
+) -> None:
+    """With claims taken out by shape as soon as two payloads are alike, and parsed one by one; with all claim paths
+    listed and with a few."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(claims, "_FEWEST_OF_A_SHAPE", fewest_of_a_shape)
-        agree(batch(seed), limit, policy)
+        agree(batch(seed), limit, policy, shortest_list)
 
 
 @pytest.mark.slow
@@ -81,8 +86,10 @@ def test_batches_have_something_of_everything() -> None:
     total: Counter[str] = Counter()
     bad: Counter[str] = Counter()
     for seed in range(250):
-        _, landed = land(batch(seed), token_reader(SECRETS))
-        lake = reference.flatten(landed, limit=64, secrets=SECRETS, policy={})
+        raw, landed = land(batch(seed), token_reader(SECRETS))
+        lake = reference.flatten(
+            landed, limit=64, secrets=SECRETS, policy={}, folders=folders_of(raw), list_length=SHORT_LIST
+        )
         total["deliveries"] += len(landed)
         total["rows"] += len(lake.events)
         total["merged"] += lake.merged_count
@@ -96,7 +103,9 @@ def test_batches_have_something_of_everything() -> None:
             for _, name, _ in lake.bad_fields
         )
         total["conflicts"] += lake.conflict_count
-        total["claim paths"] += len(lake.claim_types)
+        total["claim paths"] += len(lake.catalogue)
+        total["dates with unlisted paths"] += sum(count > 0 for count in lake.unlisted.values())
+        total["counts that are not known"] += sum(count is None for _, count, _ in lake.catalogue.values())
         total.update(event["jwt_status"] for event in lake.events.values())
         total.update(event["source"] for event in lake.events.values())
     assert min(total.values()) > 30, total
@@ -104,10 +113,22 @@ def test_batches_have_something_of_everything() -> None:
     assert min(bad.values()) >= 5, bad
 
 
-def agree(deliveries: list[reference.Delivery], limit: int, policy: dict[str, str]) -> None:
+def folders_of(raw: pl.DataFrame) -> dict[str, str]:
+    return dict(raw.select("event_uuid", "event_date").drop_nulls().iter_rows())
+
+
+def agree(deliveries: list[reference.Delivery], limit: int, policy: dict[str, str], shortest_list: int = 128) -> None:
     raw, landed = land(deliveries, token_reader(SECRETS, policy))
-    expected = reference.flatten(landed, limit=limit, secrets=SECRETS, policy=policy)
-    with tempfile.TemporaryDirectory() as folder:
+    expected = reference.flatten(
+        landed,
+        limit=limit,
+        secrets=SECRETS,
+        policy=policy,
+        folders=folders_of(raw),
+        list_length=max(shortest_list, limit),
+    )
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claim_lists, "_SHORTEST_LIST", shortest_list)
         home = Home(Path(folder))
         write_raw(home, raw, "all")
         report = flatten_days(home, FlattenOptions(claim_column_limit=limit))
@@ -144,23 +165,25 @@ def agree(deliveries: list[reference.Delivery], limit: int, policy: dict[str, st
     else:
         assert not expected.rejected
         assert not expected.bad_fields
-    assert {row["path"]: row["json_types"] for row in catalogue.iter_rows(named=True)} == {
-        path: ",".join(sorted(types)) for path, types in expected.claim_types.items()
-    }
+    found = catalogue.select("path", "json_types", "event_count", "unlisted_date_count").rows()
+    assert {path: tuple(known) for path, *known in found} == expected.catalogue
+    unlisted = report.days.filter(pl.col("unlisted_claim_count") > 0).select("event_date", "unlisted_claim_count")
+    assert dict(unlisted.iter_rows()) == {date: count for date, count in expected.unlisted.items() if count}
 
 
 @pytest.mark.slow
 @pytest.mark.prove
 @settings(max_examples=examples(60))
-@given(seed=SEEDS)
-def test_order_and_split_do_not_matter(seed: int) -> None:
+@given(seed=SEEDS, shortest_list=SHORTEST_LISTS)
+def test_order_and_split_do_not_matter(seed: int, shortest_list: int) -> None:
     """All at once in one home; in another in any order, file by file, flattened after each."""
     rng = Random(seed)
     raw, _ = land(batch(seed), token_reader(SECRETS))
     shuffled = raw[rng.sample(range(raw.height), raw.height)]
     cuts = sorted(rng.randint(0, raw.height) for _ in range(rng.randrange(4)))
     options = FlattenOptions(claim_column_limit=3)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claim_lists, "_SHORTEST_LIST", shortest_list)
         at_once, in_parts = Home(Path(folder) / "at-once"), Home(Path(folder) / "in-parts")
         write_raw(at_once, raw, "all")
         flatten_days(at_once, options)

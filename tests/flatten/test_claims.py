@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.flatten.claim_columns import ClaimColumn, choose_columns
+from pipelines.flatten import claim_lists
+from pipelines.flatten.claim_columns import ClaimColumn
 from pipelines.flatten.claims import read_claims
 
 
@@ -31,7 +32,10 @@ def test_keys_that_are_trace_ids_take_the_room_of_what_they_hold() -> None:
     held = [frame for frames in lists for frame in frames]
     assert sum(frame.height * frame.width for frame in held) < 10 * count
 
-    chosen = choose_columns(seen, 3, {"trace.t-0": "BIGINT"})
+    first = claim_lists.first_paths(seen, 3)
+    none = claim_lists.CLAIM_RECORD.to_frame().insert_column(0, pl.Series("event_date", [], pl.String()))
+    rows = claim_lists.ClaimsOfDate(seen, first, {}).rows()
+    chosen = claim_lists.choose(claim_lists.replaced(none, {"2024-01-24": rows}), 3, {"trace.t-0": "BIGINT"})
     assert chosen == {
         "trace.t-0": ClaimColumn("claim_trace__t_0", "BIGINT"),
         "trace.t-1": ClaimColumn("claim_trace__t_1", "VARCHAR"),

@@ -143,6 +143,7 @@ class Lake:
             "field_quarantined_count": 0,
             "conflict_count": 0,
             "validation_error_count": len(errors),
+            "unlisted_claim_count": 0,
             "first_landed_at": min(landed, default=None),
             "last_landed_at": max(landed, default=None),
         }
@@ -160,6 +161,8 @@ class Lake:
                     "coverage": 1.0,
                     "first_seen_at": START,
                     "last_seen_at": START,
+                    "unlisted_date_count": 0,
+                    "unlisted_path_count": 0,
                 }
             )
 

@@ -1,0 +1,11 @@
+-- Every claim path is listed in meta_claims. Paths without end are ids used as names: then the claims keep everything, but
+-- the catalogue does not, and no more than the first paths become columns.
+-- table: meta_claims
+-- severity: warn
+select lake_partition, unlisted_claim_count as unlisted_path_count
+from stg_lake_days
+where unlisted_claim_count > 0
+union all
+select null as lake_partition, max(unlisted_path_count) as unlisted_path_count
+from meta_claims
+having max(unlisted_path_count) > 0
