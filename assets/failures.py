@@ -49,11 +49,19 @@ def clear_failures(context: dg.AssetExecutionContext) -> Generator[None]:
             allow_retries=False,
         ) from interrupt
     except EmbedAnalyticsError as error:
-        name = type(error).__name__
-        step = next((step for kind, step in NEXT_STEPS.items() if isinstance(error, kind)), None)
-        raise dg.Failure(
-            description=f"{error} Next: {step}." if step else str(error),
-            metadata={"error": name} | ({"next_step": step} if step else {}),
-            # Who started the run in a terminal sees why it failed, and does not wait.
-            allow_retries=isinstance(error, TransientError) and TERMINAL_TAG not in context.run.tags,
-        ) from error
+        raise failure_of(error, allow_retries=may_be_tried_again(context, error)) from error
+
+
+def may_be_tried_again(context: dg.AssetExecutionContext, error: EmbedAnalyticsError) -> bool:
+    """Whether RETRY applies. Who started the run in a terminal sees why it failed, and does not wait."""
+    return isinstance(error, TransientError) and TERMINAL_TAG not in context.run.tags
+
+
+def failure_of(error: EmbedAnalyticsError, *, allow_retries: bool, effect: str = "") -> dg.Failure:
+    """The failure that shows an error, its effect and the next step; its metadata has `error`, the kind, too."""
+    step = next((step for kind, step in NEXT_STEPS.items() if isinstance(error, kind)), None)
+    return dg.Failure(
+        description=" ".join(filter(None, (str(error), effect, f"Next: {step}." if step else ""))),
+        metadata={"error": type(error).__name__} | ({"next_step": step} if step else {}),
+        allow_retries=allow_retries,
+    )

@@ -1,5 +1,6 @@
 """The raw layer: what the vendor said, polled into Parquet."""
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,8 +10,10 @@ import dagster as dg
 from assets.failures import RETRY, clear_failures
 from assets.metadata import file_table
 from assets.partitions import ONE_RUN, partitions_beside
+from assets.put_off import can_be_put_off, put_off
 from assets.upkeep import FRESHNESS, tags_of
 from pipelines import steps
+from pipelines.errors import EmbedAnalyticsError
 from pipelines.home.layout import Home
 from pipelines.home.tables import Table
 from pipelines.orchestration.progress import line_sink, progress_sink
@@ -18,7 +21,7 @@ from pipelines.raw import raw_tables
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
-    from pipelines.poll.report import SweepReport
+    from pipelines.poll.report import SweepKind, SweepReport
 
 EMBED_EVENTS = dg.AssetKey(["raw", "embed_events"])
 EMBEDS = dg.AssetKey(["raw", "embeds"])
@@ -36,9 +39,10 @@ CODE = (
 
 class SweepConfig(dg.Config):
     """How to ask: `backfill` asks every embed that may have events in the partitions (what launching partitions in the
-    UI does), `refresh` those that are due, `reconcile` every embed there is."""
+    UI does), `refresh` those that are due, `reconcile` every embed there is. `webhooks` asks nothing, and takes in what
+    webhooks brought."""
 
-    kind: Literal["backfill", "refresh", "reconcile"] = "backfill"
+    kind: Literal["backfill", "refresh", "reconcile", "webhooks"] = "backfill"
 
 
 def build_raw(
@@ -60,22 +64,15 @@ def build_raw(
         retry_policy=RETRY,
     )
     def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> dg.MaterializeResult:
-        from pipelines.poll.report import SweepRequest
-
-        keys = context.partition_key_range
-        request = SweepRequest(config.kind, date.fromisoformat(keys.start), date.fromisoformat(keys.end))
         with clear_failures(context):
-            report = steps.sweep(
-                settings,
-                request if config.kind == "backfill" else SweepRequest(config.kind),
-                on_wait=line_sink(context.log.info),
-                on_progress=progress_sink(
-                    context.log.info,
-                    lambda progress: context.log_event(dg.AssetObservation(EMBED_EVENTS, metadata=progress.metadata)),
-                ),
-            )
-        _record(context, settings.home, report, partitions_beside(context, report.landed_by_date))
-        return dg.MaterializeResult(metadata=_report_metadata(report))
+            if config.kind == "webhooks":
+                received = steps.receive(settings, on_wait=line_sink(context.log.info))
+                landed_by_date, metadata = received.landed_by_date, {"webhook_events": received.landed_event_count}
+            else:
+                report, failure = _sweep(context, settings, config.kind)
+                landed_by_date, metadata = report.landed_by_date, {**_report_metadata(report), **failure}
+        _record(context, settings.home, landed_by_date, partitions_beside(context, landed_by_date))
+        return dg.MaterializeResult(metadata=metadata)
 
     return (
         raw_embed_events,
@@ -84,14 +81,45 @@ def build_raw(
     )
 
 
-def _record(context: dg.AssetExecutionContext, home: Home, report: "SweepReport", beside: list[str]) -> None:
+def _sweep(
+    context: dg.AssetExecutionContext, settings: Settings, kind: "SweepKind"
+) -> tuple["SweepReport", dict[str, Any]]:
+    """The report of a sweep, and the metadata of its failure where that was put off."""
+    from pipelines.poll.report import SweepRequest
+
+    keys = context.partition_key_range
+    request = SweepRequest(kind)
+    if kind == "backfill":
+        request = SweepRequest(kind, date.fromisoformat(keys.start), date.fromisoformat(keys.end))
+    broken_off: list[SweepReport] = []
+    try:
+        report = steps.sweep(
+            settings,
+            request,
+            on_wait=line_sink(context.log.info),
+            on_progress=progress_sink(
+                context.log.info,
+                lambda progress: context.log_event(dg.AssetObservation(EMBED_EVENTS, metadata=progress.metadata)),
+            ),
+            on_broken_off=broken_off.append,
+        )
+    except EmbedAnalyticsError as error:
+        if not broken_off or not can_be_put_off(context, error):
+            raise
+        return broken_off[0], put_off(context, error)
+    return report, {}
+
+
+def _record(
+    context: dg.AssetExecutionContext, home: Home, landed_by_date: Mapping[str, int], beside: list[str]
+) -> None:
     """Tell Dagster of the run's partitions, of those beside them, and of the other two tables."""
     from pipelines.orchestration.presentation import file_row_count
     from pipelines.raw.landing import raw_row_counts
 
     row_counts = raw_row_counts(home, [*context.partition_keys, *beside])
     metadata = {
-        key: {"dagster/partition_row_count": count, "landed_event_count": report.landed_by_date.get(key, 0)}
+        key: {"dagster/partition_row_count": count, "landed_event_count": landed_by_date.get(key, 0)}
         for key, count in row_counts.items()
     }
     for key in context.partition_keys:

@@ -9,6 +9,7 @@ import dagster as dg
 from assets import lake, raw
 from assets.failures import clear_failures
 from assets.metadata import model_definition, model_lineage, model_schema
+from assets.put_off import raise_put_off
 from assets.upkeep import FRESHNESS, tags_of
 from pipelines import steps
 from pipelines.home.layout import Home
@@ -75,6 +76,7 @@ def build_warehouse(settings: Settings) -> dg.AssetsDefinition:
                 raise
         yield from _materializations(settings.home, report)
         yield from _check_results(report.checks)
+        raise_put_off(context)
 
     return warehouse
 

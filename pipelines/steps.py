@@ -1,4 +1,4 @@
-"""The three steps of every run, each safe to repeat and each under the home's writer lock.
+"""The steps of every run, each safe to repeat and each under the home's writer lock.
 
 Dagster's assets and the command line call these and nothing below them.
 """
@@ -15,8 +15,10 @@ from pipelines.settings import Settings
 if TYPE_CHECKING:
     from pipelines.flatten.days import FlattenReport
     from pipelines.oneschema.client import RetryPolicy
+    from pipelines.oneschema.tokens import TokenReader
     from pipelines.poll.report import SweepProgress, SweepReport, SweepRequest
     from pipelines.warehouse.build import BuildReport
+    from pipelines.webhooks.ingest import IngestReport
 
 # What each step imports is what it uses: the command line starts without Polars, DuckDB and httpx.
 
@@ -27,22 +29,24 @@ def sweep(
     *,
     on_wait: Callable[[str], None],
     on_progress: Callable[[SweepProgress], None] = lambda _: None,
+    on_broken_off: Callable[[SweepReport], None] = lambda _: None,
     clock: Callable[[], datetime] | None = None,
     retry: RetryPolicy | None = None,
 ) -> SweepReport:
     """Land what webhooks brought, and poll the API into raw.
 
-    Raises ConfigurationError, CredentialRefusedError, HostUnreachableError, SourceError.
+    Raises ConfigurationError and WrongHomeError, which come before anything is asked. CredentialRefusedError,
+    HostUnreachableError, SourceError and what else the API refuses come after what there was has landed:
+    `on_broken_off` gets the report of it first.
     """
     from pipelines.home.times import utc_now
     from pipelines.oneschema.client import Connection, RetryPolicy
     from pipelines.oneschema.pace import Pace
-    from pipelines.oneschema.tokens import TokenReader
     from pipelines.poll.frontier import FrontierRule
     from pipelines.poll.poll_state import open_state
     from pipelines.poll.sweep import SweepContext, run_sweep
     from pipelines.raw.landing import remove_stale_temporaries
-    from pipelines.webhooks.ingest import ingest_journal
+    from pipelines.webhooks.ingest import IngestReport, ingest_journal
 
     connection = Connection(
         settings.api_url,
@@ -53,19 +57,22 @@ def sweep(
         allows_plain_http=settings.oneschema_allow_plain_http,
     )
     home = settings.home
+    received = IngestReport()
+
+    def broken_off(report: SweepReport) -> None:
+        report.add_webhook_events(received.landed_by_date)
+        on_broken_off(report)
+
     context = SweepContext(
         home=home,
         connection=connection,
-        tokens=TokenReader(
-            settings.oneschema_client_secrets,
-            settings.embed_analytics_claim_policy,
-            settings.embed_analytics_claim_hash_key,
-        ),
+        tokens=_token_reader(settings),
         rule=FrontierRule.from_settings(settings),
         environment_name=settings.oneschema_environment,
         concurrency=settings.embed_analytics_concurrency,
         clock=clock or utc_now,
         on_progress=on_progress,
+        on_broken_off=broken_off,
         check_organisation=lambda organisation: claim_home(home, settings.api_url, organisation),
     )
     with writer_lock(home, on_wait), open_state(home) as state:
@@ -75,6 +82,18 @@ def sweep(
         report = run_sweep(context, state, request)
         report.add_webhook_events(received.landed_by_date)
         return report
+
+
+def receive(settings: Settings, *, on_wait: Callable[[str], None]) -> IngestReport:
+    """Land what webhooks brought, and ask nothing: it needs no API key."""
+    from pipelines.poll.poll_state import open_state
+    from pipelines.raw.landing import remove_stale_temporaries
+    from pipelines.webhooks.ingest import ingest_journal
+
+    home = settings.home
+    with writer_lock(home, on_wait), open_state(home) as state:
+        remove_stale_temporaries(home)
+        return ingest_journal(home, state.connection, _token_reader(settings), settings.oneschema_environment)
 
 
 def flatten(
@@ -110,3 +129,13 @@ def publish(
             full_refresh=full_refresh,
             check_everything=check_everything,
         )
+
+
+def _token_reader(settings: Settings) -> TokenReader:
+    from pipelines.oneschema.tokens import TokenReader
+
+    return TokenReader(
+        settings.oneschema_client_secrets,
+        settings.embed_analytics_claim_policy,
+        settings.embed_analytics_claim_hash_key,
+    )

@@ -17,14 +17,21 @@ RANGE_END = "dagster/asset_partition_range_end"
 
 WAREHOUSE = dg.AssetSelection.groups("warehouse")
 
+# The steps that sweep and that publish, as Dagster names them after the assets' functions.
+RAW_STEP = "raw__embed_events"
+WAREHOUSE_STEP = "warehouse"
+
 
 def run_config(kind: str, *, full_refresh: bool = False) -> dict[str, Any]:
-    """Run configuration of a refresh, backfill or reconcile. A refresh leaves clean days alone."""
+    """Run configuration of a refresh, backfill or reconcile, and of `webhooks`, which asks nothing.
+
+    Only a backfill does clean days again.
+    """
     return {
         "ops": {
-            "raw__embed_events": {"config": {"kind": kind}},
+            RAW_STEP: {"config": {"kind": kind}},
             "lake": {"config": {"redo_partitions": kind == "backfill"}},
-            "warehouse": {"config": {"full_refresh": full_refresh, "check_everything": kind == "reconcile"}},
+            WAREHOUSE_STEP: {"config": {"full_refresh": full_refresh, "check_everything": kind == "reconcile"}},
         }
     }
 
@@ -65,7 +72,14 @@ FLATTEN_JOB = dg.define_asset_job(
 PUBLISH_JOB = dg.define_asset_job(
     "publish", selection=WAREHOUSE, description="Build, check and publish the warehouse from the lake as it is."
 )
-ASSET_JOBS = [REFRESH_JOB, BACKFILL_JOB, RECONCILE_JOB, FLATTEN_JOB, PUBLISH_JOB]
+PUBLISH_RAW_JOB = dg.define_asset_job(
+    "publish_raw",
+    selection=dg.AssetSelection.all(),
+    config=run_config("webhooks"),
+    description="Take in what webhooks brought, flatten what raw holds, build, check and publish. The API is not "
+    "asked: for when it is away, or when only raw was restored.",
+)
+ASSET_JOBS = [REFRESH_JOB, BACKFILL_JOB, RECONCILE_JOB, FLATTEN_JOB, PUBLISH_JOB, PUBLISH_RAW_JOB]
 
 PRUNE_JOB_NAME = "prune_run_history"
 

@@ -19,7 +19,7 @@ _terminal_lines: ContextVar[Callable[[str], None] | None] = ContextVar("terminal
 
 
 @contextmanager
-def terminal_progress() -> Generator[None]:
+def terminal_progress(*, shows_bar: bool = True) -> Generator[None]:
     """Show sweeps that run in this thread as a bar on standard error, and what is said meanwhile above it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -31,6 +31,7 @@ def terminal_progress() -> Generator[None]:
         TextColumn("{task.fields[rate]:.0f}/s"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        disable=not shows_bar,
     ) as bar:
         task = bar.add_task("asking embeds for events", total=None, rate=0.0)
 

@@ -12,12 +12,14 @@ from datetime import datetime, timedelta
 from secrets import token_hex
 
 from pipelines.errors import (
+    ConfigurationError,
     CredentialRefusedError,
     EmbedAnalyticsError,
     HostUnreachableError,
     PermanentError,
     SourceError,
     TransientError,
+    WrongHomeError,
 )
 from pipelines.home.layout import Home
 from pipelines.oneschema.client import (
@@ -57,7 +59,10 @@ READ_AHEAD = 500
 
 @dataclass(frozen=True)
 class SweepContext:
-    """What a sweep works with. `clock` gives naive UTC; the caller holds the home's writer lock."""
+    """What a sweep works with. `clock` gives naive UTC; the caller holds the home's writer lock.
+
+    `on_broken_off` gets the report of a sweep that is about to raise what the API, or the way to it, did.
+    """
 
     home: Home
     connection: Connection
@@ -67,6 +72,7 @@ class SweepContext:
     concurrency: int
     clock: Callable[[], datetime]
     on_progress: Callable[[SweepProgress], None] = lambda _: None
+    on_broken_off: Callable[[SweepReport], None] = lambda _: None
     check_organisation: Callable[[str], None] = lambda _: None
 
 
@@ -76,7 +82,15 @@ def run_sweep(context: SweepContext, state: PollState, request: SweepRequest) ->
     Raises CredentialRefusedError, HostUnreachableError, WrongHomeError or SourceError when it had to break off, after
     what it had is landed. Embeds that failed are in the report and do not raise.
     """
-    return asyncio.run(_Sweep(context, state, request).run())
+    sweep = _Sweep(context, state, request)
+    try:
+        return asyncio.run(sweep.run())
+    except (ConfigurationError, WrongHomeError):
+        # It never began: this needs another setting, whatever the API does.
+        raise
+    except EmbedAnalyticsError:
+        context.on_broken_off(sweep.report)
+        raise
 
 
 class _Sweep:
@@ -91,6 +105,11 @@ class _Sweep:
         self._abort: EmbedAnalyticsError | None = None
         self._has_begun = False
         self._done = 0
+
+    @property
+    def report(self) -> SweepReport:
+        """What it has done so far."""
+        return self._report
 
     async def run(self) -> SweepReport:
         context, report = self._context, self._report

@@ -58,6 +58,18 @@ def backfill(
     _run("backfill", *_backfill_range(from_date, to_date))
 
 
+@app.command()
+def publish(
+    full_refresh: Annotated[bool, typer.Option(help="Build every table from nothing.")] = False,
+) -> None:
+    """Flatten what raw holds, build, check and publish, without a request.
+
+    For when the API is away, or when only raw/ was restored. What webhooks brought is taken in first. It needs no API
+    key.
+    """
+    _run("publish_raw", _today(), _today(), kind="webhooks", full_refresh=full_refresh)
+
+
 # SQL may begin with a comment, `-- like this`, which is not an option.
 @app.command(context_settings={"ignore_unknown_options": True})
 def query(
@@ -170,22 +182,34 @@ def demo(
     run_demo(home, embeds, days)
 
 
-def _run(job: str, first: date, last: date, *, full_refresh: bool = False) -> None:
+def _run(job: str, first: date, last: date, *, kind: str | None = None, full_refresh: bool = False) -> None:
+    """Run a job, whose kind of sweep has its name unless `kind` says another."""
     from pipelines.settings import load_settings
 
     settings = load_settings()
-    # Before Dagster is imported: what is missing is said at once.
-    settings.require_api_key()
+    asks = kind is None
+    if asks:
+        # Before Dagster is imported: what is missing is said at once.
+        settings.require_api_key()
 
     from pipelines.orchestration.jobs import partition_range, run_config
     from pipelines.orchestration.progress import terminal_progress
-    from pipelines.terminal.runs import run_job, summary_lines
+    from pipelines.terminal.runs import RunFailedError, run_job, summary_lines
 
-    with terminal_progress():
-        summary = run_job(settings, job, run_config(job, full_refresh=full_refresh), partition_range(first, last))
+    failure: RunFailedError | None = None
+    config = run_config(kind or job, full_refresh=full_refresh)
+    try:
+        with terminal_progress(shows_bar=asks):
+            summary = run_job(settings, job, config, partition_range(first, last))
+    except RunFailedError as error:
+        if error.summary is None:
+            raise
+        summary, failure = error.summary, error
     for line in summary_lines(summary):
         typer.echo(line)
     typer.echo(f"published: {settings.home.warehouse}")
+    if failure is not None:
+        raise failure
 
 
 def _backfill_range(from_date: str, to_date: str) -> tuple[date, date]:

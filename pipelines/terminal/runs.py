@@ -18,16 +18,20 @@ if TYPE_CHECKING:
     from pipelines.settings import Settings
 
 
-class RunFailedError(PermanentError):
-    """A run ended red; the text is the failure's."""
-
-
 @dataclass(frozen=True)
 class RunSummary:
-    """What a successful run left: each asset's metadata by its key (`raw/embed_events`), and the warnings."""
+    """What a run that published left: each asset's metadata by its key (`raw/embed_events`), and the warnings."""
 
     metadata: dict[str, dict[str, Any]]
     warnings: list[str]
+
+
+class RunFailedError(PermanentError):
+    """A run ended red; the text is the failure's. `summary`: what it has published all the same."""
+
+    def __init__(self, message: str, summary: RunSummary | None = None) -> None:
+        super().__init__(message)
+        self.summary = summary
 
 
 def run_job(settings: Settings, job: str, config: dict[str, Any], tags: dict[str, str]) -> RunSummary:
@@ -52,8 +56,13 @@ def run_job(settings: Settings, job: str, config: dict[str, Any], tags: dict[str
             raise_on_error=False,
             run_id=run_id,
         )
+    summary = _summary(result)
     if not result.success:
-        raise _failure(result)
+        raise _failure(result, summary)
+    return summary
+
+
+def _summary(result: dg.ExecuteInProcessResult) -> RunSummary:
     return RunSummary(
         {
             event.asset_key.to_user_string(): {
@@ -74,6 +83,11 @@ def summary_lines(summary: RunSummary) -> list[str]:
     """What a run did, for people."""
     sweep = summary.metadata["raw/embed_events"]
     flat = summary.metadata["lake/embed_events"]
+    if "sweep_id" not in sweep:
+        return [
+            f"took in {sweep['webhook_events']} new events by webhook, flattened {flat['flattened_days']} days",
+            *(f"warning: {warning}" for warning in summary.warnings),
+        ]
     by_webhook = f" and {sweep['webhook_events']} by webhook" if sweep["webhook_events"] else ""
     return [
         f"asked {sweep['due_embeds']} of {sweep['listed_embeds']} listed embeds in {sweep['requests']} requests "
@@ -83,7 +97,8 @@ def summary_lines(summary: RunSummary) -> list[str]:
     ]
 
 
-def _failure(result: dg.ExecuteInProcessResult) -> EmbedAnalyticsError:
+def _failure(result: dg.ExecuteInProcessResult, summary: RunSummary) -> EmbedAnalyticsError:
+    has_published = any(name.startswith("warehouse/") for name in summary.metadata)
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
@@ -91,7 +106,7 @@ def _failure(result: dg.ExecuteInProcessResult) -> EmbedAnalyticsError:
                 error = data.user_failure_data.metadata.get("error")
                 if error is not None and error.value == "Interrupted":
                     return InterruptedRunError(data.user_failure_data.description)
-                return RunFailedError(data.user_failure_data.description)
+                return RunFailedError(data.user_failure_data.description, summary if has_published else None)
             if data.error:
                 return RunFailedError(data.error.to_string())
     return RunFailedError("The run ended without success and without an error of a step.")

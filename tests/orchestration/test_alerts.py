@@ -211,3 +211,18 @@ def _let_one_stand_still(simulator: RunningSimulator, hours: int) -> None:
         "data": {},
     }
     simulator.simulation.plant(STUCK, embed=embed, events=[event])
+
+
+def test_a_sweep_that_failed_is_told_once_though_its_run_published(
+    settings: Settings, home: Home, ticks: Ticks, alert_endpoint: AlertEndpoint, simulator: RunningSimulator
+) -> None:
+    simulator.throw(refused_after_requests=9)
+    for _ in range(2):
+        with pytest.raises(RunFailedError):
+            run_job(settings, "refresh", run_config("refresh"), TODAY)
+        ticks.tick()
+
+    assert home.warehouse.exists()
+    (message,) = [message for message in alert_endpoint.messages if "*Run failed*" in message]
+    assert "refused the key" in message
+    assert "set the ONESCHEMA_API_KEY" in message
