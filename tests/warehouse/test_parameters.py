@@ -1,6 +1,6 @@
 """The settings that models may read: as columns of source.parameters, and as what makes a model stale."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Literal
 
 import duckdb
@@ -43,6 +43,8 @@ def test_each_kind_arrives_with_its_type(monkeypatch: pytest.MonkeyPatch) -> Non
         "data_through": ("TIMESTAMP", None),
         "idle_after": ("INTERVAL", timedelta(hours=24)),
         "funnel_window": ("INTERVAL", timedelta(days=7)),
+        "plausible_from": ("TIMESTAMP", datetime(2020, 1, 1)),
+        "plausible_until": ("TIMESTAMP", datetime.max),
         "stall_after": ("INTERVAL", timedelta(seconds=90)),
         "keep": ("INTERVAL", timedelta(days=3)),
         "smallest_count": ("BIGINT", 5),
