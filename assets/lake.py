@@ -9,7 +9,7 @@ import dagster as dg
 
 from assets import raw
 from assets.failures import clear_failures
-from assets.metadata import file_table
+from assets.metadata import MaterializeResult, file_table
 from assets.partitions import ONE_RUN, partitions_beside
 from assets.upkeep import FRESHNESS, tags_of
 from pipelines import steps
@@ -60,7 +60,7 @@ def build_lake(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> 
         partitions_def=partitions,
         backfill_policy=ONE_RUN,
     )
-    def lake(context: dg.AssetExecutionContext, config: FlattenConfig) -> Iterator[dg.MaterializeResult]:
+    def lake(context: dg.AssetExecutionContext, config: FlattenConfig) -> Iterator[MaterializeResult]:
         """Flattens both tables: a day's files belong together, so no run takes one of them alone."""
         redo = list(context.partition_keys) if config.redo_partitions else []
         with clear_failures(context):
@@ -71,7 +71,7 @@ def build_lake(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> 
             _record(context, settings.home, asset_key, redone, beside)
             rows = sum(day[ROW_COUNTS[asset_key]] for day in redone.values())
             metadata = {"flattened_days": len(redone), "rows_written": rows}
-            yield dg.MaterializeResult(asset_key=asset_key, metadata=metadata)
+            yield MaterializeResult(asset_key=asset_key, metadata=metadata)
 
     return lake
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -10,6 +10,12 @@ from pipelines.home.tables import Table
 from pipelines.warehouse.chart_queries import load_charts
 from pipelines.warehouse.checks import load_checks
 from pipelines.warehouse.models import SQL, Model
+
+# Dagster tells a result from a value by its bare class; for the types it is generic.
+if TYPE_CHECKING:
+    MaterializeResult = dg.MaterializeResult[Any]
+else:
+    MaterializeResult = dg.MaterializeResult
 
 
 def file_table(table: Table, *code: tuple[str, Path]) -> dict[str, Any]:

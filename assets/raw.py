@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import dagster as dg
 
 from assets.failures import RETRY, clear_failures
-from assets.metadata import file_table
+from assets.metadata import MaterializeResult, file_table
 from assets.partitions import ONE_RUN, partitions_beside
 from assets.put_off import can_be_put_off, put_off
 from assets.upkeep import FRESHNESS, tags_of
@@ -63,7 +63,7 @@ def build_raw(
         backfill_policy=ONE_RUN,
         retry_policy=RETRY,
     )
-    def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> dg.MaterializeResult:
+    def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> MaterializeResult:
         with clear_failures(context):
             if config.kind == "webhooks":
                 received = steps.receive(settings, on_wait=line_sink(context.log.info))
@@ -72,7 +72,7 @@ def build_raw(
                 report, failure = _sweep(context, settings, config.kind)
                 landed_by_date, metadata = report.landed_by_date, {**_report_metadata(report), **failure}
         _record(context, settings.home, landed_by_date, partitions_beside(context, landed_by_date))
-        return dg.MaterializeResult(metadata=metadata)
+        return MaterializeResult(metadata=metadata)
 
     return (
         raw_embed_events,

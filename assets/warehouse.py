@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets import lake, raw
 from assets.failures import clear_failures
-from assets.metadata import model_definition, model_lineage, model_schema
+from assets.metadata import MaterializeResult, model_definition, model_lineage, model_schema
 from assets.put_off import raise_put_off
 from assets.upkeep import FRESHNESS, tags_of
 from pipelines import steps
@@ -60,7 +60,7 @@ def build_warehouse(settings: Settings) -> dg.AssetsDefinition:
     @dg.multi_asset(name="warehouse", specs=list(_specs(settings)), check_specs=list(_check_specs()))
     def warehouse(
         context: dg.AssetExecutionContext, config: BuildConfig
-    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    ) -> Iterator[MaterializeResult | dg.AssetCheckResult]:
         """Builds, checks and publishes every table: the published file is one, so no run takes some of them alone."""
         with clear_failures(context):
             try:
@@ -114,7 +114,7 @@ def _check_specs() -> Iterator[dg.AssetCheckSpec]:
         )
 
 
-def _materializations(home: Home, report: BuildReport) -> Iterator[dg.MaterializeResult]:
+def _materializations(home: Home, report: BuildReport) -> Iterator[MaterializeResult]:
     from pipelines.orchestration.presentation import published_tables
 
     published = published_tables(home)
@@ -131,7 +131,7 @@ def _materializations(home: Home, report: BuildReport) -> Iterator[dg.Materializ
             "build": "full" if report.is_full else "incremental",
             **({"chart": dg.MetadataValue.md(table.chart)} if table.chart else {}),
         }
-        yield dg.MaterializeResult(asset_key=model_key(model.name), metadata=metadata)
+        yield MaterializeResult(asset_key=model_key(model.name), metadata=metadata)
 
 
 def _check_results(checks: list[CheckResult]) -> Iterator[dg.AssetCheckResult]:

@@ -10,12 +10,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import polars as pl
 
 from pipelines.oneschema.claim_paths import walk
-from pipelines.oneschema.json_text import JsonText, loads_carefully
+from pipelines.oneschema.json_text import Json, JsonText, loads_carefully
 
 # The values that a shape's expression takes out. Each ends where the JSON says, so an expression of literal keys and
 # these, anchored at both ends, can fit a text in one way only. Arrays of arrays are left to Python. Small enough, the
@@ -216,7 +215,9 @@ def _read_one_by_one(group: pl.DataFrame, seen: SeenByDate) -> pl.DataFrame:
     texts: list[str] = []
     rows = group.select("run", "date_index", "claims", "event_count", "first", "last").iter_rows()
     for run, date_index, claims, event_count, first, last in rows:
-        for path, value in walk(loads_carefully(claims, keep_numbers=True)):
+        payload = loads_carefully(claims, keep_numbers=True)
+        assert isinstance(payload, dict), "a payload that is not an object leaves no claims"
+        for path, value in walk(payload):
             kind = _json_type(value)
             seen[date_index][path].add((kind,), event_count, first, last)
             if kind in SCALAR_TYPES:
@@ -229,12 +230,12 @@ def _read_one_by_one(group: pl.DataFrame, seen: SeenByDate) -> pl.DataFrame:
     )
 
 
-def _json_type(value: Any) -> str:
+def _json_type(value: Json) -> str:
     if isinstance(value, JsonText):
         return "number"
     if value is None:
         return "null"
-    kinds = {str: "string", bool: "boolean", dict: "object", list: "array"}
+    kinds: dict[type, str] = {str: "string", bool: "boolean", dict: "object", list: "array"}
     return kinds[type(value)]
 
 

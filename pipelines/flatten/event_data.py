@@ -5,13 +5,11 @@ Python, a few microseconds each, and end in the same columns. Landing writes `da
 which the expressions rely on.
 """
 
-from typing import Any
-
 import orjson
 import polars as pl
 
 from pipelines.flatten.read_deliveries import Issue
-from pipelines.oneschema.json_text import dumps, loads
+from pipelines.oneschema.json_text import Json, dumps, loads
 from pipelines.oneschema.reading import Unreadable, json_type, read_count, read_text
 
 COUNTS = pl.Map(pl.String(), pl.Map(pl.String(), pl.Int64()))
@@ -75,11 +73,12 @@ def _read_others(rows: pl.DataFrame, issues: list[Issue]) -> pl.DataFrame:
 
 def _read_one(delivery: int, text: str, issues: list[Issue]) -> tuple[str | None, str | None, str | None]:
     data = loads(text.encode())
+    assert isinstance(data, dict), "what is not an object is read as no data"
     texts = [_read_text(delivery, key, data.get(key), issues) for key in _TEXT_KEYS]
     return (texts[0], texts[1], _read_counts(delivery, data.get(_COUNTS_KEY), issues))
 
 
-def _read_text(delivery: int, key: str, value: Any, issues: list[Issue]) -> str | None:
+def _read_text(delivery: int, key: str, value: Json, issues: list[Issue]) -> str | None:
     if value is None:
         return None
     read = read_text(value)
@@ -89,7 +88,7 @@ def _read_text(delivery: int, key: str, value: Any, issues: list[Issue]) -> str 
     return read
 
 
-def _read_counts(delivery: int, counts: Any, issues: list[Issue]) -> str | None:
+def _read_counts(delivery: int, counts: Json, issues: list[Issue]) -> str | None:
     """The counts that can be read, as JSON. A count of 0 is kept: it names the pair."""
     if counts is None:
         return None

@@ -8,7 +8,7 @@ import polars as pl
 from pipelines.flatten.lake_tables import QUARANTINE
 from pipelines.flatten.read_deliveries import Issue
 from pipelines.oneschema.event_fields import EVENT_FIELDS
-from pipelines.oneschema.json_text import JsonText, dumps, loads
+from pipelines.oneschema.json_text import Json, JsonText, dumps, loads
 
 _ISSUES = pl.Schema({"delivery": pl.UInt32(), "field": pl.String(), "reason": pl.String(), "payload": pl.String()})
 
@@ -55,11 +55,13 @@ def event_json(row: dict[str, Any]) -> str:
     odd = loads((row["odd"] or "{}").encode())
     if not isinstance(odd, dict):
         return dumps(odd)
-    event: dict[str, Any] = {}
+    event: dict[str, Json] = {}
     for field in EVENT_FIELDS:
         value = row[field.raw_column]
         if value is not None:
             event[field.name] = JsonText(value) if field.kind.json_type is dict else value
     if row["extra"] is not None:
-        event.update(loads(row["extra"].encode()))
+        extra = loads(row["extra"].encode())
+        assert isinstance(extra, dict), "landing writes an object"
+        event |= extra
     return dumps(event | odd)

@@ -10,7 +10,7 @@ import polars as pl
 
 from pipelines.home.tables import TIMESTAMP
 from pipelines.oneschema.event_fields import EVENT_FIELDS
-from pipelines.oneschema.json_text import dumps, loads
+from pipelines.oneschema.json_text import Json, dumps, loads
 from pipelines.oneschema.reading import EXACT_FROM_SECONDS, Unreadable, microseconds
 
 Issue = tuple[int, str, str, str]
@@ -63,7 +63,7 @@ def read_deliveries(raw: pl.DataFrame) -> Deliveries:
 
 def _read_one(row: dict[str, Any], issues: list[Issue]) -> dict[str, Any]:
     """The row with its odd values read; each that cannot be read is NULL and an issue."""
-    odd = {} if row["odd"] is None else loads(row["odd"].encode())
+    odd: Json = {} if row["odd"] is None else loads(row["odd"].encode())
     if not isinstance(odd, dict):
         return row
     for name, column in _LOOKED_AT.items():
@@ -71,6 +71,7 @@ def _read_one(row: dict[str, Any], issues: list[Issue]) -> dict[str, Any]:
             odd[name] = row[column]
     if row["extra"] is not None:
         extra = loads(row["extra"].encode())
+        assert isinstance(extra, dict), "landing writes an object"
         odd |= {field.name: extra.pop(field.name) for field in EVENT_FIELDS if extra.get(field.name) is not None}
         row["extra"] = dumps(extra) if extra else None
     for field in EVENT_FIELDS:

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable, Iterator
 from fnmatch import translate
 from functools import cache
-from typing import Any
+
+from pipelines.oneschema.json_text import Json
 
 _ESCAPED = re.compile(r"\\([.\\])")
 _LEVEL = re.compile(r"(?:^|\.)((?:\\[.\\]|[^.])*+)")
@@ -48,9 +49,9 @@ def split(path: str) -> list[str]:
     return [_ESCAPED.sub(r"\1", level) for level in _LEVEL.findall(path)]
 
 
-def walk(payload: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def walk(payload: dict[str, Json]) -> Iterator[tuple[str, Json]]:
     """Every path of a payload with its value, objects before what is in them, in the order of the text."""
-    levels: list[Iterator[tuple[str, Any]]] = [iter(payload.items())]
+    levels: list[Iterator[tuple[str, Json]]] = [iter(payload.items())]
     prefixes = [""]
     while levels:
         item = next(levels[-1], None)

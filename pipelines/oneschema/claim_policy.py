@@ -8,12 +8,12 @@ one, so `a\\.b` is more specific than `a.b`), then the stricter (drop, hash, kee
 import hmac
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic import SecretStr
 
 from pipelines.errors import ConfigurationError
 from pipelines.oneschema.claim_paths import escape, pattern
+from pipelines.oneschema.json_text import Json
 
 _STRICTNESS = {"keep": 0, "hash": 1, "drop": 2}
 
@@ -42,28 +42,28 @@ class ClaimPolicy:
     def __bool__(self) -> bool:
         return any(action != "keep" for _, action in self._patterns)
 
-    def apply(self, payload: dict[str, Any]) -> dict[str, Any]:
+    def apply(self, payload: Json) -> Json:
         """The payload after the policy. `hash` replaces each scalar, arrays' elements included, by the hex
         HMAC-SHA256 of its text (of a number its JSON text); keys and null stay. `drop` removes the claim."""
-        return self._object(payload, []) if self else payload
+        return self._object(payload, []) if self and isinstance(payload, dict) else payload
 
-    def _object(self, value: dict[str, Any], paths: list[str]) -> dict[str, Any]:
-        kept: dict[str, Any] = {}
+    def _object(self, value: dict[str, Json], paths: list[str]) -> dict[str, Json]:
+        kept: dict[str, Json] = {}
         for key, element in value.items():
             path = f"{paths[-1]}.{escape(key)}" if paths else escape(key)
             found = self._value(element, [*paths, path])
-            if found is not _DROPPED:
+            if not isinstance(found, _Dropped):
                 kept[key] = found
         return kept
 
-    def _value(self, value: Any, paths: list[str]) -> Any:
+    def _value(self, value: Json, paths: list[str]) -> "Json | _Dropped":
         action = _action(self._patterns, paths)
         if isinstance(value, dict):
             kept = self._object(value, paths)
             return _DROPPED if action == "drop" and not kept else kept
         if isinstance(value, list):
             elements = [self._value(element, paths) for element in value]
-            kept_elements = [element for element in elements if element is not _DROPPED]
+            kept_elements = [element for element in elements if not isinstance(element, _Dropped)]
             return _DROPPED if action == "drop" and not kept_elements else kept_elements
         if action == "drop":
             return _DROPPED
@@ -71,13 +71,17 @@ class ClaimPolicy:
             return value
         return self._hashed(value)
 
-    def _hashed(self, value: str | bool) -> str:
+    def _hashed(self, value: str | float) -> str:
         # Parsed with numbers as JsonText, so a scalar is a text or a boolean.
         text = value if isinstance(value, str) else ("true" if value else "false")
         return hmac.digest(self._key, text.encode(), "sha256").hex()
 
 
-_DROPPED: Any = object()
+class _Dropped:
+    """Stands for a claim of which nothing is left."""
+
+
+_DROPPED = _Dropped()
 
 
 def _most_specific_first(policy: Mapping[str, str]) -> list[tuple[re.Pattern[str], str]]:

@@ -24,7 +24,7 @@ from pipelines.errors import (
     SourceError,
     TransientError,
 )
-from pipelines.oneschema.json_text import loads
+from pipelines.oneschema.json_text import Json, loads
 from pipelines.oneschema.pace import Pace, retry_after_seconds
 from pipelines.oneschema.paging import AnnouncedWalk, Page, PageRequest, announced_link, read_page, shortfall
 from pipelines.oneschema.proxies import is_loopback, proxy_for
@@ -160,7 +160,7 @@ class EventsAnswer:
     """
 
     body_digest: bytes
-    events: list[Any] | None
+    events: list[Json] | None
     problem: str | None = None
 
 
@@ -176,9 +176,10 @@ class OneSchemaClient:
 
         def organisation(response: httpx.Response) -> str:
             answer = _json(response.content, "/whoami")
-            if not isinstance(answer, dict) or not isinstance(answer.get("org"), str):
+            name = answer.get("org") if isinstance(answer, dict) else None
+            if not isinstance(name, str):
                 raise RequestRejectedError("GET /whoami did not answer with an organisation")
-            return answer["org"]
+            return name
 
         timeout = min(FIRST_CONTACT_TIMEOUT_SECONDS, self._connection.timeout_seconds)
         try:
@@ -327,7 +328,7 @@ class OneSchemaClient:
         return RequestRejectedError(f"GET {path} answered {status}", status)
 
 
-def _json(body: bytes, path: str) -> Any:
+def _json(body: bytes, path: str) -> Json:
     try:
         return loads(body)
     except ValueError:
@@ -335,7 +336,7 @@ def _json(body: bytes, path: str) -> Any:
         raise RetryableResponseError(f"GET {path} answered a body that is no JSON") from None
 
 
-def _page(answer: Any, response: httpx.Response, path: str) -> Page:
+def _page(answer: Json, response: httpx.Response, path: str) -> Page:
     page = read_page(answer, response)
     if page is None:
         raise RequestRejectedError(f"GET {path} answered JSON that is neither an array nor an object with one in it")

@@ -7,11 +7,10 @@ it was fetched with, which is what its digest needs.
 
 import json
 import re
-from typing import Any
 
 import orjson
 
-from pipelines.oneschema.json_text import canonical, dumps, storable
+from pipelines.oneschema.json_text import Json, canonical, dumps, storable
 from pipelines.oneschema.jwt_segments import segment_bytes
 from pipelines.oneschema.vocabulary import CREDENTIAL_FIELDS
 
@@ -56,14 +55,14 @@ def may_hold_credentials(json_text: bytes) -> bool:
     )
 
 
-def strip_credentials(event: Any) -> tuple[Any, bytes]:
+def strip_credentials(event: Json) -> tuple[Json, bytes]:
     """A decoded event without credentials, everything in it storable, and its canonical JSON.
 
     Both are the same whatever the credentials were: whether a cheap look clears an event depends on them, so the
     thorough way ends in the same text.
     """
-    kept: Any = event
-    removed: list[Any] = []
+    kept = event
+    removed: list[Json] = []
     if type(event) is dict and not CREDENTIAL_FIELDS.isdisjoint(event):
         # What every webhook's event has at its top level needs no walk through the others.
         kept = event.copy()
@@ -82,7 +81,7 @@ def strip_credentials(event: Any) -> tuple[Any, bytes]:
     return kept, canonical(kept)
 
 
-def _may_repeat(secret: Any, json_text: bytes) -> bool:
+def _may_repeat(secret: Json, json_text: bytes) -> bool:
     """Whether a removed value may stand elsewhere in the event; one that is not a text is not looked at cheaply."""
     if not isinstance(secret, str):
         return secret is not None
@@ -96,14 +95,14 @@ def _may_repeat(secret: Any, json_text: bytes) -> bool:
         return True
 
 
-def without_credentials(value: Any) -> Any:
+def without_credentials(value: Json) -> Json:
     """A copy of a decoded value without credentials at any depth; the value may nest some hundred levels."""
     secrets: set[str] = set()
     _collect(value, secrets)
     return _scrub(value, _Secrets(secrets), in_counts=False)
 
 
-def _is_credential(key: str, value: Any, *, in_counts: bool) -> bool:
+def _is_credential(key: str, value: Json, *, in_counts: bool) -> bool:
     if key.lower() not in CREDENTIAL_FIELDS:
         return False
     # A template column may be called `token`; below validation_error_counts its value is an object of counts.
@@ -112,7 +111,7 @@ def _is_credential(key: str, value: Any, *, in_counts: bool) -> bool:
     )
 
 
-def _collect(value: Any, secrets: set[str], *, is_secret: bool = False) -> None:
+def _collect(value: Json, secrets: set[str], *, is_secret: bool = False) -> None:
     if isinstance(value, str):
         if is_secret and len(value) >= _SHORTEST_SECRET:
             secrets.add(value)
@@ -145,13 +144,13 @@ class _Secrets:
         return text
 
 
-def _scrub(value: Any, secrets: _Secrets, *, in_counts: bool) -> Any:
+def _scrub(value: Json, secrets: _Secrets, *, in_counts: bool) -> Json:
     if isinstance(value, str):
         return _scrub_text(value, secrets)
     if isinstance(value, list):
         return [_scrub(element, secrets, in_counts=False) for element in value]
     if isinstance(value, dict):
-        kept: dict[str, Any] = {}
+        kept: dict[str, Json] = {}
         for key, element in value.items():
             if not _is_credential(key, element, in_counts=in_counts):
                 kept[_scrub_text(key, secrets)] = _scrub(element, secrets, in_counts=key == "validation_error_counts")

@@ -5,7 +5,7 @@ reading of the list are made of them. Its id, its token and its JWT are read apa
 from dataclasses import dataclass
 
 from pipelines.home.tables import Column
-from pipelines.oneschema.json_text import dumps
+from pipelines.oneschema.json_text import Json, dumps
 from pipelines.oneschema.reading import INTEGER, TEXT, Kind, Unreadable
 
 
@@ -26,7 +26,7 @@ class EmbedField:
         """Its column in SQLite."""
         return f"{self.name} {'integer' if self.kind is INTEGER else 'text'}"
 
-    def read(self, value: object) -> object:
+    def read(self, value: Json) -> object:
         """The value; of a text field any other JSON as its text, so that nothing is dropped in silence."""
         if value is None:
             return None

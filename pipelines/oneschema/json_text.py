@@ -19,7 +19,7 @@ down the careful road. Both roads take a time in proportion to the text, whateve
 import json
 import math
 import re
-from typing import Any, TypeAlias
+from typing import TypeAlias, cast
 
 import orjson
 
@@ -50,7 +50,7 @@ class JsonText(str):
     __slots__ = ()
 
 
-def loads(body: bytes) -> Any:
+def loads(body: bytes) -> Json:
     """The value of a JSON text, storable as this module's table says. Raises ValueError when it is not JSON."""
     try:
         value = orjson.loads(body)
@@ -62,7 +62,7 @@ def loads(body: bytes) -> Any:
     return value
 
 
-def loads_carefully(body: bytes | str, *, keep_numbers: bool = False) -> Any:
+def loads_carefully(body: bytes | str, *, keep_numbers: bool = False) -> Json:
     """As `loads`, by the standard library; with `keep_numbers` each number is the JsonText it was written as."""
     text = body if isinstance(body, str) else _decoded(body)
     if _SURROGATE_ESCAPE.search(text):
@@ -78,36 +78,38 @@ def loads_carefully(body: bytes | str, *, keep_numbers: bool = False) -> Any:
     )
 
 
-def storable(value: Any) -> Any:
+def storable(value: object) -> Json:
     """A decoded value with everything in it made storable as this module's table says."""
     return loads_carefully(dumps(value, ascii_only=True))
 
 
-def dumps(value: Any, *, ascii_only: bool = False) -> str:
+def dumps(value: object, *, ascii_only: bool = False) -> str:
     """Compact JSON with sorted keys, of any depth; a JsonText is written as it is."""
     written: list[str] = []
-    waiting: list[Any] = [value]
+    waiting = [value]
     while waiting:
         item = waiting.pop()
         if isinstance(item, JsonText):
             written.append(item)
         elif isinstance(item, dict):
+            members = cast("dict[str, object]", item)
             waiting.append(JsonText("}"))
-            for position, key in enumerate(sorted(item, reverse=True)):
-                comma = "," if position < len(item) - 1 else ""
-                waiting += [item[key], JsonText(f"{comma}{json.dumps(key, ensure_ascii=ascii_only)}:")]
+            for position, key in enumerate(sorted(members, reverse=True)):
+                comma = "," if position < len(members) - 1 else ""
+                waiting += [members[key], JsonText(f"{comma}{json.dumps(key, ensure_ascii=ascii_only)}:")]
             waiting.append(JsonText("{"))
         elif isinstance(item, list):
+            elements = cast("list[object]", item)
             waiting.append(JsonText("]"))
-            for position, element in enumerate(reversed(item)):
-                waiting += [element, JsonText("," if position < len(item) - 1 else "")]
+            for position, element in enumerate(reversed(elements)):
+                waiting += [element, JsonText("," if position < len(elements) - 1 else "")]
             waiting.append(JsonText("["))
         else:
             written.append(json.dumps(item, ensure_ascii=ascii_only))
     return "".join(written)
 
 
-def canonical(value: Any) -> bytes:
+def canonical(value: object) -> bytes:
     """Compact JSON with sorted keys of a storable value: as `dumps`, and by orjson where that can write it."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

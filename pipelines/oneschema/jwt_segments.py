@@ -3,9 +3,8 @@
 import base64
 import binascii
 import re
-from typing import Any
 
-from pipelines.oneschema.json_text import loads_carefully
+from pipelines.oneschema.json_text import Json, loads_carefully
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]+={0,2}")
 _TO_URL_ALPHABET = str.maketrans("+/", "-_")
@@ -23,7 +22,7 @@ def segment_bytes(segment: str) -> bytes | None:
         return None
 
 
-def json_object(segment: str) -> dict[str, Any] | None:
+def json_object(segment: str) -> dict[str, Json] | None:
     """The JSON object of a segment with its numbers as JsonText, None when it holds none."""
     content = segment_bytes(segment)
     if content is None:

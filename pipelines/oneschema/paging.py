@@ -5,9 +5,10 @@ The vendor documents neither. A plain array without a header announces nothing: 
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any
 
 import httpx
+
+from pipelines.oneschema.json_text import Json
 
 # Objects beside the array in which public APIs put the next page and the total.
 _BESIDE = ("paging", "pagination", "page_info", "pageInfo", "meta", "links", "_links", "cursors")
@@ -31,7 +32,7 @@ class PageRequest:
 class Page:
     """One answer of a list. `problem` says why the page after it, which the server announced, cannot be asked for."""
 
-    items: list[Any]
+    items: list[Json]
     next_url: str | None = None
     total: int | None = None
     problem: str | None = None
@@ -45,7 +46,7 @@ class AnnouncedWalk:
     def __init__(self) -> None:
         self.has_next_page = True
         self.url: str | None = None
-        self.items: list[Any] = []
+        self.items: list[Json] = []
         self.total: int | None = None
         self.problem: str | None = None
         self._trail = Trail()
@@ -88,7 +89,7 @@ def announced_link(response: httpx.Response) -> str | None:
     return response.links.get("next", {}).get("url")
 
 
-def read_page(answer: Any, response: httpx.Response) -> Page | None:
+def read_page(answer: Json, response: httpx.Response) -> Page | None:
     """The page that a decoded answer is; None where it is neither an array nor an object with one array in it."""
     asked = response.request.url
     page = Page([], announced_link(response), _whole_number(response.headers.get("X-Total-Count")))
@@ -124,14 +125,18 @@ def _on_the_same_server(page: Page, asked: httpx.URL) -> Page:
     return replace(page, next_url=str(url))
 
 
-def _announced_in_body(answer: dict[str, Any], asked: httpx.URL) -> str | None:
+def _with_those_beside(answer: dict[str, Json]) -> list[dict[str, Json]]:
+    return [answer, *(fields for name in _BESIDE if isinstance(fields := answer.get(name), dict))]
+
+
+def _announced_in_body(answer: dict[str, Json], asked: httpx.URL) -> str | None:
     """An address as it is; of a cursor, the address asked for with the cursor in place of an offset.
 
     The parameter is called like the field, without `next`: `next_cursor` is asked for as `cursor`, a bare `next` too.
     """
     if answer.get("has_more") is False or answer.get("hasMore") is False:
         return None
-    for fields in (answer, *(answer[name] for name in _BESIDE if isinstance(answer.get(name), dict))):
+    for fields in _with_those_beside(answer):
         for name, value in fields.items():
             words = _WORD_BOUNDARY.sub("_", name).lower()
             if not (words == "cursor" or words.split("_")[0] == "next"):
@@ -150,15 +155,15 @@ def _announced_in_body(answer: dict[str, Any], asked: httpx.URL) -> str | None:
     return None
 
 
-def _total_in_body(answer: dict[str, Any]) -> int | None:
-    for fields in (answer, *(answer[name] for name in _BESIDE if isinstance(answer.get(name), dict))):
+def _total_in_body(answer: dict[str, Json]) -> int | None:
+    for fields in _with_those_beside(answer):
         for name in _TOTALS:
             if (total := _whole_number(fields.get(name))) is not None:
                 return total
     return None
 
 
-def _whole_number(value: Any) -> int | None:
+def _whole_number(value: Json) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
         value = int(value)
     return value if type(value) is int and 0 <= value < 2**63 else None

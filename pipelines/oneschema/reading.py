@@ -16,7 +16,7 @@ from fractions import Fraction
 import polars as pl
 
 from pipelines.home.tables import TIMESTAMP
-from pipelines.oneschema.json_text import dumps
+from pipelines.oneschema.json_text import Json, dumps
 
 MILLISECONDS_FROM = 1e12
 MILLISECONDS_TO = 1e14
@@ -60,7 +60,7 @@ def read_boolean(value: object) -> bool | Unreadable:
     return value if isinstance(value, bool) else Unreadable(f"{json_type(value)}, not a boolean")
 
 
-def read_object(value: object) -> str | Unreadable:
+def read_object(value: Json) -> str | Unreadable:
     """An object, as JSON."""
     return dumps(value) if isinstance(value, dict) else Unreadable(f"{json_type(value)}, not an object")
 
@@ -153,7 +153,7 @@ class Kind:
 
     json_type: type
     raw_type: pl.DataType
-    read: Callable[[object], object]
+    read: Callable[[Json], object]
     is_picky: bool = False
     lake_type: pl.DataType | None = None
     """The type in the lake, where it is another one than raw's."""

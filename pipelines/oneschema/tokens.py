@@ -8,7 +8,6 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import orjson
 from pydantic import SecretStr
@@ -16,7 +15,7 @@ from pydantic import SecretStr
 from pipelines.errors import ConfigurationError
 from pipelines.oneschema.claim_policy import ClaimPolicy
 from pipelines.oneschema.credentials import may_hold_credentials, without_credentials
-from pipelines.oneschema.json_text import MAX_DEPTH, dumps, loads_carefully
+from pipelines.oneschema.json_text import MAX_DEPTH, Json, dumps, loads_carefully
 from pipelines.oneschema.jwt_segments import json_object, segment_bytes
 
 # A sweep meets each embed's token once per event; beyond so many characters the cache starts anew rather than grow.
@@ -62,7 +61,7 @@ class TokenReader:
         # What decides how a token is read, without a secret in it.
         self.configuration = dumps([sorted(claim_policy.items()), hash_key is not None, sorted(self._secrets)])
         self._read: dict[str, ReadToken] = {}
-        self._last_header: tuple[str, dict[str, Any] | None] = ("", None)
+        self._last_header: tuple[str, dict[str, Json] | None] = ("", None)
         self._cached_characters = 0
 
     def read(self, token: object) -> ReadToken:
@@ -104,7 +103,7 @@ class TokenReader:
             claims=self._kept(claims), jwt_status=self._status(header, issuer, segments), fingerprint=fingerprint
         )
 
-    def _header(self, segment: str) -> dict[str, Any] | None:
+    def _header(self, segment: str) -> dict[str, Json] | None:
         # All tokens of an integration begin with the same one.
         known, header = self._last_header
         if segment != known:
@@ -113,7 +112,7 @@ class TokenReader:
         # Not read back: another thread may have put the header of another token there.
         return header
 
-    def _status(self, header: dict[str, Any], issuer: object, segments: list[str]) -> str:
+    def _status(self, header: dict[str, Json], issuer: object, segments: list[str]) -> str:
         secret = self._secrets.get(issuer) if isinstance(issuer, str) else None
         if secret is None:
             return "unverified"
@@ -138,7 +137,7 @@ class TokenReader:
 def _payload(content: bytes) -> tuple[str, object] | None:
     """The text of a payload and its `iss`, None when it is not a JSON object."""
     try:
-        value = orjson.loads(content)
+        value: Json = orjson.loads(content)
         is_plain = content.count(b"{") + content.count(b"[") <= MAX_DEPTH and not _repeats_a_key(content, value)
     except orjson.JSONDecodeError:
         is_plain, value = False, None
@@ -151,7 +150,7 @@ def _payload(content: bytes) -> tuple[str, object] | None:
     return (dumps(value), value.get("iss")) if isinstance(value, dict) else None
 
 
-def _repeats_a_key(content: bytes, value: Any) -> bool:
+def _repeats_a_key(content: bytes, value: Json) -> bool:
     """Whether an object in a JSON text names a key twice: of such the last one holds (RFC 7519, section 4).
 
     `value` has each key once, so written again it has fewer colons. Where an escape may stand for a colon the answer

@@ -76,11 +76,11 @@ def draw(rows: pl.DataFrame, chart: Chart) -> str | None:
     if rows.is_empty() or not rows["reached_count" if chart.kind == "funnel" else "row_count"].sum():
         return None
     # Not pyplot, which keeps every figure and looks for a display.
-    from matplotlib import rc_context
+    import matplotlib
     from matplotlib.figure import Figure
 
     # A dollar sign in a label is not mathematics. A character that the font lacks is drawn as a box.
-    with rc_context({"text.parse_math": False}), warnings.catch_warnings():
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(8.4, 3.6), dpi=100, layout="constrained")
         axes = figure.add_subplot()

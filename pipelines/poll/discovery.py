@@ -11,9 +11,10 @@ import itertools
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Set
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pipelines.errors import SourceError
+from pipelines.oneschema.json_text import Json
 from pipelines.oneschema.paging import Page, PageRequest, Trail
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ class ListShape:
         return self.is_paged and self.order != "none" and self.page_length > 1
 
 
-def embed_id_of(summary: Any) -> int:
+def embed_id_of(summary: Json) -> int:
     """The id of an embed summary; for one without a readable id, a negative number that stands for its content."""
     value = summary.get("id") if isinstance(summary, dict) else None
     # Python refuses to read an integer of more digits than an id can have.
@@ -152,7 +153,7 @@ class WholeWalk:
     def request(self) -> PageRequest:
         return PageRequest(self._position.offset, self._page_size, self._next_url)
 
-    def update_state(self, page: Page) -> list[Any]:
+    def update_state(self, page: Page) -> list[Json]:
         """The embeds of a page that were not walked before."""
         self._next_url, problem = self._trail.next_of(page)
         self._is_announced |= self._next_url is not None
@@ -164,7 +165,7 @@ class WholeWalk:
         self.has_next_page = self._next_url is not None
         return list(self._take(ids, page.items).values())
 
-    def _by_offset(self, ids: list[int], embeds: list[Any]) -> list[Any]:
+    def _by_offset(self, ids: list[int], embeds: list[Json]) -> list[Json]:
         offset, last = self._position.offset, self._position.last
         self._shape.page_length = max(self._shape.page_length, len(ids))
         if self._position.must_step_back(ids, self._walked) and not self._repetition.is_whole(offset, ids):
@@ -179,7 +180,7 @@ class WholeWalk:
         self._shape.is_paged |= self.has_next_page and offset > 0 and not self._repetition.is_repeated
         return list(fresh.values())
 
-    def _take(self, ids: list[int], embeds: list[Any]) -> dict[int, Any]:
+    def _take(self, ids: list[int], embeds: list[Json]) -> dict[int, Json]:
         fresh = {id_: embed for id_, embed in zip(ids, embeds, strict=True) if id_ not in self._walked}
         self._walked.update(fresh)
         self._sorting.update_state(list(fresh))
@@ -190,7 +191,7 @@ class WholeWalk:
 
 async def walk_all(
     fetch: FetchPage, shape: ListShape, *, page_size: int = PAGE_SIZE, page_limit: int = PAGE_LIMIT
-) -> AsyncGenerator[list[dict[str, Any]]]:
+) -> AsyncGenerator[list[Json]]:
     """Every embed, each once, page by page; `shape` is filled in on the way.
 
     Pages overlap by one embed. A page has to begin with an embed that was walked, else the walk steps back by a page.
@@ -277,7 +278,7 @@ async def walk_recent(
     look_back: int,
     page_size: int = PAGE_SIZE,
     page_limit: int = PAGE_LIMIT,
-) -> AsyncGenerator[list[dict[str, Any]] | None]:
+) -> AsyncGenerator[list[Json] | None]:
     """The newest embeds of a list that was sorted by id: all that are not known, and at least the last `look_back`.
 
     Ids grow with time, so new embeds stand at one end; `known_among` tells which of some ids were listed before. Yields

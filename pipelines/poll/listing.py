@@ -12,6 +12,7 @@ from typing import Any
 from pipelines.home.layout import Home
 from pipelines.oneschema.client import OneSchemaClient
 from pipelines.oneschema.embed_fields import EMBED_FIELDS
+from pipelines.oneschema.json_text import Json
 from pipelines.oneschema.paging import shortfall
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.poll.discovery import PAGE_SIZE, ListShape, embed_id_of, one_ahead, walk_all, walk_recent
@@ -61,7 +62,7 @@ async def list_embeds(
     rereads = state.fact("token_reading") != tokens.configuration
     listed: set[int] = set()
 
-    def take_in(page: list[dict[str, Any]]) -> None:
+    def take_in(page: list[Json]) -> None:
         now = clock()
         changed, rows, new_count = _changed(page, state, tokens, now, sweep_id, environment_name, rereads=rereads)
         # Pages overlap, so that nothing slips between two of them.
@@ -112,7 +113,7 @@ def _concluded(counts: ListingCounts, shape: ListShape, state: PollState) -> Lis
 
 
 def _changed(
-    page: list[dict[str, Any]],
+    page: list[Json],
     state: PollState,
     tokens: TokenReader,
     now: datetime,
@@ -122,7 +123,9 @@ def _changed(
     rereads: bool,
 ) -> tuple[list[Listed], list[dict[str, Any]], int]:
     """(embeds that are new or changed, or to be read anew; their rows for raw/embeds; how many are new)."""
-    by_id = {embed_id: summary for summary in page if (embed_id := embed_id_of(summary)) >= 0}
+    by_id = {
+        embed_id: summary for summary in page if isinstance(summary, dict) and (embed_id := embed_id_of(summary)) >= 0
+    }
     digests = {embed_id: _digest(summary) for embed_id, summary in by_id.items()}
     known = state.summaries(by_id)
     changed = [
@@ -148,12 +151,12 @@ def _changed(
     return changed, rows, len(changed) - len(landed)
 
 
-def _digest(summary: dict[str, Any]) -> bytes:
+def _digest(summary: dict[str, Json]) -> bytes:
     return hashlib.blake2b(
         json.dumps(summary, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass"), digest_size=16
     ).digest()
 
 
-def _listed(embed_id: int, summary: dict[str, Any], digest: bytes, tokens: TokenReader) -> Listed:
+def _listed(embed_id: int, summary: dict[str, Json], digest: bytes, tokens: TokenReader) -> Listed:
     values = tuple(field.read(summary.get(field.name)) for field in EMBED_FIELDS)
     return Listed(embed_id, values, tokens.read(summary.get("user_jwt")), digest)

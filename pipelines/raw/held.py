@@ -40,7 +40,7 @@ def absorb_unknown_files(connection: sqlite3.Connection, home: Home) -> tuple[li
     Where a file that the index lists has gone, as after raw was restored from a backup, it is made anew: what it says
     to be held would never land again.
     """
-    known = {path for (path,) in connection.execute("select path from held_files")}
+    known: set[str] = {path for (path,) in connection.execute("select path from held_files")}
     present = {_name(home, path): path for path in raw_event_files(home)}
     held_count = 0
     if known - present.keys():

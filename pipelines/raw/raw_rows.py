@@ -16,7 +16,7 @@ from pipelines.home.tables import TIMESTAMP
 from pipelines.home.times import PLAUSIBLE_AHEAD, PLAUSIBLE_FROM
 from pipelines.oneschema.credentials import strip_credentials
 from pipelines.oneschema.event_fields import EVENT_FIELDS, TOKEN_FIELD
-from pipelines.oneschema.json_text import canonical
+from pipelines.oneschema.json_text import Json, canonical
 from pipelines.oneschema.reading import Unreadable, microseconds, read_timestamp
 from pipelines.oneschema.tokens import ReadToken, TokenReader
 from pipelines.raw.raw_tables import RAW_EMBED_EVENTS, UNKNOWN_DATE
@@ -46,7 +46,7 @@ class Envelope:
     sweep_id: str
 
 
-def to_raw(deliveries: Iterable[tuple[Any, Envelope]], tokens: TokenReader) -> pl.DataFrame:
+def to_raw(deliveries: Iterable[tuple[Json, Envelope]], tokens: TokenReader) -> pl.DataFrame:
     """RAW_EMBED_EVENTS, a row per delivery in the order given, and last `occurred_at` and `event_date`: what its
     created_at says (Int64, microseconds since 1970, null where it cannot be read), and that date. It is `unknown`
     where that is not plausible when the delivery came: one sender must not make a folder for every date there is.
@@ -63,7 +63,7 @@ def to_raw(deliveries: Iterable[tuple[Any, Envelope]], tokens: TokenReader) -> p
     return frame.with_columns(occurred_at=occurred_at, event_date=event_date).drop("odd_occurred_at")
 
 
-def _row(event: Any, envelope: Envelope, tokens: TokenReader) -> tuple[Any, ...]:
+def _row(event: Json, envelope: Envelope, tokens: TokenReader) -> tuple[Any, ...]:
     token = envelope.token
     if type(event) is dict and event.get(TOKEN_FIELD) is not None:
         token = tokens.read(event[TOKEN_FIELD])
@@ -88,10 +88,10 @@ def _row(event: Any, envelope: Envelope, tokens: TokenReader) -> tuple[Any, ...]
     )
 
 
-def _split(event: dict[str, Any]) -> tuple[list[Any], str | None, str | None]:
+def _split(event: dict[str, Json]) -> tuple[list[Any], str | None, str | None]:
     """The values of the documented types in the order of _DOCUMENTED, `odd` and `extra`."""
     typed: list[Any] = []
-    odd: dict[str, Any] = {}
+    odd: dict[str, Json] = {}
     for name, documented in _DOCUMENTED:
         value = event.get(name)
         if value is None:

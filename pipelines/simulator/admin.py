@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from pipelines.errors import ConfigurationError
+from pipelines.simulator.json_values import Json
 from pipelines.simulator.pushes import pushes
 from pipelines.simulator.simulation import Simulation
 from pipelines.simulator.truth import Truth
@@ -156,10 +157,10 @@ class _AdminEndpoints:
         return _json(self._truth.credentials())
 
 
-async def _object(request: Request) -> dict[str, Any]:
+async def _object(request: Request) -> dict[str, Json]:
     """The body as a JSON object, read by the standard library, which takes every number and surrogate."""
     try:
-        body: Any = json.loads(await request.body())
+        body: Json = json.loads(await request.body())
     except ValueError as error:
         raise BadRequestError(f"The body is not JSON: {error}") from None
     if not isinstance(body, dict):
@@ -178,7 +179,7 @@ async def _refuse(_: Request, error: Exception) -> Response:
 ADMIN_ERRORS: dict[Any, Any] = dict.fromkeys((BadRequestError, ConfigurationError, ValidationError), _refuse)
 
 
-def _json(value: Any, status: int = 200) -> Response:
+def _json(value: object, status: int = 200) -> Response:
     return Response(orjson.dumps(value), status, media_type="application/json")
 
 

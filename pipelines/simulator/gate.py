@@ -10,7 +10,7 @@ import hmac
 import time
 from contextlib import suppress
 from email.utils import formatdate
-from typing import Any, cast
+from typing import cast
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -168,7 +168,7 @@ class Gate:
 
 
 def _transport(scope: Scope) -> asyncio.Transport:
-    extensions = scope.get("extensions") or {}
+    extensions: dict[str, object] = scope.get("extensions") or {}
     if TRANSPORT not in extensions:
         # In-process clients (httpx.ASGITransport) have no connection to drop: the caller sees the error itself.
         raise ConnectionResetError("The simulator dropped the connection.")
@@ -200,7 +200,7 @@ async def _respond(
     headers: list[tuple[bytes, bytes]] | None = None,
 ) -> None:
     length = str(len(body)).encode()
-    sent: list[Any] = [(b"content-type", content_type), (b"content-length", length), *(headers or [])]
+    sent: list[tuple[bytes, bytes]] = [(b"content-type", content_type), (b"content-length", length), *(headers or [])]
     await send({"type": "http.response.start", "status": status, "headers": sent})
     await send({"type": "http.response.body", "body": body})
 

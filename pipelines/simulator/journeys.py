@@ -8,8 +8,9 @@ from bisect import bisect
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from pipelines.simulator.json_values import Json
 from pipelines.simulator.templates import AUTOFIX, OPERATIONS, UNKNOWN_EVENT_TYPES, Template
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -182,14 +183,14 @@ def walk(rng: Random, template: Template) -> Journey:
     return Journey(tuple(walked.steps), import_seconds, row_count)
 
 
-def data_of_steps(rng: Random, template: Template, journey: Journey) -> list[dict[str, Any] | None]:
+def data_of_steps(rng: Random, template: Template, journey: Journey) -> list[dict[str, Json] | None]:
     """`data` of each step, in order; None where the event comes without any.
 
     Error counts start with each file, fall with each operation, and ride on every columns_mapped; import_submitted and
     embed_closed have them at times, `{}` when nothing is left.
     """
     sheet = _Sheet(rng, template, journey.imported_row_count)
-    datas: list[dict[str, Any] | None] = []
+    datas: list[dict[str, Json] | None] = []
     for step in journey.steps:
         data = sheet.data_of(step)
         is_lost = step.event_type != "columns_mapped" and rng.random() < 0.012
@@ -208,7 +209,7 @@ class _Sheet:
         self.is_new_file = False
         self.is_mapped = False
 
-    def data_of(self, step: Step) -> dict[str, Any]:
+    def data_of(self, step: Step) -> dict[str, Json]:
         match step.event_type:
             case "file_uploaded":
                 self.is_new_file = True
@@ -225,10 +226,10 @@ class _Sheet:
             case "embed_initialized" | "embed_resumed" | "header_selected":
                 return {}
             case _:
-                columns = [key for key, _ in self.template.columns[:2]]
+                columns: list[Json] = [key for key, _ in self.template.columns[:2]]
                 return {"columns": columns, "accepted": self.rng.random() < 0.5}
 
-    def map_columns(self) -> dict[str, Any]:
+    def map_columns(self) -> dict[str, Json]:
         if self.is_new_file:
             self.counts = _errors_of_a_file(self.rng, self.template, self.rows)
         elif self.rng.random() < 0.6:
@@ -236,7 +237,7 @@ class _Sheet:
         self.is_new_file, self.is_mapped = False, True
         return self.report(1)
 
-    def operate(self, *, is_automatic: bool) -> dict[str, Any]:
+    def operate(self, *, is_automatic: bool) -> dict[str, Json]:
         if is_automatic:
             operation, left = AUTOFIX
         else:
@@ -244,7 +245,7 @@ class _Sheet:
         _mend(self.rng, self.counts, left)
         return {"operation": operation}
 
-    def report(self, chance: float) -> dict[str, Any]:
+    def report(self, chance: float) -> dict[str, Json]:
         """The counts as they are now, with probability `chance`, once there is a sheet."""
         if not self.is_mapped or self.rng.random() >= chance:
             return {}

@@ -11,7 +11,7 @@ _ONE_IN = 12
 _TEN_YEARS = 3652.5 * 86_400
 
 
-def shown_time(created_at: float, uuid: str, shape: TimeShape, *, has_odd_dates: bool) -> object:
+def shown_time(created_at: float, uuid: str, shape: TimeShape, *, has_odd_dates: bool) -> float | str:
     """What the event's created_at says: the true time in `shape`, or for some events another time altogether."""
     draw = zlib.crc32(uuid.encode())
     if has_odd_dates and draw % _ONE_IN == 0:

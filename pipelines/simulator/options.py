@@ -1,6 +1,6 @@
 """What a simulator is told: the world to make, and the switches that can also be thrown while it runs."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
@@ -56,7 +56,7 @@ class Switches(BaseModel):
 
     @field_validator("faults", mode="before")
     @classmethod
-    def _read_faults(cls, value: Any) -> Any:
+    def _read_faults(cls, value: object) -> object:
         return parse_faults(value) if isinstance(value, str) else value
 
 

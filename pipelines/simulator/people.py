@@ -8,7 +8,7 @@ import base64
 import hashlib
 import hmac
 from random import Random
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 
@@ -50,7 +50,7 @@ _FAMILY = ("Okafor", "Sørensen", "Nguyễn", "García", "Smith", "Kowalski", "�
 _ROLES = ("admin", "importer", "billing", "viewer", "data steward")
 
 
-def person_claims(seed: int, person: int) -> dict[str, Any]:
+def person_claims(seed: int, person: int) -> dict[str, object]:
     """The claims that every token of one person carries, without `iss`: a pure function of its arguments."""
     rng = Random(f"{seed}/person/{person}")
     number = person % 23 + len(_ORGANISATIONS) * rng.randrange(3)
@@ -58,7 +58,7 @@ def person_claims(seed: int, person: int) -> dict[str, Any]:
     given, family = rng.choice(_GIVEN), rng.choice(_FAMILY)
     is_older_integration = number % 8 in (1, 5)
     user_id: str | int = 700_000 + person if is_older_integration else f"usr_{rng.getrandbits(40):010x}"
-    claims: dict[str, Any] = {
+    claims: dict[str, object] = {
         "user_id": user_id,
         "name": f"{given} {family}",
         "email": f"user{person}@org{number}.example",

@@ -23,7 +23,7 @@ class Push:
     uuid: str
     shape: PushShape | None
     body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def is_readable(self) -> bool:

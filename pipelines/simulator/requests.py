@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 
 @dataclass
@@ -38,7 +37,7 @@ class RequestLog:
             counter.clear()
         self.most_in_flight = self.in_flight
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         return {
             "total": self.total,
             "by_kind": dict(self.by_kind),

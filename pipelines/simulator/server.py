@@ -37,7 +37,7 @@ class RunningSimulator:
         """Moves the clock."""
         self.simulation.clock.advance(seconds)
 
-    def throw(self, **switches: Any) -> None:
+    def throw(self, **switches: object) -> None:
         """Changes switches: fields of `Switches`; `faults` may be a text as `--faults` takes."""
         self.simulation.throw(switches)
 

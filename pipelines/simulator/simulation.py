@@ -6,14 +6,15 @@ The vendor's endpoints and the admin's both ask here, and so do tests in the sam
 import hashlib
 import json
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import orjson
 
 from pipelines.simulator.clock import Clock
 from pipelines.simulator.faults import FaultDraws
 from pipelines.simulator.journeys import DAY
+from pipelines.simulator.json_values import Json
 from pipelines.simulator.odd_times import shown_time
 from pipelines.simulator.options import SimulatorOptions, Switches
 from pipelines.simulator.requests import RequestLog
@@ -24,10 +25,10 @@ from pipelines.simulator.world import Embed, EmbedState, Event, World, compact
 class Planted:
     """What was added by hand to one embed id: events of any JSON, or a whole body in place of the events."""
 
-    events: list[tuple[float, Any]] = field(default_factory=list[tuple[float, Any]])
+    events: list[tuple[float, Json]] = field(default_factory=list[tuple[float, Json]])
     body: bytes | None = None
     # The embed itself, where the world has none with this id.
-    embed: Any = None
+    embed: Json = None
     planted_at: float = 0.0
 
 
@@ -45,9 +46,9 @@ class Simulation:
         self.planted: dict[int, Planted] = {}
         self.switches = options.switches()
         self._summaries: dict[int, tuple[float, float, bytes]] = {}
-        self._listed: tuple[tuple[Any, ...], list[int]] = ((), [])
+        self._listed: tuple[tuple[object, ...], list[int]] = ((), [])
 
-    def throw(self, changes: dict[str, Any]) -> Switches:
+    def throw(self, changes: Mapping[str, object]) -> Switches:
         """Changes some switches. Raises ValueError or ConfigurationError where a value cannot be used."""
         kept = {name: getattr(self.switches, name) for name in Switches.model_fields if name not in changes}
         self.switches = Switches.model_validate({**kept, **changes})
@@ -157,7 +158,7 @@ class Simulation:
         now = self.clock.now()
         return [event for event in self.world.events(index) if self.is_visible(event, now)]
 
-    def _as_shown(self, at: float, event: Any) -> Any:
+    def _as_shown(self, at: float, event: Json) -> Json:
         """A planted event; one whose created_at is a number of seconds says it in the shape that is switched on."""
         shape = self.switches.created_at_shape
         if shape == "seconds" or not isinstance(event, dict) or event.get("created_at") != at:
@@ -199,7 +200,7 @@ class Simulation:
         return True
 
     def plant(
-        self, embed_id: int, *, embed: Any = None, events: list[Any] | None = None, body: bytes | None = None
+        self, embed_id: int, *, embed: Json = None, events: Iterable[Json] | None = None, body: bytes | None = None
     ) -> None:
         """Adds hand-made content: `events` join the embed's own, `body` replaces its events answer byte for byte.
 
@@ -212,9 +213,10 @@ class Simulation:
         elif planted.embed is None and self.world.index_of(embed_id) is None:
             planted.embed = {"id": embed_id, "template_key": "planted", "status": "initialized", "user_jwt": None}
         for event in events or []:
-            at: Any = event.get("created_at") if isinstance(event, dict) else None
+            at = event.get("created_at") if isinstance(event, dict) else None
             is_time = isinstance(at, int | float) and not isinstance(at, bool)
-            planted.events.append((float(at) if is_time else planted.planted_at, event))
+            appears_at = float(at) if isinstance(at, int | float) and is_time else planted.planted_at
+            planted.events.append((appears_at, event))
         if body is not None:
             planted.body = body
 
@@ -226,7 +228,7 @@ class Simulation:
         return at <= now and not self.is_purged(event.created_at)
 
     def _make_summary(self, embed: Embed, state: EmbedState) -> bytes:
-        fields: dict[str, Any] = {
+        fields: dict[str, Json] = {
             "id": embed.id,
             "token": embed.token,
             "template_key": embed.template.key,
@@ -256,6 +258,6 @@ class Simulation:
 _NOTHING_PLANTED = Planted()
 
 
-def _dumps(value: Any) -> bytes:
+def _dumps(value: Json) -> bytes:
     """JSON of anything that was planted: the standard library has numbers and surrogates that orjson refuses."""
     return json.dumps(value).encode()

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from pipelines.simulator.json_values import Json
 from pipelines.simulator.simulation import Planted, Simulation
 
 
@@ -88,7 +89,7 @@ class Truth:
         simulation = self._simulation
         embed = self._world.embed(index)
         deleted_at = simulation.deleted_at.get(embed.id)
-        claims: dict[int, tuple[Any, str | None]] = {}
+        claims: dict[int, tuple[Json, str | None]] = {}
         for event in self._world.events(index):
             if event.created_at > now:
                 break
@@ -122,7 +123,7 @@ class Truth:
         for at, event in planted.events:
             if at > now:
                 continue
-            fields: dict[str, Any] = event if isinstance(event, dict) else {}
+            fields: dict[str, Json] = event if isinstance(event, dict) else {}
             is_purged = self._simulation.is_purged(at)
             yield {
                 **{name: fields.get(name) for name in names},

@@ -11,11 +11,12 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from pipelines.simulator.journeys import DAY, HOUR, Journey, data_of_steps, walk
+from pipelines.simulator.json_values import Json
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.people import (
     NON_OBJECT_PAYLOADS,
@@ -40,6 +41,8 @@ _EVENT_IDS_PER_EMBED = 256
 _CACHED_EMBEDS = 20_000
 _CACHED_PEOPLE = 100_000
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
@@ -59,7 +62,7 @@ class Event:
     embed_id: int
     event_type: str
     trigger_type: str
-    data: dict[str, Any] | None
+    data: dict[str, Json] | None
     created_at: float
     visible_at: float
     has_snapshot: bool
@@ -288,7 +291,7 @@ def _uuid4(bits: int) -> str:
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[bits >> 126]}{text[17:20]}-{text[20:]}"
 
 
-def _keep(cache: OrderedDict[int, Any], key: int, value: Any, limit: int = _CACHED_EMBEDS) -> None:
+def _keep(cache: OrderedDict[int, T], key: int, value: T, limit: int = _CACHED_EMBEDS) -> None:
     """Keeps `value`, and lets the oldest go, so that a long-lived server's memory stays bounded."""
     if len(cache) >= limit:
         cache.popitem(last=False)

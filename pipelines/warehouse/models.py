@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 import sqlglot
-from sqlglot import exp
-from sqlglot.lineage import lineage
+from sqlglot import exp, lineage
 from sqlglot.tokens import Tokenizer
 
 from pipelines.errors import PermanentError
@@ -65,7 +64,7 @@ class Model:
     @cached_property
     def column_lineage(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
         """Per output column the (relation, column) pairs it is made of; a source relation is named `source.x`."""
-        nodes = lineage(
+        nodes = lineage.lineage(
             None,
             self._tree.copy(),
             schema=known_columns(),

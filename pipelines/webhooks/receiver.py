@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pipelines.oneschema.json_text import loads
+from pipelines.oneschema.json_text import Json, loads
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.oneschema.unreadable_text import keepable_text
 from pipelines.raw.unreadable import UnreadableBody, may_keep_text
@@ -181,8 +181,7 @@ class Events:
             return await self._keep([encode_unreadable(unreadable, received_at, self._tokens)], "json")
         if (uuid := _uuid(value)) is None:
             # An array is read as the API's answer is. Whatever has no uuid ends in quarantine, like the API's.
-            is_batch = isinstance(value, list) and 0 < len(value) <= MAX_EVENTS
-            events = value if is_batch else [value]
+            events = value if isinstance(value, list) and 0 < len(value) <= MAX_EVENTS else [value]
             lines = [encode(event, received_at, self._tokens) for event in events]
             return await self._keep(lines, None if all(map(_uuid, events)) else "no_uuid")
         answer = await self._keep([encode(value, received_at, self._tokens)], None)
@@ -236,9 +235,9 @@ class RecentUuids:
         return False
 
 
-def _uuid(value: Any) -> str | None:
+def _uuid(value: Json) -> str | None:
     """The uuid of an event; None where the value is not one."""
-    uuid: Any = value.get("uuid") if type(value) is dict else None
+    uuid = value.get("uuid") if type(value) is dict else None
     return uuid if isinstance(uuid, str) and uuid.strip() else None
 
 

@@ -14,13 +14,12 @@ have been through: a refresh may have another.
 
 import zlib
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import orjson
 
 from pipelines.oneschema.credentials import strip_credentials
 from pipelines.oneschema.event_fields import TOKEN_FIELD
-from pipelines.oneschema.json_text import loads
+from pipelines.oneschema.json_text import Json, loads
 from pipelines.oneschema.tokens import MISSING, ReadToken, TokenReader
 from pipelines.raw.unreadable import UnreadableBody
 
@@ -33,11 +32,11 @@ class Record:
     received_at: int
     token: ReadToken
     claim_policy: dict[str, str]
-    event: Any
+    event: Json
     unreadable: UnreadableBody | None = None
 
 
-def encode(event: Any, received_at: int, tokens: TokenReader) -> bytes:
+def encode(event: Json, received_at: int, tokens: TokenReader) -> bytes:
     """The journal's line of a decoded event, or of any other JSON. No credential that came with it is in it."""
     read = tokens.read(event.get(TOKEN_FIELD) if type(event) is dict else None)
     _, body = strip_credentials(event)
@@ -53,7 +52,7 @@ def encode_unreadable(body: UnreadableBody, received_at: int, tokens: TokenReade
     )
 
 
-def _line(head: list[Any], body: bytes) -> bytes:
+def _line(head: list[object], body: bytes) -> bytes:
     content = b"%b\t%b" % (orjson.dumps(head), body)
     return b"%08x\t%b\n" % (zlib.crc32(content), content)
 

@@ -41,7 +41,7 @@ VENDOR_WEBHOOK: dict[str, Json] = {
     "data": {},
     "created_at": 1706112805.512352,
 }
-VENDOR_API = {
+VENDOR_API: dict[str, Json] = {
     "uuid": "event-ddbb6677-460c-4eb5-b279-c7fd3f964dcf",
     "id": 417836,
     "event_type": "columns_mapped",

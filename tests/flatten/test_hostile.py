@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.flatten.days import FlattenOptions, catalogues, flatten_days
 from pipelines.home.layout import Home
-from pipelines.oneschema.json_text import loads
+from pipelines.oneschema.json_text import Json, loads
 from pipelines.oneschema.tokens import ReadToken
 from pipelines.raw.raw_rows import Envelope, to_raw
 from tests.flatten.flattening import read_table, token_reader, write_raw
@@ -102,13 +102,11 @@ def test_hostile_payloads_are_accounted_for(tmp_path: Path) -> None:
         return rng.choice(huge_tokens if rng.random() < 0.0005 else embed_tokens)
 
     for number in range(10):
-        events = [
-            event
-            for _ in range(500)
-            for event in loads(
-                ("[" + ",".join(hostile_event(rng) for _ in range(20)) + "]").encode("utf-8", "surrogatepass")
-            )
-        ]
+        events: list[Json] = []
+        for _ in range(500):
+            page = loads(("[" + ",".join(hostile_event(rng) for _ in range(20)) + "]").encode("utf-8", "surrogatepass"))
+            assert isinstance(page, list)
+            events += page
         fetched_at = datetime(2024, 2, 1, number)
         deliveries = [
             (event, Envelope(rng.choice([7, None]), "t", None, token(), "api", fetched_at, "s")) for event in events
@@ -121,9 +119,9 @@ def test_hostile_payloads_are_accounted_for(tmp_path: Path) -> None:
     assert delivered == 100_000
     assert report.delivery_count == delivered
     assert report.event_count + report.merged_count + report.quarantined_count == delivered
-    events = read_table(home.lake_embed_events)
+    lake = read_table(home.lake_embed_events)
     quarantined = read_table(home.quarantine)
-    assert events.height == report.event_count > 20_000
+    assert lake.height == report.event_count > 20_000
     assert quarantined.filter(pl.col("level") == "event").height == report.quarantined_count > 10_000
     assert quarantined.filter(pl.col("level") == "field").height == report.field_quarantined_count > 10_000
     assert read_table(home.lake_validation_errors).height == report.validation_error_count > 1_000

@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.oneschema.claim_paths import escape, join, naming, pattern, split, walk
+from pipelines.oneschema.json_text import Json
 from tests.proving import examples
 
 KEYS = st.lists(st.text("ab.\\*[]!-\n", max_size=4), min_size=1, max_size=3)
@@ -70,7 +71,7 @@ def test_escapes_in_patterns(text: str, fitting: list[list[str]], others: list[l
 
 @given(keys=KEYS)
 def test_a_path_names_what_it_was_listed_for(keys: list[str]) -> None:
-    payload: dict[str, object] = {keys[-1]: 1}
+    payload: dict[str, Json] = {keys[-1]: 1}
     for key in reversed(keys[:-1]):
         payload = {key: payload}
     *_, (path, value) = walk(payload)

@@ -164,6 +164,7 @@ def test_no_depth_is_a_recursion_error(depth: int) -> None:
 def test_a_subtree_that_is_too_deep_is_its_text() -> None:
     value = loads_carefully("[" * (MAX_DEPTH + 250) + '"a\\n\x01"' + "]" * (MAX_DEPTH + 250))
     for _ in range(MAX_DEPTH):
+        assert isinstance(value, list)
         (value,) = value
     assert value == "[" * 250 + '"a\\n\x01"' + "]" * 250
 

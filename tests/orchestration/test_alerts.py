@@ -199,7 +199,7 @@ def test_an_endpoint_that_cannot_be_reached_is_not_named() -> None:
 def _let_one_stand_still(simulator: RunningSimulator, hours: int) -> None:
     """A session uploads a file and then does nothing for hours. Its token says who it is."""
     token = jwt.encode({"user_id": "jane", "org": {"name": CUSTOMER}}, "0" * 32, algorithm="HS256")
-    embed = {"id": STUCK, "template_key": "planted", "status": "initialized", "user_jwt": token}
+    embed: dict[str, Json] = {"id": STUCK, "template_key": "planted", "status": "initialized", "user_jwt": token}
     event: dict[str, Json] = {
         "id": STUCK + hours,
         "uuid": str(uuid4()),

@@ -54,7 +54,7 @@ def test_a_backfill_fills_every_day_and_asks_each_embed_once(
     days = {str(LAST_DAY - timedelta(days=days)) for days in range(10)}
     for key in PARTITIONED:
         assert instance.get_materialized_partitions(key) == days
-    assert set(simulator.simulation.requests.as_json()["events_by_embed"].values()) == {1}
+    assert set(simulator.simulation.requests.events_by_embed.values()) == {1}
     empty, full = str(LAST_DAY - timedelta(days=9)), str(LAST_DAY - timedelta(days=2))
     for key in PARTITIONED:
         assert _partition_metadata(instance, key, empty)["dagster/partition_row_count"] == 0
@@ -106,7 +106,7 @@ def test_materialising_one_model_publishes_all_of_them_without_a_request(
     settings: Settings, definitions: dg.Definitions, instance: dg.DagsterInstance, simulator: RunningSimulator
 ) -> None:
     backfill(settings, 5)
-    asked = simulator.simulation.requests.as_json()["total"]
+    asked = simulator.simulation.requests.total
     before = _metadata(instance, model_key("stg_embeds"))["build_id"]
 
     assert materialize(definitions, instance, model_key("fct_embeds")).success
@@ -114,7 +114,7 @@ def test_materialising_one_model_publishes_all_of_them_without_a_request(
     builds = {_metadata(instance, model_key(model.name))["build_id"] for model in load_models()}
     assert len(builds) == 1
     assert before not in builds
-    assert simulator.simulation.requests.as_json()["total"] == asked
+    assert simulator.simulation.requests.total == asked
 
 
 @pytest.mark.slow
@@ -146,7 +146,7 @@ def test_a_failed_blocking_check_leaves_the_published_file_and_asks_nothing_agai
     simulator: RunningSimulator,
 ) -> None:
     backfill(settings, 5)
-    published, asked = _digest(home.warehouse), simulator.simulation.requests.as_json()["total"]
+    published, asked = _digest(home.warehouse), simulator.simulation.requests.total
     lose_an_event(home)
 
     # A table that the check is not of: all are built and checked, whichever was asked for.
@@ -159,7 +159,7 @@ def test_a_failed_blocking_check_leaves_the_published_file_and_asks_nothing_agai
         run_job(settings, "publish", {}, {})
 
     assert _digest(home.warehouse) == published
-    assert simulator.simulation.requests.as_json()["total"] == asked
+    assert simulator.simulation.requests.total == asked
     (run, _) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
     assert run.tags["dagster/will_retry"] == "false"
     check = next(check for check in load_checks() if check.name == "stg_lake_days_reconcile")

@@ -136,7 +136,7 @@ def _backfill_from_the_asset_page(world: World, first: date, last: date) -> None
     )["runsOrError"]["results"]
     assert [run["status"] for run in runs] == ["SUCCESS", "SUCCESS"]
     # Once per embed, not once per day.
-    assert set(world.simulator.simulation.requests.as_json()["events_by_embed"].values()) == {1}
+    assert set(world.simulator.simulation.requests.events_by_embed.values()) == {1}
 
 
 def _see_every_partition_filled(world: World, first: date, last: date) -> None:
@@ -204,7 +204,7 @@ def _see_the_lineage(world: World) -> None:
 def _break_a_check(world: World) -> None:
     _lose_an_event_of_the_lake(world.home)
     before = _digest(world.home.warehouse)
-    asked = world.simulator.simulation.requests.as_json()["total"]
+    asked = world.simulator.simulation.requests.total
     page = world.open("/assets/warehouse/fct_embeds")
     page.get_by_role("button", name="Materialize").first.click()
     # The UI says that the other tables are built with it.
@@ -220,7 +220,7 @@ def _break_a_check(world: World) -> None:
     _see(page, "failing_rows")
     _screenshot(page, "check")
     assert _digest(world.home.warehouse) == before
-    assert world.simulator.simulation.requests.as_json()["total"] == asked
+    assert world.simulator.simulation.requests.total == asked
     _receive_one_alert(world, runs[0]["runId"])
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from pipelines.oneschema.json_text import Json
+
 _BOM = b"\xef\xbb\xbf"
 _TEXTS = [
     *("", "x", "naïve ключ", "a.b", 'quo"te', "back\\slash", "tab\t", "\x00", "\x02\x1b[31m", "\u2028", "$x_1$"),
@@ -18,7 +20,7 @@ _TEXTS = [
     *("\ud800", "eyJhbGciOiJub25lIn0.e30.", "..", "A" * 300, '\\"' * 40, "{" * 60, "9" * 400),
 ]
 _NUMBERS = [0, -1, 0.5, 1e308, 1e-320, 2**53 + 1, 2**63, -(2**70), 10**60, 10**90]
-_TIMES = [
+_TIMES: list[Json] = [
     *(
         1769590000.25,
         1769590000250,
@@ -49,7 +51,7 @@ class Hostile:
 
     body: bytes
     events: int | None
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def _value(draw: Random, depth: int = 0) -> Any:

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines import steps
 from pipelines.oneschema.client import RetryPolicy
+from pipelines.settings import Settings
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator
 from pipelines.warehouse.published import connect_published
@@ -33,13 +34,13 @@ def slowest(cases: list[Hostile], take: Callable[[Hostile], None]) -> float:
     return longest
 
 
-def balance(settings: object, expected: int) -> None:
+def balance(settings: Settings, expected: int) -> None:
     """Flatten and publish what raw holds: the blocking checks hold, and each delivery is somewhere."""
-    report = steps.flatten(settings, on_wait=pytest.fail)  # pyright: ignore[reportArgumentType]
+    report = steps.flatten(settings, on_wait=pytest.fail)
     assert report.delivery_count == expected
     assert report.event_count + report.merged_count + report.quarantined_count == expected
-    steps.publish(settings, on_wait=pytest.fail)  # pyright: ignore[reportArgumentType]
-    with connect_published(settings.home) as connection:  # pyright: ignore[reportAttributeAccessIssue]
+    steps.publish(settings, on_wait=pytest.fail)
+    with connect_published(settings.home) as connection:
         assert connection.execute("select count(*) from stg_embed_events").fetchone() == (report.event_count,)
 
 

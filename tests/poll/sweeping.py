@@ -8,6 +8,7 @@ import polars as pl
 from pipelines import steps
 from pipelines.home.files import TEMPORARY_PREFIX
 from pipelines.oneschema.client import RetryPolicy
+from pipelines.oneschema.json_text import Json
 from pipelines.poll.report import SweepKind, SweepReport, SweepRequest
 from pipelines.settings import Settings
 from pipelines.simulator.server import RunningSimulator
@@ -31,6 +32,14 @@ def sweep(settings: Settings, kind: SweepKind = "refresh", **arguments: Any) -> 
     """One sweep with short waits; nothing else writes to its home."""
     request = arguments.pop("request", SweepRequest(kind))
     return steps.sweep(settings, request, on_wait=_no_waiting, retry=arguments.pop("retry", QUICK), **arguments)
+
+
+def id_of(embed: Json) -> int:
+    """The `id` of an embed of a list."""
+    assert isinstance(embed, dict)
+    embed_id = embed["id"]
+    assert isinstance(embed_id, int)
+    return embed_id
 
 
 def _no_waiting(message: str) -> None:

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from pipelines.home.times import EPOCH
+from pipelines.oneschema.json_text import Json
 from pipelines.poll.report import SweepKind, SweepReport
 from pipelines.raw.landing import EventLanding, LandedBatch
 from pipelines.settings import Settings
@@ -42,7 +43,7 @@ def test_coverage(home: Path, is_killed: bool, monkeypatch: pytest.MonkeyPatch) 
         ids = simulator.simulation.world.ids
         now = simulator.simulation.clock.now()
         # One event that an earlier answer should have had, twice in two embeds' answers without a uuid, one later.
-        missed = {"uuid": "event-missed", "event_type": "embed_closed", "created_at": now - HOUR}
+        missed: dict[str, Json] = {"uuid": "event-missed", "event_type": "embed_closed", "created_at": now - HOUR}
         simulator.simulation.plant(ids[-3], events=[missed])
         simulator.simulation.plant(ids[-4], events=[{"event_type": "a", "created_at": now - HOUR}])
         simulator.simulation.plant(ids[-5], events=[{"event_type": "b", "created_at": now - HOUR}])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipelines.errors import TransientError
 from pipelines.oneschema.paging import Page, PageRequest
 from pipelines.poll.discovery import ListShape, PageLimitError, one_ahead, walk_all, walk_recent
+from tests.poll.sweeping import id_of
 from tests.proving import examples
 
 ORDERS = ("ascending", "descending", "none")
@@ -45,7 +46,7 @@ def page_of(ids: Iterable[int]) -> Page:
 
 def walked(pages: FakeList, shape: ListShape, **arguments: Any) -> list[int]:
     async def run() -> list[int]:
-        return [embed["id"] async for page in walk_all(pages, shape, **arguments) for embed in page]
+        return [id_of(embed) async for page in walk_all(pages, shape, **arguments) for embed in page]
 
     return asyncio.run(run())
 
@@ -56,7 +57,7 @@ def recent(pages: FakeList, shape: ListShape, known: set[int], look_back: int, p
         async for page in walk_recent(pages, shape, known.intersection, look_back=look_back, page_size=page_size):
             if page is None:
                 return None
-            found += [embed["id"] for embed in page]
+            found += [id_of(embed) for embed in page]
         return found
 
     return asyncio.run(run())
@@ -111,7 +112,7 @@ def test_embeds_deleted_at_the_head_before_every_request_hide_no_other(order: st
 
     async def run() -> None:
         async for page in walk_all(pages, ListShape(), page_size=10):
-            seen.extend(embed["id"] for embed in page)
+            seen.extend(id_of(embed) for embed in page)
 
     pages.on_page = delete_first
     asyncio.run(run())

@@ -7,6 +7,7 @@ import pytest
 
 from pipelines.errors import EmbedAnalyticsError
 from pipelines.home.times import EPOCH
+from pipelines.oneschema.json_text import Json
 from pipelines.simulator.faults import FAULTS, parse_faults
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator
@@ -107,7 +108,7 @@ def test_an_embed_that_is_listed_and_answers_404_is_asked_ever_more_rarely(home:
 
 
 @pytest.mark.parametrize("embed", [{"id": "x"}, {"id": None, "status": "imported"}, {}, [1], "embed", {"id": 2**64}])
-def test_embeds_of_the_list_without_an_id_are_said_to_be_there(home: Path, embed: object) -> None:
+def test_embeds_of_the_list_without_an_id_are_said_to_be_there(home: Path, embed: Json) -> None:
     with running_simulator(SimulatorOptions(embeds=10, days=2)) as simulator:
         simulator.simulation.plant(10**9, embed=embed)
         report = sweep(settings_for(simulator, home))

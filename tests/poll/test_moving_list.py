@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.oneschema.paging import Page, PageRequest
 from pipelines.poll.discovery import ListShape, walk_all
+from tests.poll.sweeping import id_of
 from tests.proving import examples
 
 
@@ -67,7 +68,7 @@ def shuffled(embed_id: int) -> int:
 
 def found_by_walking(server: MovingList, page_size: int) -> set[int]:
     async def run() -> list[int]:
-        return [embed["id"] async for page in walk_all(server, ListShape(), page_size=page_size) for embed in page]
+        return [id_of(embed) async for page in walk_all(server, ListShape(), page_size=page_size) for embed in page]
 
     found = asyncio.run(run())
     assert len(found) == len(set(found))

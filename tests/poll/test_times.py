@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from pipelines.home.times import EPOCH, micros
+from pipelines.oneschema.json_text import Json
 from pipelines.poll.poll_state import open_state
 from pipelines.simulator.odd_times import TimeShape
 from pipelines.simulator.options import SimulatorOptions
@@ -28,7 +29,7 @@ def test_a_session_of_many_days_is_asked_and_kept_whole_in_every_shape(home: Pat
     options = SimulatorOptions(embeds=0, days=1, retention_days=30, created_at_shape=shape)
     with running_simulator(options) as simulator:
         start = simulator.simulation.clock.now()
-        daily = [
+        daily: list[Json] = [
             {"uuid": f"event-{day}", "event_type": "sheet_operation_performed", "created_at": start + day * DAY - 60}
             for day in range(1, LONG_DAYS + 1)
         ]
@@ -39,7 +40,7 @@ def test_a_session_of_many_days_is_asked_and_kept_whole_in_every_shape(home: Pat
             sweep(settings, clock=lambda: now_of(simulator))
         assert simulator.simulation.requests.events_by_embed[7] == LONG_DAYS
         raw = raw_events(home)
-        assert sorted(raw["event_uuid"]) == sorted(event["uuid"] for event in daily)
+        assert sorted(raw["event_uuid"]) == sorted(f"event-{day}" for day in range(1, LONG_DAYS + 1))
         assert "unknown" not in set(raw["folder"])
 
 
@@ -50,7 +51,7 @@ def test_a_wrong_date_settles_neither_its_session_nor_a_neighbour(home: Path, wr
         named = {"thousandth": round(start / 1000, 3), "ten years on": start + 3652 * DAY}
         created_at = named.get(str(wrong), wrong)
         # A world's own events show up by their created_at; this one is there at once, whatever it says.
-        events = [{"uuid": "event-wrong", "event_type": "embed_initialized", "created_at": str(created_at)}]
+        events: list[Json] = [{"uuid": "event-wrong", "event_type": "embed_initialized", "created_at": str(created_at)}]
         simulator.simulation.plant(10, events=[{"uuid": "a", "event_type": "b", "created_at": start + 1.5 * HOUR}])
         simulator.simulation.plant(11, events=events)
         simulator.simulation.plant(11, events=[{"uuid": "c", "event_type": "d", "created_at": start + 30 * DAY}])

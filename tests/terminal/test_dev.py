@@ -58,8 +58,15 @@ def test_links_lead_to_this_dagster_when_no_setting_says_otherwise(folder: Path)
 
 def test_dagster_starts_where_it_finds_no_dotenv(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started_in: list[Path] = []
-    monkeypatch.setattr(runpy, "run_module", lambda *_, **__: started_in.append(Path.cwd()))
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def start(*_: object, **__: object) -> None:
+        started_in.append(Path.cwd())
+
+    def ignore(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(runpy, "run_module", start)
+    monkeypatch.setattr(signal, "signal", ignore)
     monkeypatch.setattr(sys, "argv", sys.argv)
     for name in ("DAGSTER_HOME", "DAGSTER_EVENT_BATCH_SIZE", "EMBED_ANALYTICS_HOME", "ONESCHEMA_REGION"):
         monkeypatch.setenv(name, "")

@@ -65,7 +65,7 @@ class History:
         embed_id = random.randrange(EMBEDS)
         # As a rule of the present, now and then of a day long past.
         age = timedelta(minutes=random.choice([0, 5, 60, 600, 3000, 20000]) * random.random())
-        row = self._event(f"e{len(self.events)}", embed_id, max(self.now - age, START))
+        row = self.event(f"e{len(self.events)}", embed_id, max(self.now - age, START))
         row["lake_partition"] = random.choice([row["lake_partition"]] * 9 + ["unknown"])
         if random.random() < 0.1:
             row |= wrongly_dated(random, self.now)
@@ -79,11 +79,11 @@ class History:
             return old["lake_partition"]
         moved = old["occurred_at"] + timedelta(minutes=self.random.choice([0, 0, 3, 2000]))
         # A uuid stays in the partition that holds it, whatever its date is now.
-        new = self._event(uuid, self.random.choice([old["embed_id"]] * 4 + [1]), moved)
+        new = self.event(uuid, self.random.choice([old["embed_id"]] * 4 + [1]), moved)
         self.events[uuid] = new | {"lake_partition": old["lake_partition"], "landed_at": old["landed_at"]}
         return old["lake_partition"]
 
-    def _event(self, uuid: str, embed_id: int, occurred_at: datetime) -> dict[str, Any]:
+    def event(self, uuid: str, embed_id: int, occurred_at: datetime) -> dict[str, Any]:
         random = self.random
         event_type = random.choice(TYPES)
         counts = None

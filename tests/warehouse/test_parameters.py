@@ -28,7 +28,7 @@ class Marked(Settings):
 
 
 def test_each_kind_arrives_with_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    marked = parameters._marked(Marked)
+    marked = parameters._marked(Marked)  # pyright: ignore[reportPrivateUsage]
     monkeypatch.setattr(parameters, "PARAMETERS", marked)
     monkeypatch.setattr(sources, "PARAMETERS", marked)
     with duckdb.connect() as connection:
@@ -65,7 +65,7 @@ def test_what_sql_cannot_hold_is_refused_and_so_is_a_secret() -> None:
 
     for settings, name in ((Secret, "embed_analytics_password"), (Table, "embed_analytics_names")):
         with pytest.raises(TypeError, match=f"{name} cannot be FOR_MODELS"):
-            parameters._marked(settings)
+            parameters._marked(settings)  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def rows(home: Home, sql: str) -> list[tuple[Any, ...]]:
 
 @pytest.mark.slow
 @pytest.mark.prove
-@settings(max_examples=examples(6), suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(6), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_without_them_the_numbers_are_the_same(
     new_lake: Callable[[Path], Lake], tmp_path_factory: pytest.TempPathFactory, seed: int
@@ -46,7 +46,7 @@ def test_without_them_the_numbers_are_the_same(
     plausible = [row for row in history.events.values() if datetime(2020, 1, 1) <= row["occurred_at"] <= end]
     wrong: list[dict[str, Any]] = []
     for number in range(25):
-        row = history._event(f"e{100_000 + number}", random.choice(plausible)["embed_id"], START)
+        row = history.event(f"e{100_000 + number}", random.choice(plausible)["embed_id"], START)
         row = {name: value for name, value in row.items() if not name.startswith("claim_")} | {"claims": None}
         wrong.append(row | wrongly_dated(random, end + timedelta(microseconds=1)))
     homes: list[Home] = []
@@ -106,7 +106,7 @@ def test_a_session_without_a_plausible_time_has_none_and_is_in_no_cohort(lake: L
 
 def test_time_makes_an_event_plausible(lake: Lake) -> None:
     lake.write([event("a", 1, "embed_initialized", at(0)), event("b", 1, "import_submitted", at(60 * 50))])
-    outcomes = []
+    outcomes: list[tuple[str, int, bool]] = []
     for hours in (1, 25, 26, 51):
         lake.sweep(at(60 * hours))
         report = build(lake.home, OPTIONS)

@@ -16,6 +16,7 @@ import pytest
 from pipelines.flatten import days, files
 from pipelines.flatten.days import FlattenOptions, flatten_days
 from pipelines.home.layout import Home
+from pipelines.oneschema.json_text import Json
 from pipelines.oneschema.tokens import ReadToken
 from pipelines.raw.raw_rows import Envelope, to_raw
 from pipelines.warehouse.build import BuildOptions, BuildReport, build
@@ -31,7 +32,7 @@ Claims = Callable[[int], dict[str, Any]]
 
 def land(home: Home, name: str, events: list[tuple[str, datetime, dict[str, Any]]]) -> None:
     """A raw file per date with these events: uuid, time, claims."""
-    deliveries = [
+    deliveries: list[tuple[Json, Envelope]] = [
         (
             {"uuid": uuid, "event_type": "embed_closed", "created_at": at.timestamp()},
             Envelope(1, "t", "Production", ReadToken(json.dumps(claims), "unverified", "f"), "api", FETCHED_AT, "s"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines import steps
 from pipelines.oneschema.credentials import without_credentials
-from pipelines.oneschema.json_text import loads
+from pipelines.oneschema.json_text import Json, loads
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.simulation import Simulation
@@ -40,8 +40,9 @@ events = st.fixed_dictionaries(
 @pytest.mark.prove
 @settings(max_examples=examples(250))
 @given(events)
-def test_a_line_is_the_event_without_its_credentials(event: dict[str, object]) -> None:
-    event = loads(json.dumps(event).encode())
+def test_a_line_is_the_event_without_its_credentials(sent: dict[str, object]) -> None:
+    event = loads(json.dumps(sent).encode())
+    assert isinstance(event, dict)
     line = encode(event, 5, TOKENS)
     assert line.count(b"\n") == 1
     record = decode(line)
@@ -53,14 +54,15 @@ def test_a_line_is_the_event_without_its_credentials(event: dict[str, object]) -
 
 
 def test_a_line_torn_anywhere_is_passed_over_and_a_bit_that_fell_is_seen(tmp_path: Path) -> None:
-    lines = [encode({"uuid": f"event-{number}", "n": number}, number, TOKENS) for number in range(3)]
+    sent: list[Json] = [{"uuid": f"event-{number}", "n": number} for number in range(3)]
+    lines = [encode(event, number, TOKENS) for number, event in enumerate(sent)]
     for cut in range(len(lines[2])):
         path, _ = create_segment(tmp_path / str(cut))
         path.write_bytes(b"".join(lines)[: len(lines[0]) + len(lines[1]) + cut])
         segment = Segment(path)
         found = [decode(line) for line in segment.lines()]
         segment.close()
-        assert [record and record.event["n"] for record in found] == [0, 1]
+        assert [record and record.event for record in found] == sent[:2]
     for position in range(len(lines[0]) - 1):
         fallen = bytearray(lines[0])
         fallen[position] ^= 4

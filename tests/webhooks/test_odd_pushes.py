@@ -41,12 +41,12 @@ def test_nothing_that_was_acknowledged_is_missing(home: Path, seed: int) -> None
         running_receiver(home, limits=JournalLimits(segment_bytes=50_000)) as receiver,
         ThreadPoolExecutor(4) as pool,
     ):
+
+        def send(push: Push) -> int:
+            return receiver.push(push.body, **push.headers).status_code
+
         for start in range(0, len(order), 150):
-            together = order[start : start + 150]
-            assert {
-                answer.status_code
-                for answer in pool.map(lambda push: receiver.push(push.body, **push.headers), together)
-            } == {200}
+            assert set(pool.map(send, order[start : start + 150])) == {200}
             ingest(home)
     ingest(home)
     unreadable = [push for push in order if not push.is_readable]
@@ -70,7 +70,8 @@ def test_nothing_that_was_acknowledged_is_missing(home: Path, seed: int) -> None
 
 def test_pushed_in_any_shape_and_polled_with_a_bom_it_is_the_lake_of_plain_ones(tmp_path: Path) -> None:
     lakes: list[pl.DataFrame] = []
-    for shapes in ((), ("gzip", "deflate", "bom", "upgrade")):
+    every: list[tuple[PushShape, ...]] = [(), ("gzip", "deflate", "bom", "upgrade")]
+    for shapes in every:
         options = SimulatorOptions(embeds=15, push_shapes=shapes, answers_with_bom=bool(shapes))
         home = tmp_path / str(len(shapes))
         with running_simulator(options) as simulator:
