@@ -16,6 +16,7 @@ from pipelines.errors import (
     WrongHomeError,
 )
 from pipelines.orchestration.instance.terminal_runs import TERMINAL_TAG
+from pipelines.warehouse.sql_errors import ModelError
 
 # The run goes on from what had landed, so asking again is cheap; the next scheduled refresh asks in any case.
 RETRY = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
@@ -23,6 +24,8 @@ RETRY = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL, 
 NEXT_STEPS: dict[type[EmbedAnalyticsError], str] = {
     CheckFailedError: "look at the failed checks; once the cause is mended, materialise any warehouse table, which "
     "builds and publishes without asking the API",
+    ModelError: "correct the file; `embed-analytics publish`, or any warehouse table materialised, then builds and "
+    "publishes without asking the API",
     ConfigurationError: "correct the setting, restart `make dev` if it is at work, and launch the run again",
     CredentialRefusedError: "set the ONESCHEMA_API_KEY of this region, restart `make dev` and launch the run again",
     WrongHomeError: "correct the setting that is named, restart `make dev` and launch the run again",

@@ -186,8 +186,17 @@ class Settings(BaseSettings):
 
 def load_settings() -> Settings:
     """Settings from the environment and `.env`. Raises ConfigurationError naming each setting that cannot be used."""
+    dotenv = Path(".env")
     try:
+        if dotenv.is_dir():
+            raise ConfigurationError(f"{dotenv.absolute()} is a folder: settings are read from a file of that name.")
         return Settings()  # pyright: ignore[reportCallIssue]
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{dotenv.absolute()} is not UTF-8: save it as that.") from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"{dotenv.absolute()} cannot be read: {error.strerror}. Give this user the right to, or run elsewhere."
+        ) from None
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"A setting cannot be used: {problems}") from None

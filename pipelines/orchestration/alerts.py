@@ -37,6 +37,12 @@ SHOWN_SESSIONS = 10
 # A session that has not moved for longer than this after it stopped being open cannot become stuck again.
 _FORGET_AFTER = timedelta(days=7)
 
+# What is said of failures whose own text may show rows.
+_WITHOUT_ROWS = {
+    "BuildCheckFailedError": "Blocking checks failed; the published warehouse is as it was.",
+    "ModelFailedError": "A file in sql/ cannot be run, and the run names it; the published warehouse is as it was.",
+}
+
 TIMEOUT_SECONDS = 10.0
 
 # httpx logs each request with its URL, and the webhook's is a credential.
@@ -142,10 +148,7 @@ def _failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str, str
         failure = data.user_failure_data
         if failure is not None and "error" in failure.metadata:
             kind = str(failure.metadata["error"].value)
-            if kind == "BuildCheckFailedError":
-                # Its own text shows offending rows.
-                return kind, "Blocking checks failed; the published warehouse is as it was."
-            return kind, failure.description or ""
+            return kind, _WITHOUT_ROWS.get(kind) or failure.description or ""
         if data.error is not None:
             return str(data.error.cls_name), f"{data.error.cls_name} in {record.event_log_entry.step_key}."
     return "", "It ended without an error of a step: its process died, or it was stopped."

@@ -13,7 +13,7 @@ from secrets import token_hex
 
 import duckdb
 
-from pipelines.errors import CheckFailedError
+from pipelines.errors import CheckFailedError, PermanentError
 from pipelines.home.layout import Home
 from pipelines.home.ownership import open_home
 from pipelines.home.sealed import Damage
@@ -77,6 +77,16 @@ class BuildCheckFailedError(CheckFailedError):
         self.report = report
 
 
+class BuildOutOfMemoryError(PermanentError):
+    """DuckDB needs more memory, or more space to spill to, than it gets; `reason` is what it says."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The warehouse was not published: DuckDB ran out of memory ({reason.rstrip('.')}). The published file is "
+            "as it was. Free memory, or space on the home's disk, where the build spills; nothing is polled again."
+        )
+
+
 class _Phases:
     """Seconds per phase; a phase that comes again adds up."""
 
@@ -129,8 +139,10 @@ def build(
             full_reason = unreadable or _reason_for_full(published, found, versions)
     job = _Build(home, options, publication, None if full_reason else published, found, versions, phases)
     with publication.kept_if_it_fails():
-        report = job.run(built_at, published, full_reason, is_narrowed=not (full_reason or check_everything))
-    return report
+        try:
+            return job.run(built_at, published, full_reason, is_narrowed=not (full_reason or check_everything))
+        except duckdb.OutOfMemoryException as error:
+            raise BuildOutOfMemoryError(str(error).splitlines()[0]) from error
 
 
 def _read_published(home: Home) -> tuple[PublishedState | None, str | None]:

@@ -12,10 +12,10 @@ from typing import Literal, cast, get_args
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
 
-from pipelines.warehouse.models import SQL, ModelError, known_columns, load_models, read_header
+from pipelines.warehouse.models import SQL, known_columns, load_models, read_header
+from pipelines.warehouse.sql_errors import ModelError, blamed_on
 
 Kind = Literal["funnel", "by_day", "by_category"]
 
@@ -46,17 +46,18 @@ def load_charts(folder: Path = SQL / "charts") -> dict[str, ChartQuery]:
 
 
 def _read_chart(path: Path) -> ChartQuery:
-    name = f"charts/{path.name}"
+    name = f"sql/charts/{path.name}"
     models = {model.name for model in load_models()}
     if path.stem not in models:
         raise ModelError(f"{name} has the name of no model: name it like the model that it is shown with.")
-    text = path.read_text(encoding="utf-8")
+    with blamed_on(name):
+        text = path.read_text(encoding="utf-8")
     header = read_header(text, name)
     kind, unit = header.directives.get("kind"), header.directives.get("unit")
     if kind not in get_args(Kind) or unit is None:
         raise ModelError(f"{name} needs the lines `-- kind:` with one of {', '.join(get_args(Kind))}, and `-- unit:`.")
     kind = cast(Kind, kind)
-    try:
+    with blamed_on(name):
         tree = sqlglot.parse_one(text, dialect="duckdb")
         if not isinstance(tree, exp.Query):
             raise ModelError(f"{name} is not one SELECT.")
@@ -66,8 +67,6 @@ def _read_chart(path: Path) -> ChartQuery:
             raise ModelError(f"{name} reads {', '.join(sorted(unknown))}, which is not a model.")
         # Finds columns that no table of the SELECT has.
         qualify(tree.copy(), dialect="duckdb", schema=known_columns())
-    except SqlglotError as error:
-        raise ModelError(f"{name}: {str(error).splitlines()[0]}") from error
     if COLUMNS[kind].symmetric_difference(tree.named_selects):
         raise ModelError(f"{name} is a chart of kind {kind}: it needs the columns {', '.join(sorted(COLUMNS[kind]))}.")
     return ChartQuery(path.stem, header.description, kind, unit, text, tuple(sorted(depends_on)))

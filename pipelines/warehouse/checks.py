@@ -5,7 +5,7 @@ a warehouse is not published) or warn, `scope:` the unit to whose changed values
 """
 
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,8 @@ import duckdb
 import sqlglot
 from sqlglot import exp
 
-from pipelines.warehouse.models import SQL, ModelError, read_header
+from pipelines.warehouse.models import SQL, read_header
+from pipelines.warehouse.sql_errors import ModelError, blamed_on
 from pipelines.warehouse.tables import UNITS, shadowed
 
 Severity = Literal["error", "warn"]
@@ -56,11 +57,13 @@ def load_checks(folder: Path = SQL / "checks") -> list[Check]:
 
 
 def _read_check(path: Path) -> Check:
-    text = path.read_text(encoding="utf-8")
-    header = read_header(text, f"checks/{path.name}")
+    file = f"sql/checks/{path.name}"
+    with blamed_on(file):
+        text = path.read_text(encoding="utf-8")
+    header = read_header(text, file)
     severity, scope = header.directives.get("severity"), header.directives.get("scope", "whole")
     if severity not in ("error", "warn") or "table" not in header.directives or scope not in (*UNITS, "whole"):
-        raise ModelError(f"checks/{path.name} needs the lines `-- table:`, `-- severity:` and, if any, `-- scope:`.")
+        raise ModelError(f"{file} needs the lines `-- table:`, `-- severity:` and, if any, `-- scope:`.")
     return Check(path.stem, header.directives["table"], severity, scope, text, header.description)
 
 
@@ -70,9 +73,7 @@ def run_checks(
     """Run the checks: over everything, or narrowed to the changed units of each one's scope."""
     results: list[CheckResult] = []
     for check in checks:
-        is_narrow = is_narrowed and check.scope != "whole"
-        narrowed = shadowed(connection, _tables_of(check), check.scope) if is_narrow else nullcontext()
-        with narrowed:
+        with blamed_on(f"sql/checks/{check.name}.sql"), _narrowed(connection, check, is_narrowed=is_narrowed):
             offending = connection.execute(
                 f"select *, count(*) over () as failing_count from (\n{check.sql}\n) limit {SAMPLE_ROWS}"
             )
@@ -84,6 +85,14 @@ def run_checks(
             CheckResult(check.name, check.table, check.severity, count == 0, count, sample, check.description)
         )
     return results
+
+
+def _narrowed(
+    connection: duckdb.DuckDBPyConnection, check: Check, *, is_narrowed: bool
+) -> AbstractContextManager[None]:
+    if not is_narrowed or check.scope == "whole":
+        return nullcontext()
+    return shadowed(connection, _tables_of(check), check.scope)
 
 
 @cache

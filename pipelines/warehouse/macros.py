@@ -6,7 +6,8 @@ import duckdb
 
 from pipelines.oneschema.vocabulary import FUNNEL_STEPS
 from pipelines.warehouse.literals import quoted
-from pipelines.warehouse.models import SQL, ModelError
+from pipelines.warehouse.models import SQL
+from pipelines.warehouse.sql_errors import ModelError, blamed_on
 from pipelines.warehouse.tables import columns_of
 
 # What stands for text that the builder fills in. DuckDB binds column names before it knows a macro's arguments, so `by`
@@ -18,7 +19,8 @@ _STEPS = "/* funnel_steps */"
 def create_macros(connection: duckdb.DuckDBPyConnection) -> None:
     """Create or replace every macro in the warehouse."""
     for path in macro_files():
-        connection.execute(_with_columns(path, columns_of(connection, "fct_embeds")))
+        with blamed_on(f"sql/macros/{path.name}", lines_before=None):
+            connection.execute(_with_columns(path, columns_of(connection, "fct_embeds")))
 
 
 def macro_files() -> list[Path]:
@@ -39,5 +41,5 @@ def _with_columns(path: Path, columns: list[str]) -> str:
 
 def _filled(path: Path, text: str, placeholder: str, filling: str) -> str:
     if text.count(placeholder) != 1:
-        raise ModelError(f"macros/{path.name} needs {placeholder} once.")
+        raise ModelError(f"sql/macros/{path.name} needs {placeholder} once.")
     return text.replace(placeholder, filling)

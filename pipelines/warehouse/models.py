@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -18,10 +18,10 @@ import sqlglot
 from sqlglot import exp, lineage
 from sqlglot.tokens import Tokenizer
 
-from pipelines.errors import PermanentError
 from pipelines.home.packaged import project_file
 from pipelines.oneschema.vocabulary import FunnelStep
 from pipelines.warehouse.parameters import PARAMETER_NAMES
+from pipelines.warehouse.sql_errors import ModelError, blamed_on
 
 SQL = project_file("sql")
 
@@ -30,10 +30,6 @@ SQL = project_file("sql")
 Refresh = Literal["lake_partition", "embed_id", "event_date", "entry_date", "merge", "whole", "view"]
 
 _DIRECTIVE = re.compile(r"^(grain|refresh|severity|table|scope|kind|unit): (.+)$")
-
-
-class ModelError(PermanentError):
-    """A file in sql/ does not keep to the form of a model; the text names the file."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,11 @@ class Model:
     parameters: tuple[str, ...]
     code_version: str
     _tree: exp.Query = field(repr=False, compare=False)
+
+    @property
+    def file(self) -> str:
+        """The model's file, as messages name it."""
+        return f"sql/{self.name}.sql"
 
     @cached_property
     def column_lineage(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
@@ -117,9 +118,14 @@ def load_models(folder: Path = SQL) -> list[Model]:
     models = {path.stem: _read_model(path) for path in sorted(folder.glob("*.sql"))}
     for model in models.values():
         if unknown := set(model.depends_on) - models.keys():
-            raise ModelError(f"{model.name}.sql reads {', '.join(sorted(unknown))}, which is not a model.")
+            raise ModelError(f"{model.file} reads {', '.join(sorted(unknown))}, which is not a model.")
     order = TopologicalSorter({name: sorted(model.depends_on) for name, model in sorted(models.items())})
-    return [models[name] for name in order.static_order()]
+    try:
+        return [models[name] for name in order.static_order()]
+    except CycleError as error:
+        # Each is read by the one behind it.
+        circle = " is read by ".join(models[name].file for name in error.args[1])
+        raise ModelError(f"Models read each other in a circle: {circle}.") from None
 
 
 def downstream_of(names: set[str], models: list[Model]) -> set[str]:
@@ -132,15 +138,18 @@ def downstream_of(names: set[str], models: list[Model]) -> set[str]:
 
 
 def _read_model(path: Path) -> Model:
-    text = path.read_text(encoding="utf-8")
-    header = read_header(text, path.name)
-    tree = sqlglot.parse_one(text, dialect="duckdb")
+    file = f"sql/{path.name}"
+    with blamed_on(file):
+        text = path.read_text(encoding="utf-8")
+        header = read_header(text, file)
+        trees = [tree for tree in sqlglot.parse(text, dialect="duckdb") if tree is not None]
+    tree = trees[0] if len(trees) == 1 else None
     if not isinstance(tree, exp.Query):
-        raise ModelError(f"{path.name} is not one SELECT.")
+        raise ModelError(f"{file} is not one SELECT.")
     refresh = header.directives.get("refresh", "")
     if refresh not in get_args(Refresh):
-        raise ModelError(f"{path.name} needs a line `-- refresh:` with one of {', '.join(get_args(Refresh))}.")
-    columns, has_claim_columns = _read_columns(tree, path)
+        raise ModelError(f"{file} needs a line `-- refresh:` with one of {', '.join(get_args(Refresh))}.")
+    columns, has_claim_columns = _read_columns(tree, file)
     models, sources = _read_relations(tree)
     grain = header.directives.get("grain")
     return Model(
@@ -159,7 +168,7 @@ def _read_model(path: Path) -> Model:
     )
 
 
-def _read_columns(tree: exp.Query, path: Path) -> tuple[dict[str, str], bool]:
+def _read_columns(tree: exp.Query, file: str) -> tuple[dict[str, str], bool]:
     columns: dict[str, str] = {}
     has_claim_columns = False
     for selected in tree.selects:
@@ -168,7 +177,7 @@ def _read_columns(tree: exp.Query, path: Path) -> tuple[dict[str, str], bool]:
             continue
         comment = " ".join(filter(None, (line.strip() for line in _comments(selected))))
         if not comment:
-            raise ModelError(f"{path.name}: column {selected.alias_or_name} has no comment behind it.")
+            raise ModelError(f"{file}: column {selected.alias_or_name} has no comment behind it.")
         columns[selected.alias_or_name] = comment
     return columns, has_claim_columns
 
@@ -187,7 +196,8 @@ def _read_relations(tree: exp.Query) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for table in tree.find_all(exp.Table):
         if table.db == "source":
             sources.add(table.name)
-        elif table.name not in local:
+        # A table function (generate_series, read_csv) is read as a table without a name.
+        elif table.name and table.name not in local:
             models.add(table.name)
     return tuple(sorted(models)), tuple(sorted(sources))
 

@@ -11,6 +11,7 @@ import duckdb
 
 from pipelines.warehouse.literals import quoted
 from pipelines.warehouse.models import Model
+from pipelines.warehouse.sql_errors import blamed_on
 
 UNITS = ("lake_partition", "embed_id", "event_date", "entry_date")
 
@@ -19,7 +20,8 @@ def create_whole(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     """Make the model's table, or view, from all of its inputs."""
     kind = "view" if model.refresh == "view" else "table"
     drop(connection, model.name)
-    connection.execute(f"create {kind} warehouse.main.{model.name} as\n{model.sql}")
+    with blamed_on(model.file):
+        connection.execute(f"create {kind} warehouse.main.{model.name} as\n{model.sql}")
 
 
 def drop(connection: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -45,7 +47,8 @@ def replace_whole(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
 def create_incoming(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     """A temp table `incoming` in the shape of the model's table, with the rows that the SELECT gives now."""
     connection.execute(f"create or replace temp table incoming as from warehouse.main.{model.name} limit 0")
-    connection.execute(f"insert into temp.main.incoming by name\n{model.sql}")
+    with blamed_on(model.file):
+        connection.execute(f"insert into temp.main.incoming by name\n{model.sql}")
 
 
 def replace_units(connection: duckdb.DuckDBPyConnection, model: Model, unit: str) -> None:

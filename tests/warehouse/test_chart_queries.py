@@ -7,7 +7,8 @@ import pytest
 
 from pipelines.warehouse import dictionary
 from pipelines.warehouse.chart_queries import load_charts
-from pipelines.warehouse.models import SQL, ModelError, load_models
+from pipelines.warehouse.models import SQL, load_models
+from pipelines.warehouse.sql_errors import ModelError
 
 CHART = """-- Sessions by day and outcome
 -- kind: by_day

@@ -12,8 +12,9 @@ from pipelines.home.layout import Home
 from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS
 from pipelines.settings import Settings
 from pipelines.warehouse.build import BuildOptions, build
-from pipelines.warehouse.models import Model, ModelError, load_models
+from pipelines.warehouse.models import Model, load_models
 from pipelines.warehouse.published import connect_published
+from pipelines.warehouse.sql_errors import ModelError
 from tests.warehouse.lake import Lake, at, event
 
 OPTIONS = BuildOptions(

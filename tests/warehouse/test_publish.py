@@ -20,7 +20,7 @@ from pipelines.errors import CheckFailedError, WarehouseMissingError
 from pipelines.home.layout import Home
 from pipelines.settings import Settings
 from pipelines.warehouse import checks as checks_module
-from pipelines.warehouse.build import BuildCheckFailedError, BuildOptions, build
+from pipelines.warehouse.build import BuildCheckFailedError, BuildOptions, BuildOutOfMemoryError, build
 from pipelines.warehouse.publish import kept_folder
 from pipelines.warehouse.published import connect_published
 from tests.warehouse import build_process, reader_process
@@ -209,6 +209,26 @@ def test_a_published_file_that_is_broken_is_built_anew(lake: Lake, *, full_refre
 
 
 @pytest.mark.slow
+def test_a_build_without_enough_memory_says_so_and_publishes_nothing(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.write([event("a", 1, "embed_initialized", at(0))])
+    connect = duckdb.connect
+
+    def connect_with_little(*arguments: Any, **options: Any) -> duckdb.DuckDBPyConnection:
+        connection = connect(*arguments, **options)
+        connection.execute("set memory_limit = '1MB'")
+        return connection
+
+    with monkeypatch.context() as patched:
+        patched.setattr(duckdb, "connect", connect_with_little)
+        with pytest.raises(BuildOutOfMemoryError, match=r"ran out of memory \(.*Free memory"):
+            build(lake.home, BuildOptions())
+    assert not lake.home.warehouse.exists()
+    build(lake.home, BuildOptions())
+    assert no_leftovers(lake.home)
+
+
 def test_the_last_published_files_are_kept(lake: Lake) -> None:
     rows: list[dict[str, Any]] = []
     built: list[str] = []
