@@ -15,7 +15,7 @@ from pipelines.errors import (
     TransientError,
     WrongHomeError,
 )
-from pipelines.orchestration.instance.terminal_runs import TERMINAL_TAG
+from pipelines.orchestration.instance.terminal_runs import is_terminal_run
 from pipelines.warehouse.sql_errors import ModelError
 
 # The run goes on from what had landed, so asking again is cheap; the next scheduled refresh asks in any case.
@@ -57,7 +57,7 @@ def clear_failures(context: dg.AssetExecutionContext) -> Generator[None]:
 
 def may_be_tried_again(context: dg.AssetExecutionContext, error: EmbedAnalyticsError) -> bool:
     """Whether RETRY applies. Who started the run in a terminal sees why it failed, and does not wait."""
-    return isinstance(error, TransientError) and TERMINAL_TAG not in context.run.tags
+    return isinstance(error, TransientError) and not is_terminal_run(context.run)
 
 
 def failure_of(error: EmbedAnalyticsError, *, allow_retries: bool, effect: str = "") -> dg.Failure:

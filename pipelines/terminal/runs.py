@@ -58,11 +58,13 @@ def run_job(settings: Settings, job: str, config: dict[str, Any], tags: dict[str
         terminal_runs.fail_dead_runs(instance)
         result = definition.execute_in_process(
             run_config={**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={**tags, terminal_runs.TERMINAL_TAG: "yes"},
+            tags={**tags, **terminal_runs.terminal_tags(run_id)},
             instance=instance,
             raise_on_error=False,
             run_id=run_id,
         )
+        if not result.success:
+            instance.report_engine_event(terminal_runs.NOT_AGAIN, result.dagster_run)
     summary = _summary(result)
     if not result.success:
         raise _failure(result, summary)

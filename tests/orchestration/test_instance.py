@@ -5,6 +5,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import dagster as dg
 import pytest
@@ -92,7 +93,10 @@ def test_dagsters_own_storage_reads_what_was_written(
 def test_a_terminal_run_whose_process_died_is_marked_as_failed(
     settings: Settings, home: Home, instance: dg.DagsterInstance
 ) -> None:
-    dead = _started_run(instance, {terminal_runs.TERMINAL_TAG: "yes"})
+    dead, launched = str(uuid4()), str(uuid4())
+    _started_run(instance, terminal_runs.terminal_tags(dead), dead)
+    # Launched in the UI with the tags of the first: another process runs it.
+    _started_run(instance, terminal_runs.terminal_tags(dead), launched)
     # A real process that takes the run's lock, says so, and is killed.
     holder = subprocess.Popen(
         [sys.executable, "-c", _HOLD, str(home.dagster / "running" / f"{dead}.lock")], stdout=subprocess.PIPE, text=True
@@ -110,6 +114,13 @@ def test_a_terminal_run_whose_process_died_is_marked_as_failed(
     assert _health(instance, dead) == WorkerStatus.NOT_FOUND
     run_job(settings, "refresh", run_config("refresh"), partition_range(LAST_DAY, LAST_DAY))
     assert _status(instance, dead) == dg.DagsterRunStatus.FAILURE
+    assert _status(instance, launched) == dg.DagsterRunStatus.STARTED
+    run = instance.get_run_by_id(dead)
+    assert run is not None
+    # Nothing begins it again, so nothing says that it will.
+    assert run.tags["dagster/will_retry"] == "false"
+    (ended,) = instance.get_records_for_run(dead, of_type=dg.DagsterEventType.RUN_FAILURE).records
+    assert "launch the job of this name" in str(ended.event_log_entry.get_dagster_event().message)
 
 
 def test_a_run_whose_code_server_is_gone_counts_as_dead(instance: dg.DagsterInstance, tmp_path: Path) -> None:
@@ -131,9 +142,9 @@ with FileLock(sys.argv[1]):
 """
 
 
-def _started_run(instance: dg.DagsterInstance, tags: dict[str, str]) -> str:
+def _started_run(instance: dg.DagsterInstance, tags: dict[str, str], run_id: str | None = None) -> str:
     run = instance.create_run_for_job(
-        DEFINITIONS.resolve_job_def("publish"), status=dg.DagsterRunStatus.STARTED, tags=tags
+        DEFINITIONS.resolve_job_def("publish"), status=dg.DagsterRunStatus.STARTED, tags=tags, run_id=run_id
     )
     return run.run_id
 

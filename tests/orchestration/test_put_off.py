@@ -13,7 +13,7 @@ from assets.warehouse import model_key
 from pipelines.definitions import build_definitions
 from pipelines.errors import CredentialRefusedError, EmbedAnalyticsError, HostUnreachableError
 from pipelines.home.layout import Home
-from pipelines.orchestration.instance.terminal_runs import TERMINAL_TAG
+from pipelines.orchestration.instance.terminal_runs import terminal_tags
 from pipelines.orchestration.jobs import RAW_STEP, WAREHOUSE_STEP, partition_range, run_config
 from pipelines.settings import load_settings
 from pipelines.simulator.server import RunningSimulator
@@ -128,7 +128,7 @@ def test_a_later_run_does_not_inherit_the_failure(
         (CredentialRefusedError("no", 401), {}, 0, None, True),
         (HostUnreachableError("no"), {}, 0, None, False),
         (HostUnreachableError("no"), {}, RETRY.max_retries, None, True),
-        (HostUnreachableError("no"), {TERMINAL_TAG: "yes"}, 0, None, True),
+        (HostUnreachableError("no"), terminal_tags("this"), 0, None, True),
         (CredentialRefusedError("no", 401), {}, 0, [RAW_STEP], False),
         (CredentialRefusedError("no", 401), {}, 0, [RAW_STEP, "lake", WAREHOUSE_STEP], True),
     ],
@@ -141,7 +141,7 @@ def test_it_is_put_off_after_the_last_attempt_where_the_run_publishes(
     steps: list[str] | None,
     is_put_off: bool,
 ) -> None:
-    run = SimpleNamespace(tags=tags, step_keys_to_execute=steps)
+    run = SimpleNamespace(run_id="this", tags=tags, step_keys_to_execute=steps)
     job = definitions.resolve_job_def("refresh")
     context = SimpleNamespace(run=run, retry_number=retry_number, job_def=job)
     assert can_be_put_off(cast(dg.AssetExecutionContext, context), error) == is_put_off

@@ -27,7 +27,7 @@ from pipelines.orchestration.instance.dagster_internals import (
     LoadingContextForTest,
     StaleStatus,
 )
-from pipelines.orchestration.instance.terminal_runs import TERMINAL_TAG
+from pipelines.orchestration.instance.terminal_runs import terminal_tags
 from pipelines.orchestration.jobs import partition_range, run_config
 from pipelines.settings import Settings
 from pipelines.simulator.server import RunningSimulator
@@ -170,21 +170,29 @@ def test_a_failed_blocking_check_leaves_the_published_file_and_asks_nothing_agai
     assert not latest.event.get_dagster_event().asset_check_evaluation_data.passed
 
 
-def test_a_missing_key_is_named_with_the_next_step(settings: Settings) -> None:
+def test_a_missing_key_is_named_with_the_next_step(settings: Settings, instance: dg.DagsterInstance) -> None:
     without = settings.model_copy(update={"oneschema_api_key": None})
     with pytest.raises(RunFailedError, match=r"ONESCHEMA_API_KEY is missing.*Next: correct"):
         backfill(without, 1)
 
+    # And the run says why Dagster cannot execute it again.
+    (run_id,) = instance.get_run_ids()
+    events = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records
+    told = [record.event_log_entry.get_dagster_event().message or "" for record in events]
+    assert any("launch the job of this name" in message for message in told)
+
 
 def test_only_what_may_pass_is_tried_again_and_never_in_a_terminal() -> None:
     def allows_retries(error: BaseException, tags: dict[str, str]) -> bool:
-        context = cast(dg.AssetExecutionContext, SimpleNamespace(run=SimpleNamespace(tags=tags)))
+        context = cast(dg.AssetExecutionContext, SimpleNamespace(run=SimpleNamespace(run_id="this", tags=tags)))
         with pytest.raises(dg.Failure) as failure, clear_failures(context):
             raise error
         return failure.value.allow_retries
 
     assert allows_retries(HostUnreachableError("no answer"), {})
-    assert not allows_retries(HostUnreachableError("no answer"), {TERMINAL_TAG: "yes"})
+    assert not allows_retries(HostUnreachableError("no answer"), terminal_tags("this"))
+    # Launched in the UI with the tags of a run of the command line.
+    assert allows_retries(HostUnreachableError("no answer"), terminal_tags("another"))
     assert not allows_retries(ConfigurationError("no key"), {})
     # Control-C, and Terminate in the UI.
     assert not allows_retries(dg.DagsterExecutionInterruptedError(), {})

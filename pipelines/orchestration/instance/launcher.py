@@ -1,7 +1,8 @@
 """Dagster's run launcher, which can also tell whether a run's process still lives.
 
 Dagster's own cannot: after a power cut or a killed `make dev`, a run stays started for ever and the queue behind it
-waits. With this one, run monitoring marks such a run as failed and run retries start it again.
+waits. With this one, run monitoring marks such a run as failed and run retries start it again,
+unless it was one of the command line.
 """
 
 from dagster import DagsterRun, DefaultRunLauncher
@@ -26,8 +27,9 @@ class WatchedRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Whether the process of a started run lives, by its code server's answer or by the terminal's lock."""
-        if terminal_runs.TERMINAL_TAG in run.tags:
-            return _result(terminal_runs.is_alive(self._instance, run.run_id))
+        if terminal_runs.is_terminal_run(run):
+            death = f"{terminal_runs.DEATH} {terminal_runs.NOT_AGAIN}"
+            return _result(terminal_runs.is_alive(self._instance, run.run_id), death)
         client = self._get_grpc_client_for_termination(run.run_id)
         if client is None:
             return _result(is_alive=False)
@@ -41,7 +43,7 @@ class WatchedRunLauncher(DefaultRunLauncher):
         return _result(answer.can_cancel)
 
 
-def _result(is_alive: bool) -> CheckRunHealthResult:
+def _result(is_alive: bool, death: str = terminal_runs.DEATH) -> CheckRunHealthResult:
     if is_alive:
         return CheckRunHealthResult(WorkerStatus.RUNNING)
-    return CheckRunHealthResult(WorkerStatus.NOT_FOUND, terminal_runs.DEATH)
+    return CheckRunHealthResult(WorkerStatus.NOT_FOUND, death)

@@ -16,13 +16,28 @@ from filelock import FileLock, Timeout
 if TYPE_CHECKING:
     import dagster as dg
 
-# On runs of the command line.
+# On runs of the command line, with the run's own id: a run that is launched like another one gets its tags.
 TERMINAL_TAG = "embed_analytics/terminal"
 
 DEATH = (
     "The process of this run ended before the run did: it was killed, or the machine stopped. Nothing is lost: the "
     "next run goes on from what had landed."
 )
+
+# Dagster executes a run again from the code location that loaded it. The command line loads its jobs without one.
+NOT_AGAIN = (
+    "Dagster cannot execute a run of the command line again: give the command again, or launch the job of this name."
+)
+
+
+def terminal_tags(run_id: str) -> dict[str, str]:
+    """Tags of a run of the command line, which is not retried: Dagster could not, and who gave the command sees why."""
+    return {TERMINAL_TAG: run_id, "dagster/max_retries": "0"}
+
+
+def is_terminal_run(run: dg.DagsterRun) -> bool:
+    """Whether the command line runs it, in a process of its own."""
+    return run.tags.get(TERMINAL_TAG) == run.run_id
 
 
 @contextmanager
@@ -52,8 +67,8 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> None:
 
     unfinished = [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
     for run in instance.get_runs(RunsFilter(statuses=unfinished)):
-        if TERMINAL_TAG in run.tags and not is_alive(instance, run.run_id):
-            instance.report_run_failed(run, DEATH)
+        if is_terminal_run(run) and not is_alive(instance, run.run_id):
+            instance.report_run_failed(run, f"{DEATH} {NOT_AGAIN}")
 
 
 def _lock_path(instance: dg.DagsterInstance, run_id: str) -> Path:
