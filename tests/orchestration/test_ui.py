@@ -162,7 +162,7 @@ def _see_a_partition_with_its_chart(world: World, last: date) -> None:
 
 def _see_a_table_with_schema_rows_and_checks(world: World) -> None:
     page = world.open("/assets/warehouse/fct_embed_funnel_daily")
-    _see(page, "sessions of the cohort, the same on all five rows", exact=True)
+    _see(page, "sessions of the cohort, the same on all of its rows", exact=True)
     _see(page, "BIGINT")
     rows = world.server.ask(
         """{ assetOrError(assetKey: {path: ["warehouse", "fct_embed_funnel_daily"]}) { ... on Asset {

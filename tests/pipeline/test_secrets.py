@@ -75,8 +75,11 @@ def test_no_credential_is_kept_or_printed(tmp_path: Path, shape: EventShape) -> 
         simulator.throw(broken_embeds={ids[1]: "500", ids[2]: "400", ids[3]: "object"})
         printed += run(simulator, home, "reconcile")
         simulator.throw(broken_embeds={ids[1]: "403"})
+        printed += run(simulator, home, "reconcile")
+        simulator.throw(refused_after_requests=0)
         refused = run(simulator, home, "reconcile")
         assert "ONESCHEMA_API_KEY" in refused
+        simulator.throw(refused_after_requests=None)
         printed += refused + run(simulator, home, "refresh", key="osk_another_key_that_is_wrong_81")
         secret.add("osk_another_key_that_is_wrong_81")
 

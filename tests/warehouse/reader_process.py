@@ -13,12 +13,17 @@ import duckdb
 TOTALS = {
     "staged": "select count(*) from stg_embed_events",
     "embeds": "select coalesce(sum(event_count), 0)::bigint from fct_embeds",
-    "daily": "select coalesce(sum(event_count), 0)::bigint from fct_events_daily",
     "days": "select coalesce(sum(event_count), 0)::bigint from stg_lake_days",
     "noted": "select (table_rows ->> '$.stg_embed_events')::bigint from meta_build",
 }
+# Events, and sessions, with a plausible time.
+PLAUSIBLE = {
+    "staged": "select count(*) from stg_embed_events, meta_build "
+    "where occurred_at between plausible_from and plausible_until",
+    "daily": "select coalesce(sum(event_count), 0)::bigint from fct_events_daily",
+}
 SESSIONS = {
-    "embeds": "select count(*) from fct_embeds",
+    "embeds": "select count(*) from fct_embeds where entry_date is not null",
     "entered": "select coalesce(sum(entered_count), 0)::bigint from fct_embed_funnel_daily where step_number = 1",
 }
 
@@ -26,7 +31,7 @@ SESSIONS = {
 def read(path: str) -> str:
     """One read. Returns the build that was read. Raises where totals do not agree."""
     with duckdb.connect(path, read_only=True) as connection:
-        for queries in (TOTALS, SESSIONS):
+        for queries in (TOTALS, PLAUSIBLE, SESSIONS):
             totals = {name: connection.execute(query).fetchone() for name, query in queries.items()}
             if len(set(totals.values())) != 1:
                 raise AssertionError(f"torn: {totals}")
