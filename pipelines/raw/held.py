@@ -2,7 +2,6 @@
 
 A table in the state database, made from the raw files and from nothing else: it lists the files it has read, so a file
 that landed just before a crash, or all of them after the state was deleted, are read in when the index is next opened.
-A damaged file is in no list: what it holds lands again, as far as the API still has it, until the file is mended.
 Hashes stand for uuids (16 bytes of BLAKE2b), which halves the index.
 """
 
@@ -12,13 +11,11 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.home.files import TEMPORARY_PREFIX, file_state
+from pipelines.home.files import TEMPORARY_PREFIX
 from pipelines.home.layout import Home
-from pipelines.home.sealed import find_damage
 
-_SCHEMA = """
--- The state is what tells a file from another one, or from what was written into it since.
-create table if not exists held_files (path text primary key, state text) without rowid;
+SCHEMA = """
+create table if not exists held_files (path text primary key) without rowid;
 create table if not exists held_events (
     uuid_hash blob not null,
     digest blob not null,
@@ -26,14 +23,6 @@ create table if not exists held_events (
     primary key (uuid_hash, digest)
 ) without rowid;
 """
-
-
-def create_tables(connection: sqlite3.Connection) -> None:
-    """Make the index's tables where they are missing."""
-    connection.executescript(_SCHEMA)
-    if "state" not in {name for _, name, *_ in connection.execute("pragma table_info(held_files)")}:
-        # Of a former version: what it lists is looked at once.
-        connection.execute("alter table held_files add column state text")
 
 
 def raw_event_files(home: Home) -> list[Path]:
@@ -48,28 +37,18 @@ def raw_event_files(home: Home) -> list[Path]:
 def absorb_unknown_files(connection: sqlite3.Connection, home: Home) -> tuple[list[Path], bool]:
     """Read the raw files that the index does not know; (these files, whether raw has lost events). The caller commits.
 
-    Where a file that the index lists has gone or is damaged, as after raw was restored from a backup, the index is made
-    anew: what it says to be held would never land again.
+    Where a file that the index lists has gone, as after raw was restored from a backup, it is made anew: what it says
+    to be held would never land again.
     """
-    known: dict[str, str | None] = dict(connection.execute("select path, state from held_files"))
+    known: set[str] = {path for (path,) in connection.execute("select path from held_files")}
     present = {_name(home, path): path for path in raw_event_files(home)}
-    states = {name: file_state(path) for name, path in present.items()}
-    changed = {name for name, state in known.items() if name in present and states[name] != state}
-    damaged = {name for name in changed if find_damage(present[name])}
-    connection.executemany(
-        "update held_files set state = ? where path = ?", [(states[name], name) for name in changed - damaged]
-    )
     held_count = 0
-    if damaged or known.keys() - present.keys():
+    if known - present.keys():
         held_count = _count(connection)
         connection.execute("delete from held_files")
         connection.execute("delete from held_events")
-        known = {}
-    unknown = [
-        path
-        for name, path in present.items()
-        if name not in known and name not in damaged and find_damage(path) is None
-    ]
+        known = set()
+    unknown = [path for name, path in present.items() if name not in known]
     for path in unknown:
         frame = pl.read_parquet(path, columns=["event_uuid", "digest"], glob=False)
         remember(connection, home, path, _keyed(frame), path.parent.name.removeprefix("event_date="))
@@ -79,7 +58,7 @@ def absorb_unknown_files(connection: sqlite3.Connection, home: Home) -> tuple[li
 
 def remember(connection: sqlite3.Connection, home: Home, path: Path, news: pl.DataFrame, event_date: str) -> None:
     """Add one landed file and its events (uuid_hash, digest) to the index. The caller commits."""
-    connection.execute("insert or ignore into held_files values (?, ?)", (_name(home, path), file_state(path)))
+    connection.execute("insert or ignore into held_files values (?)", (_name(home, path),))
     connection.executemany(
         "insert or ignore into held_events values (?, ?, ?)",
         (
