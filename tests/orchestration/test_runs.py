@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import dagster as dg
+import orjson
 import polars as pl
 import pytest
 import yaml
@@ -20,7 +21,7 @@ import yaml
 from assets.failures import clear_failures
 from assets.warehouse import model_key
 from pipelines.errors import ConfigurationError, HostUnreachableError
-from pipelines.home.layout import Home, partition_folder
+from pipelines.home.layout import Home
 from pipelines.home.ownership import writer_lock
 from pipelines.orchestration.instance.dagster_internals import (
     CachingStaleStatusResolver,
@@ -152,17 +153,17 @@ def test_a_failed_blocking_check_leaves_the_published_file_and_asks_nothing_agai
     # A table that the check is not of: all are built and checked, whichever was asked for.
     asked_for = materialize(definitions, instance, model_key("fct_embeds"))
     assert not asked_for.success
-    assert ("stg_lake_days_reconcile", False) in [
+    assert ("deliveries_reconcile", False) in [
         (check.check_name, check.passed) for check in asked_for.get_asset_check_evaluations()
     ]
-    with pytest.raises(RunFailedError, match=r"was not published, 1 blocking.*stg_lake_days_reconcile.*Next: look at"):
+    with pytest.raises(RunFailedError, match=r"was not published, .* blocking.*deliveries_reconcile.*Next: look at"):
         run_job(settings, "publish", {}, {})
 
     assert _digest(home.warehouse) == published
     assert simulator.simulation.requests.total == asked
     (run, _) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
     assert run.tags["dagster/will_retry"] == "false"
-    check = next(check for check in load_checks() if check.name == "stg_lake_days_reconcile")
+    check = next(check for check in load_checks() if check.name == "deliveries_reconcile")
     key = dg.AssetCheckKey(model_key(check.table), check.name)
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
     assert latest.run_id == run.run_id
@@ -245,12 +246,13 @@ def test_each_code_location_loads_in_a_fresh_interpreter_without_settings(tmp_pa
 
 
 def lose_an_event(home: Home) -> None:
-    """A day's lake file loses a row and still says that it is clean: a damaged disk, or a careless hand."""
-    path = partition_folder(home.lake_embed_events, str(LAST_DAY - timedelta(days=2))) / "events.parquet"
-    metadata = {key: value for key, value in pl.read_parquet_metadata(path).items() if key != "ARROW:schema"}
-    rows = pl.read_parquet(path)
+    """A lake file without one of its rows, and with a count that fits: what a fault of the flattening would leave."""
+    paths = sorted(home.lake_embed_events.glob("*/events.parquet"))
+    path, rows = next((path, rows) for path in paths if (rows := pl.read_parquet(path)).height > 1)
+    record = orjson.loads(pl.read_parquet_metadata(path)["embed_analytics"])
+    record["report"]["event_count"] -= 1
     temporary = path.with_suffix(".lost")
-    rows.head(rows.height - 1).write_parquet(temporary, metadata=metadata)
+    rows.head(-1).write_parquet(temporary, metadata={"embed_analytics": orjson.dumps(record).decode()})
     temporary.replace(path)
 
 

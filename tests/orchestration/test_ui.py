@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import polars as pl
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from pipelines.home.layout import Home, partition_folder
+from pipelines.home.layout import Home
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator
 from pipelines.warehouse.checks import load_checks
 from tests.orchestration.alert_endpoint import AlertEndpoint
 from tests.orchestration.dev_server import DevServer, dev_server
+from tests.orchestration.test_runs import lose_an_event
 
 BROWSER_ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -202,7 +202,7 @@ def _see_the_lineage(world: World) -> None:
 
 
 def _break_a_check(world: World) -> None:
-    _lose_an_event_of_the_lake(world.home)
+    lose_an_event(world.home)
     before = _digest(world.home.warehouse)
     asked = world.simulator.simulation.requests.total
     page = world.open("/assets/warehouse/fct_embeds")
@@ -215,7 +215,7 @@ def _break_a_check(world: World) -> None:
     assert [run["status"] for run in runs] == ["FAILURE", "SUCCESS", "SUCCESS"]
     page = world.open(f"/runs/{runs[0]['runId']}")
     _see(page, "The warehouse was not published")
-    page = world.open("/assets/warehouse/stg_lake_days?view=checks&checkDetail=stg_lake_days_reconcile")
+    page = world.open("/assets/warehouse/stg_lake_days?view=checks&checkDetail=deliveries_reconcile")
     _see(page, "Failed")
     _see(page, "failing_rows")
     _screenshot(page, "check")
@@ -238,25 +238,10 @@ def _receive_one_alert(world: World, run_id: str) -> None:
     told = [message for message in world.alerts.messages if run_id in message]
     assert len(told) == 1
     assert "Run failed" in told[0]
-    assert "stg_lake_days: stg_lake_days_reconcile" in told[0]
+    assert "stg_lake_days: deliveries_reconcile" in told[0]
     everything = "\n".join(world.alerts.messages)
     assert world.simulator.api_key not in everything
     assert "secret-path" not in everything
-
-
-def _lose_an_event_of_the_lake(home: Home) -> None:
-    """What a damaged disk or a careless hand may do: a day's file loses a row and still says that it is clean."""
-    path = next(
-        file
-        for day in range(1, HISTORY_DAYS)
-        for file in partition_folder(home.lake_embed_events, str(_today() - timedelta(days=day))).glob("*.parquet")
-        if pl.read_parquet(file).height > 1
-    )
-    metadata = {key: value for key, value in pl.read_parquet_metadata(path).items() if key != "ARROW:schema"}
-    rows = pl.read_parquet(path)
-    temporary = path.with_suffix(".lost")
-    rows.head(rows.height - 1).write_parquet(temporary, metadata=metadata)
-    temporary.replace(path)
 
 
 def _see(page: Page, text: str, *, exact: bool = False) -> None:

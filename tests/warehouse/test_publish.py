@@ -23,6 +23,7 @@ from pipelines.warehouse import checks as checks_module
 from pipelines.warehouse.build import BuildCheckFailedError, BuildOptions, BuildOutOfMemoryError, build
 from pipelines.warehouse.publish import kept_folder
 from pipelines.warehouse.published import connect_published
+from pipelines.warehouse.sql_errors import ModelFailedError
 from tests.warehouse import build_process, reader_process
 from tests.warehouse.history import History
 from tests.warehouse.lake import Lake, at, event
@@ -282,7 +283,7 @@ def test_any_other_failure_leaves_the_published_file_as_it_was(lake: Lake) -> No
     build(lake.home, OPTIONS)
     published = lake.home.warehouse.read_bytes()
     lake.write([event("bad", 1, "embed_closed", at(1), claims={"user_id": "u"}) | {"claims": "{"}])
-    with pytest.raises(duckdb.Error):
+    with pytest.raises(ModelFailedError):
         build(lake.home, OPTIONS, full_refresh=True)
     assert lake.home.warehouse.read_bytes() == published
     assert no_leftovers(lake.home)
