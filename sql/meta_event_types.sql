@@ -5,6 +5,16 @@ with known as (
     select event_type, description from source.event_types
 ),
 
+-- fct_events_daily leaves out the events whose time is not plausible: few, and of a type all the same.
+counted as (
+    select event_type, trigger_type, event_count, first_seen_at, last_seen_at from fct_events_daily
+    union all
+    select event_type, trigger_type, 1, null, null
+    from stg_embed_events
+    cross join source.parameters
+    where not occurred_at between plausible_from and plausible_until
+),
+
 seen as (
     select
         event_type,
@@ -14,7 +24,7 @@ seen as (
         string_agg(distinct trigger_type, ', ' order by trigger_type) as trigger_types,
         string_agg(distinct trigger_type, ', ' order by trigger_type)
             filter (trigger_type not in (select trigger_type from source.trigger_types)) as unknown_trigger_types
-    from fct_events_daily
+    from counted
     group by event_type
 )
 
@@ -22,9 +32,9 @@ select
     event_type, -- the type
     known.event_type is not null as is_known, -- the vendor's page lists it
     description, -- how the vendor's page describes it
-    coalesce(event_count, 0) as event_count, -- staged events of the type
-    first_seen_at, -- first of them (UTC)
-    last_seen_at, -- last of them (UTC)
+    coalesce(event_count, 0) as event_count, -- staged events of the type, whatever time they say
+    first_seen_at, -- first of them with a plausible time (UTC)
+    last_seen_at, -- last of them with a plausible time (UTC)
     trigger_types, -- trigger types seen with it, comma-separated
     unknown_trigger_types, -- those of trigger_types that the vendor's page does not list
 from known

@@ -148,7 +148,7 @@ def print_table(answer: duckdb.DuckDBPyConnection, *, title: str | None = None, 
     # Text throughout: in a str, rich would take `[red]` and `:smile:` for its own markup.
     for name, dtype, *_ in answer.description or []:
         is_number = str(dtype).startswith(NUMBERS)
-        table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
+        table.add_column(Text(_shown(name)), justify="right" if is_number else "left", overflow="fold")
     rows = answer.fetchmany(limit + 1)
     for row in rows[:limit]:
         table.add_row(*(Text(_cell(value)) for value in row))
@@ -162,7 +162,14 @@ def print_table(answer: duckdb.DuckDBPyConnection, *, title: str | None = None, 
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else _shown(str(value))
+
+
+def _shown(text: str) -> str:
+    """The text with what a terminal would obey, or would not show, as its escape; lines stay lines."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _print_csv(answer: duckdb.DuckDBPyConnection) -> None:

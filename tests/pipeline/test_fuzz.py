@@ -83,7 +83,9 @@ def test_hostile_pushes_are_accounted_for(tmp_path: Path, seed: int) -> None:
     with running_receiver(home) as receiver:
         longest = slowest(cases, lambda case: statuses.append(receiver.push(case.body, **case.headers).status_code))
     assert set(statuses) == {200}
-    assert longest < 1
+    if FACTOR > 1:
+        # A time, which CI does not compare: there the linear-time tests stand for it.
+        assert longest < 1
     ingest(home)
     # A body that is not JSON is one delivery for each content.
     unreadable = {hashlib.sha256(case.body).digest() for case in cases if case.events is None}

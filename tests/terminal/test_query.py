@@ -31,6 +31,15 @@ def test_cells_and_names_are_not_taken_for_markup(home: Home, capsys: pytest.Cap
     assert row.split() == ["[red]x", "[/]", ":smile:"]
 
 
+def test_a_terminal_is_given_nothing_to_obey(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    sql = r"""select e'\x1b[31mred\x07' || chr(8238) as "a\tb", 'naïve 数' as plain, e'two\nlines' as long"""
+    run_query(home, sql, "table", 10)
+    shown = capsys.readouterr().out
+    assert r"\x1b[31mred\x07\u202e" in shown
+    assert "naïve 数" in shown
+    assert all(character.isprintable() or character == "\n" for character in shown)
+
+
 def test_json_has_every_column_and_every_type(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     sql = "select 1 as a, 2 as a, 3 as a, map {1: 2} as m, 170141183460469231731687303715884105727 as h, 'x'::blob as b"
     run_query(home, sql, "json", 10)

@@ -139,3 +139,20 @@ def test_sweeps_from_before_a_column_was_added_are_read(lake: Lake) -> None:
         pl.read_parquet(path).drop("list_total_count").write_parquet(path)
     assert build(lake.home, OPTIONS).data_through == at(60)
     assert rows(lake.home, "select list_total_count from meta_sweeps") == [(None,)]
+
+
+def test_an_event_type_is_known_of_whatever_time_its_events_say(lake: Lake) -> None:
+    lake.write(
+        [
+            event("a", 1, "embed_initialized", at(0)),
+            event("b", 1, "sheet_teleported", datetime(9999, 1, 1), trigger_type="ghost"),
+        ]
+    )
+    lake.sweep(at(60))
+    report = build(lake.home, OPTIONS)
+    assert "event_types_known" in [check.name for check in report.failed_checks]
+    assert rows(
+        lake.home,
+        "select event_count, first_seen_at, unknown_trigger_types from meta_event_types "
+        "where event_type = 'sheet_teleported'",
+    ) == [(1, None, "ghost")]
