@@ -82,6 +82,7 @@ HOLDING = st.recursive(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @settings(max_examples=examples(800))
 @given(value=HOLDING, more=st.sampled_from([0, 19, 20, 40]))
@@ -119,6 +120,7 @@ HOSTILE: dict[str, Callable[[int], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", HOSTILE)
 def test_twice_the_event_takes_about_twice_the_time(family: str) -> None:
     def search(event: object) -> None:

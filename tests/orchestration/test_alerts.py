@@ -213,6 +213,7 @@ def _let_one_stand_still(simulator: RunningSimulator, hours: int) -> None:
     simulator.simulation.plant(STUCK, embed=embed, events=[event])
 
 
+@pytest.mark.slow
 def test_a_sweep_that_failed_is_told_once_though_its_run_published(
     settings: Settings, home: Home, ticks: Ticks, alert_endpoint: AlertEndpoint, simulator: RunningSimulator
 ) -> None:

@@ -89,6 +89,7 @@ def test_a_run_of_raw_alone_fails_at_once(
     assert instance.get_latest_materialization_event(EMBED_EVENTS) is None
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_from_the_failure_is_red_until_a_sweep_succeeds(
     home: Home,
     definitions: dg.Definitions,
@@ -112,6 +113,7 @@ def test_a_run_that_goes_on_from_the_failure_is_red_until_a_sweep_succeeds(
     assert "refused the key" in text
 
 
+@pytest.mark.slow
 def test_a_later_run_does_not_inherit_the_failure(
     definitions: dg.Definitions, instance: dg.DagsterInstance, simulator: RunningSimulator
 ) -> None:

@@ -46,6 +46,7 @@ def test_an_env_file_that_this_user_may_not_read(tmp_path: Path) -> None:
     fails(run(tmp_path, "query", "select 1"), str(tmp_path / ".env"), "Permission denied")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["publish"], ["dev", "--port", "3999"], ["serve-webhooks"]])
 @pytest.mark.parametrize("home", ["file", "file/below", "/proc/nowhere"])
 def test_a_home_that_cannot_be_made(tmp_path: Path, command: list[str], home: str) -> None:

@@ -179,6 +179,7 @@ def test_a_changed_model_is_rebuilt_with_what_hangs_on_it(
     assert differences(lake.home, rebuilt(lake, OPTIONS, tmp_path / "full", monkeypatch)) == {}
 
 
+@pytest.mark.slow
 def test_a_model_that_turns_from_table_to_view_and_goes_is_followed(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

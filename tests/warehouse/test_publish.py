@@ -230,6 +230,7 @@ def test_a_build_without_enough_memory_says_so_and_publishes_nothing(
     assert no_leftovers(lake.home)
 
 
+@pytest.mark.slow
 def test_the_last_published_files_are_kept(lake: Lake) -> None:
     rows: list[dict[str, Any]] = []
     built: list[str] = []
