@@ -13,9 +13,10 @@ demo: .venv/.installed
 test: lint browser others wrk
 	$(BIN)/python -m pytest --durations=20
 
-# What to run while you work: lint, types and the tests that take no seconds.
+# What to run while you work: lint, types and the tests that take no seconds, several files at once. `make test` runs
+# one test after another: some of them measure.
 check: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # The tests of generated cases and of kills, with many more of them, from a seed that is printed; PROVE_SEED=... again.
 prove: PROVE ?= 20
