@@ -27,7 +27,7 @@ select
     data_through, -- start of the latest complete sweep: what happened before it is in here; a sweep later than the build is not believed (UTC)
     plausible_from, -- a time before this is a mistake: it moves no outcome, no order and no chart (UTC)
     plausible_until, -- a later time moves nothing either, until data_through comes within a day of it (UTC)
-    code_version, -- version of the code that built it
+    code_version, -- the code that built it: the package's version, and a digest of pipelines/ and sql/ behind a +
     is_full, -- built from nothing, or brought up to date from the build before
     previous_build_id, -- the build that this one continued; NULL for a full build
     coalesce(failed_count, 0) as failed_embed_count, -- embeds that failed in the sweep that set data_through

@@ -8,12 +8,12 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import version
 from secrets import token_hex
 
 import duckdb
 
 from pipelines.errors import CheckFailedError, PermanentError
+from pipelines.home.code_version import code_version
 from pipelines.home.layout import Home
 from pipelines.home.ownership import open_home
 from pipelines.home.times import utc_now
@@ -41,7 +41,7 @@ class BuildOptions:
     """What a build is told from outside: settings, which reach SQL as Parameters, and the version of the code."""
 
     settings: Settings = field(default_factory=Settings.defaults)
-    code_version: str = field(default_factory=lambda: version("embed-analytics"))
+    code_version: str = field(default_factory=code_version)
 
 
 @dataclass(frozen=True)

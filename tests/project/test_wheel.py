@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from pipelines.home.code_version import code_version
 from tests.project.checkout import ROOT
 
 pytestmark = pytest.mark.slow
@@ -57,6 +58,11 @@ def test_it_has_what_is_not_python(programs: Path, empty: Path) -> None:
     assert all(Path(path).is_relative_to(programs.parent) for path in found), found
     sql = {path.relative_to(ROOT / "sql") for path in (ROOT / "sql").rglob("*.*")}
     assert {path.relative_to(found[-1]) for path in Path(found[-1]).rglob("*.*")} == sql
+
+
+def test_its_code_version_is_that_of_the_checkout(programs: Path, empty: Path) -> None:
+    code = "from pipelines.home.code_version import code_version; print(code_version())"
+    assert run(empty, programs / "python", "-c", code).strip() == code_version()
 
 
 def test_the_command_and_the_demo_run_from_an_empty_folder(programs: Path, empty: Path) -> None:

@@ -1,0 +1,38 @@
+"""Which code this is: the package's version, and a digest that tells two states of the same version apart."""
+
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from pipelines.home.packaged import project_file
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+@cache
+def code_version() -> str:
+    """`0.1.0+3f9a52c07b1e`: the version that is installed, and the digest of pipelines/ and sql/ as they are now.
+
+    The same files give the same text in a checkout and in what a wheel installed.
+    """
+    return f"{version('embed-analytics')}+{digest_of(_PACKAGE, project_file('sql'))}"
+
+
+def digest_of(package: Path, sql: Path) -> str:
+    """12 hex digits over the names and contents of the Python files below `package` and the SQL files below `sql`."""
+    digest = hashlib.blake2b(digest_size=6)
+    for name, path in _files(package, sql):
+        content = path.read_bytes()
+        # With its length in front, no content can pass for the next file's name.
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _files(package: Path, sql: Path) -> Iterator[tuple[str, Path]]:
+    """Each file with the name it has wherever it stands: a wheel carries sql/ inside the package."""
+    for folder, root, suffix in (("pipelines", package, ".py"), ("sql", sql, ".sql")):
+        for path in sorted(root.rglob(f"*{suffix}")):
+            yield f"{folder}/{path.relative_to(root).as_posix()}", path
