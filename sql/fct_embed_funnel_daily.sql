@@ -1,5 +1,5 @@
--- The funnel of each cohort, step by step: a row for every step, in every cohort.
--- A cohort is the sessions that began on one day, in one environment, with one template, by one kind of trigger.
+-- The funnel of each cohort, with one row per step.
+-- A cohort is the sessions that began on one day, in one environment, with one template and one kind of trigger.
 -- grain: entry_date, environment_name, template_key, entry_trigger_type, step_number
 -- refresh: entry_date
 with parameters as (
@@ -14,7 +14,7 @@ embeds as (
     select fct_embeds.*, steps.step_number as furthest_step_number
     from fct_embeds
     inner join steps on steps.step = fct_embeds.furthest_step
-    -- Without a plausible time a session is in no cohort.
+    -- A session without a plausible time belongs to no cohort.
     where entry_date is not null
 ),
 
@@ -56,7 +56,7 @@ select
     entry_trigger_type, -- who began the sessions: user, api or automation
     step_number, -- the step's place in the funnel, from 1
     step, -- the event type of the step
-    entered_count, -- sessions of the cohort, the same on all of its rows
+    entered_count, -- sessions in the cohort; the same in each of its rows
     reached_count, -- sessions in which this step or a later one was seen; step 1 counts every session
     in_order_count, -- sessions that did every step up to this one in order within funnel_window
     open_count, -- sessions that have not reached the step, are open, and still have time left in funnel_window
@@ -65,7 +65,7 @@ select
         lag(reached_count) over (
             partition by entry_date, environment_name, template_key, entry_trigger_type order by step_number
         ), 0
-    ) as step_conversion_rate, -- reached_count / reached_count of the previous step; NULL for step 1 and over 0
+    ) as step_conversion_rate, -- reached_count / reached_count of the previous step; NULL for step 1 and where that count is 0
     median_seconds_from_entry, -- median of the seconds from entry to the step's first event at or after it
     p90_seconds_from_entry, -- 90th percentile of the same seconds
     coalesce(entry_date + interval 1 day + funnel_window <= data_through, false) as is_mature, -- every session of the cohort has had funnel_window to convert

@@ -1,6 +1,6 @@
--- One embed session x column key x error code that any of its events named: how many cells at first, and how many at last.
--- First and last are the session's first and last event that carries counts; a pair that is absent there counts 0.
--- Events with a plausible time alone (see meta_build).
+-- One embed session x column key x error code that one of its events named: how many cells had it at first and at last.
+-- First and last mean the session's first and last events that carry counts. A pair that is absent there counts 0.
+-- Only events with a plausible time count (see meta_build).
 -- grain: embed_id, column_key, error_code
 -- refresh: embed_id
 with parameters as (

@@ -1,7 +1,7 @@
 -- One embed session with at least one staged event: when each step happened, how it ended, and who it was.
 -- Counts and times come from events alone; status and imported_row_count are what the API says.
 -- The entry is the first embed_initialized, else the first event. Events are ordered by occurred_at, event_id, event_uuid.
--- Times, order, steps and outcome take events with a plausible time alone (see meta_build); the other counts take all.
+-- Times, order, steps and outcome use only events with a plausible time (see meta_build); other counts use all.
 -- After these columns come the claim columns (claim_*) of the latest event that has claims.
 -- grain: embed_id
 -- refresh: embed_id
@@ -13,7 +13,7 @@ steps as (
     select step_number, step from source.funnel_steps
 ),
 
--- An event whose time is not plausible stands behind the others, and has no time.
+-- An event whose time is not plausible sorts after the others and has no time.
 timed_events as (
     select
         embed_id, event_uuid, event_id, event_type, trigger_type, environment_name, template_key, import_type,
@@ -44,7 +44,7 @@ sessions as (
     select
         embed_id,
         count(*) as event_count,
-        -- Of a session without a plausible time, whichever event stands last.
+        -- In a session without any plausible time, the event that sorts last.
         coalesce(nullif(count(occurred_at), 0), event_count) as last_number,
         min(event_number) filter (event_type = 'embed_initialized' and occurred_at is not null) as initialized_number,
         coalesce(initialized_number, 1) as entry_number,
@@ -100,9 +100,9 @@ furthest_steps as (
     select embed_id, max(step_number) as step_number from step_events group by embed_id
 ),
 
--- The longest ordered chain. started_at is the latest start of a chain of chain_length steps that ends at or before the
--- event. Of two chains that got equally far the one that started later has more of the window left, so no other one is
--- needed. Each round takes the next step, and leaves behind the events that can fill none after it.
+-- The longest ordered chain. started_at is the latest start of any chain of chain_length steps that ends at or before
+-- the event. Of two chains of equal length, the one that started later has more of the window left, so only that one is
+-- kept. Each round takes the next step and drops the events that cannot fill a later one.
 chains as (
     select
         embed_id, event_number, step_number, occurred_at,
@@ -125,7 +125,7 @@ longest_chains as (
     select embed_id, max(chain_length) as in_order_step_count from chains where started_at is not null group by embed_id
 ),
 
--- Only nonsense in a payload makes a total beyond 64 bits: it is cut there and does not stop the build.
+-- Only nonsense in a payload gives a total beyond 64 bits. It is capped there, so that it does not stop the build.
 error_totals as (
     select event_uuid, least(sum(error_count), 9223372036854775807)::bigint as error_count
     from stg_validation_errors
@@ -142,8 +142,8 @@ select
     timed.embed_id, -- the embed session
     picked.environment_name, -- environment of the entry event
     picked.template_key, -- template of the entry event
-    stg_embeds.status, -- how far the session is, as the API last listed it
-    stg_embeds.imported_row_count, -- rows imported, as the API last said
+    stg_embeds.status, -- the session's status when the API last listed it
+    stg_embeds.imported_row_count, -- rows imported, as the API last reported
     latest_claims.user_id, -- the user_id claim of the latest event that has claims
     timed.entry_at, -- when the session began: its first embed_initialized, else its first event; NULL where no event has a plausible time (UTC)
     timed.entry_at::date as entry_date, -- UTC date of entry_at: the cohort
@@ -157,7 +157,7 @@ select
     timed.import_submitted_at, -- first import_submitted (UTC)
     timed.last_event_at, -- last event of any type; NULL where no event has a plausible time (UTC)
     picked.last_event_type, -- type of the last event
-    timed.event_count, -- events of any type, whatever time they say
+    timed.event_count, -- events of any type, with or without a plausible time
     timed.upload_count, -- file_uploaded events
     timed.mapping_count, -- columns_mapped events
     timed.operation_count, -- sheet_operation_performed events
@@ -171,12 +171,12 @@ select
         when data_through is null or timed.last_event_at >= data_through - idle_after then 'open'
         when picked.last_event_type = 'embed_closed' then 'closed'
         else 'silent'
-    end as outcome, -- submitted; unknown where no event has a plausible time; else open (an event within idle_after of data_through); else closed; else silent: the tab was shut
-    date_diff('microsecond', timed.entry_at, uploaded_from_entry_at) / 1e6 as seconds_to_upload, -- entry to the first file_uploaded at or after it
-    date_diff('microsecond', timed.entry_at, selected_from_entry_at) / 1e6 as seconds_to_header, -- entry to the first header_selected at or after it
-    date_diff('microsecond', timed.entry_at, mapped_from_entry_at) / 1e6 as seconds_to_mapping, -- entry to the first columns_mapped at or after it
-    date_diff('microsecond', timed.entry_at, submitted_from_entry_at) / 1e6 as seconds_to_submit, -- entry to the first import_submitted at or after it
-    coalesce(in_order_step_count, 0)::bigint as in_order_step_count, -- funnel steps done in their order within funnel_window: the longest chain
+    end as outcome, -- submitted; else unknown (no event has a plausible time); else open (an event within idle_after of data_through); else closed (the last event is embed_closed); else silent (the tab was shut)
+    date_diff('microsecond', timed.entry_at, uploaded_from_entry_at) / 1e6 as seconds_to_upload, -- from entry to the first file_uploaded at or after it
+    date_diff('microsecond', timed.entry_at, selected_from_entry_at) / 1e6 as seconds_to_header, -- from entry to the first header_selected at or after it
+    date_diff('microsecond', timed.entry_at, mapped_from_entry_at) / 1e6 as seconds_to_mapping, -- from entry to the first columns_mapped at or after it
+    date_diff('microsecond', timed.entry_at, submitted_from_entry_at) / 1e6 as seconds_to_submit, -- from entry to the first import_submitted at or after it
+    coalesce(in_order_step_count, 0)::bigint as in_order_step_count, -- funnel steps done in order within funnel_window: the length of the longest chain
     case when first_counts_uuid is not null then coalesce(first_totals.error_count, 0) end as first_error_count, -- validation errors in the first event that carries counts; NULL when none does
     case when last_counts_uuid is not null then coalesce(last_totals.error_count, 0) end as last_error_count, -- validation errors in the last event that carries counts; NULL when none does
     latest_claims.claims, -- JWT payload of the latest event that has one (JSON)

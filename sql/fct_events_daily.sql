@@ -1,5 +1,5 @@
 -- Events by day: event date x environment x template x event type x trigger type, unknown types included.
--- Events with a plausible time alone (see meta_build).
+-- Only events with a plausible time count (see meta_build).
 -- grain: event_date, environment_name, template_key, event_type, trigger_type
 -- refresh: event_date
 with parameters as (

@@ -1,5 +1,5 @@
 -- Operations on the Review & Finalize pane by day: event date x environment x template x trigger type x operation.
--- Operations with a plausible time alone (see meta_build).
+-- Only operations with a plausible time count (see meta_build).
 -- grain: event_date, environment_name, template_key, trigger_type, operation
 -- refresh: event_date
 with parameters as (

@@ -1,6 +1,6 @@
 -- Validation errors by day: event date x environment x template x column key x error code.
 -- error_count sums over events, so a file that is mapped twice counts twice; latest_error_count does not.
--- Events with a plausible time alone (see meta_build).
+-- Only events with a plausible time count (see meta_build).
 -- grain: event_date, environment_name, template_key, column_key, error_code
 -- refresh: event_date
 with parameters as (

@@ -24,15 +24,15 @@ sizes as (
 select
     build_id, -- identity of the build; sorts by time
     built_at, -- when it was built (UTC)
-    data_through, -- start of the latest complete sweep: what happened before it is in here; a sweep later than the build is not believed (UTC)
-    plausible_from, -- a time before this is a mistake: it moves no outcome, no order and no chart (UTC)
-    plausible_until, -- a later time moves nothing either, until data_through comes within a day of it (UTC)
-    code_version, -- the code that built it: the package's version, and a digest of pipelines/ and sql/ behind a +
-    is_full, -- built from nothing, or brought up to date from the build before
+    data_through, -- start of the latest complete sweep: events before it are in this build; a sweep dated after the build is ignored (UTC)
+    plausible_from, -- an earlier time is a mistake: it changes no outcome, order or chart (UTC)
+    plausible_until, -- a later time changes nothing either, until data_through comes within a day of it (UTC)
+    code_version, -- the code that built it: the package's version, a +, and a digest of pipelines/ and sql/
+    is_full, -- built from nothing rather than continued from the build before
     previous_build_id, -- the build that this one continued; NULL for a full build
     coalesce(failed_count, 0) as failed_embed_count, -- embeds that failed in the sweep that set data_through
     table_rows, -- rows of each table: a JSON object
-    epoch(idle_after) as idle_after_seconds, -- setting: a session idle for longer is not open any more
+    epoch(idle_after) as idle_after_seconds, -- setting: a session idle for longer than this is no longer open
     epoch(funnel_window) as funnel_window_seconds, -- setting: time a session has to convert
 from build
 cross join parameters

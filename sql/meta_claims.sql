@@ -1,6 +1,6 @@
--- One claim path seen in the JWT payloads, with a column of its own or not. Claim names may be ids, so there is a bound:
--- an event date lists the 128 paths with a scalar that it saw first, 128 others, and those with a column; here are the
--- paths with a column, then those seen first, up to 2,000. The claims themselves are all in stg_embed_events.claims.
+-- One claim path seen in the JWT payloads, with or without a column of its own. Claim names may be ids, so the list is
+-- bounded. An event date lists the 128 paths with a scalar that it saw first, 128 others, and those with a column. This
+-- table has the paths with a column, then those seen first, up to 2,000. stg_embed_events.claims keeps every claim.
 -- grain: path
 -- refresh: whole
 with claims as (
@@ -13,10 +13,10 @@ select
     is_column, -- it has a column of its own
     json_types, -- JSON types seen, comma-separated
     event_count, -- events whose claims have it; NULL where unlisted_date_count is not 0
-    coverage, -- event_count over all events
+    coverage, -- event_count / all events
     first_seen_at, -- first event that has it (UTC)
     last_seen_at, -- last event that has it (UTC)
-    unlisted_date_count, -- event dates that have more paths than they list, and do not list this one
-    unlisted_path_count, -- at least so many paths of the home are not in this table; the same in every row
+    unlisted_date_count, -- event dates that have more paths than they list and do not list this one
+    unlisted_path_count, -- at least this many paths of the home are not in this table; the same in every row
 from claims
 order by path

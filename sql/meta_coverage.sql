@@ -29,7 +29,7 @@ select
     try_cast(lake_partition as date) as event_date, -- the same as a date; NULL for unknown
     coalesce(delivery_count, 0) as delivery_count, -- deliveries in raw
     coalesce(event_count, 0) as event_count, -- events staged
-    coalesce(merged_count, 0) as merged_count, -- deliveries merged into another one of the same uuid
+    coalesce(merged_count, 0) as merged_count, -- deliveries merged into another delivery of the same uuid
     coalesce(quarantined_count, 0) as quarantined_count, -- deliveries quarantined whole
     coalesce(conflict_count, 0) as conflict_count, -- events whose deliveries disagreed
     first_landed_at, -- first landing of a delivery (UTC)
@@ -37,7 +37,7 @@ select
     reconciled_at, -- start of the reconcile that compared this day with the source; NULL when none has (UTC)
     held_at_source_count, -- events held here that the source still has
     held_purged_count, -- events held here that the source has purged
-    unheld_count, -- events at the source that are not held here, although their session was asked after they happened
+    unheld_count, -- events at the source that are not held here, although their session was fetched after they happened
     new_at_source_count, -- events at the source that this reconcile was the first to fetch; it landed them
 from days
 full join at_source using (lake_partition)

@@ -5,7 +5,7 @@ with known as (
     select event_type, description from source.event_types
 ),
 
--- fct_events_daily leaves out the events whose time is not plausible: few, and of a type all the same.
+-- fct_events_daily leaves out events without a plausible time. They are few, but their types count here too.
 counted as (
     select event_type, trigger_type, event_count, first_seen_at, last_seen_at from fct_events_daily
     union all
@@ -32,7 +32,7 @@ select
     event_type, -- the type
     known.event_type is not null as is_known, -- the vendor's page lists it
     description, -- how the vendor's page describes it
-    coalesce(event_count, 0) as event_count, -- staged events of the type, whatever time they say
+    coalesce(event_count, 0) as event_count, -- staged events of the type, with or without a plausible time
     first_seen_at, -- first of them with a plausible time (UTC)
     last_seen_at, -- last of them with a plausible time (UTC)
     trigger_types, -- trigger types seen with it, comma-separated

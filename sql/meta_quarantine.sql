@@ -1,4 +1,4 @@
--- What could not be read: a whole event (level = event), or a field of an event that has its row (level = field).
+-- What could not be read: a whole event (level = event), or one field of an event that is staged (level = field).
 -- refresh: lake_partition
 with quarantine as (
     select * from source.quarantine

@@ -1,4 +1,4 @@
--- One sweep of the API, also when it found nothing.
+-- One sweep of the API, even if it found nothing.
 -- grain: sweep_id
 -- refresh: merge
 with sweeps as (
@@ -17,14 +17,14 @@ select
     finished_at, -- end (UTC)
     is_complete, -- the embeds were listed and every due one was asked; some may have failed
     listed_count, -- embeds listed
-    list_total_count, -- embeds that there are by the list's own total; NULL where it says none
+    list_total_count, -- the total of embeds that the list itself gives; NULL where it gives none
     new_embed_count, -- embeds not known before
     due_count, -- embeds due
-    fetched_count, -- embeds whose events were answered
+    fetched_count, -- embeds whose events were fetched
     gone_count, -- embeds answered with 404
     failed_count, -- embeds that failed
     delivered_event_count, -- events in the answers
-    landed_event_count, -- events that were news
+    landed_event_count, -- events that were new or changed, and landed in raw
     request_count, -- HTTP requests sent, retries included
     failures, -- JSON array of the embeds that failed and why
     unasked_embed_count, -- embeds without an answer for half the retention period; NULL where the period is not known

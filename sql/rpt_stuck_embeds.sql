@@ -1,7 +1,7 @@
 -- Open sessions that stopped moving: the last event is not embed_closed, and the session has been idle for longer than
 -- 90 % of its template's sessions took from arriving at that step to the next one.
--- The threshold looks at sessions that began in the 90 days before data_through; it is at least 15 minutes. With fewer than 20
--- such sessions it is that of all templates together, and with fewer than 20 of those an hour.
+-- The threshold comes from sessions that began in the 90 days before data_through, and is at least 15 minutes. With
+-- fewer than 20 such sessions it comes from all templates together; with fewer than 20 there too, it is an hour.
 -- grain: embed_id
 -- refresh: whole
 with parameters as (
@@ -26,7 +26,7 @@ recent as (
     where entry_at >= data_through - interval 90 days
 ),
 
--- The way from a step to the next later step that the session reached, whichever that was.
+-- From each step of a session to the next later step that it reached.
 moves as (
     select
         template_key, step,
@@ -76,7 +76,7 @@ open_embeds as (
 worst_errors as (
     select embed_id, column_key, error_code, fct_embed_validation_errors.last_error_count
     from fct_embed_validation_errors
-    -- Few sessions are open, and here DuckDB can tell. From open_embeds it would read every error.
+    -- Joined to fct_embeds, DuckDB sees that few sessions are open. Joined to open_embeds, it would read every error.
     inner join (select embed_id from fct_embeds where outcome = 'open') using (embed_id)
     where fct_embed_validation_errors.last_error_count > 0
     qualify row_number() over (
@@ -98,7 +98,7 @@ select
     open_embeds.last_error_count, -- validation errors in the last event that carries counts
     worst_errors.column_key as worst_column_key, -- the column with the most errors there
     worst_errors.error_code as worst_error_code, -- the code of those errors
-    worst_errors.last_error_count as worst_error_count, -- how many they are
+    worst_errors.last_error_count as worst_error_count, -- cells with that error
 from open_embeds
 left join worst_errors using (embed_id)
 where idle_seconds > threshold_seconds

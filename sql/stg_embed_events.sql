@@ -1,5 +1,5 @@
 -- One event: all deliveries of its uuid, merged. Unknown event types are rows like any other.
--- After these columns comes a column for each claim (claim_*); meta_claims says which path each one holds.
+-- After these columns comes a column for each claim (claim_*); meta_claims says which path it holds.
 -- grain: event_uuid
 -- refresh: lake_partition
 with events as (

@@ -23,9 +23,9 @@ select
     embed_id, -- the embed session
     template_key, -- template of the embed
     environment_name, -- environment that was configured for the sweep
-    status, -- how far the session is, as the API calls it; gone after a 404
+    status, -- the session's status, in the API's words; gone after a 404
     imported_row_count, -- rows imported; only when the status is imported
-    fetched_at, -- when the API answered this (UTC)
+    fetched_at, -- when the API gave this answer (UTC)
     sweep_id, -- the sweep that saw it
 from ranked
 where recency = 1

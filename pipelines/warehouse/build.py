@@ -1,4 +1,4 @@
-"""Building the warehouse: from nothing or from the build before, checked, then published in one step.
+"""Builds the warehouse, from nothing or from the build before, checks it, and publishes it in one step.
 
 The published file is only ever read. The caller holds the home's writer lock.
 """
@@ -38,7 +38,7 @@ OnProgress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What a build is told from outside: settings, which reach SQL as Parameters, and the version of the code."""
+    """A build's input besides the home: the settings, which reach SQL as Parameters, and the version of the code."""
 
     settings: Settings = field(default_factory=Settings.defaults)
     code_version: str = field(default_factory=code_version)
@@ -63,30 +63,30 @@ class BuildReport:
 
 
 class BuildCheckFailedError(CheckFailedError):
-    """A blocking check found rows; `report` says which."""
+    """A blocking check found rows. `report` says which check."""
 
     def __init__(self, report: BuildReport) -> None:
         failed = [check for check in report.failed_checks if check.severity == "error"]
         told = "; ".join(f"{c.name} ({c.failing_count} rows of {c.table}, e.g. {c.sample[0]})" for c in failed)
         super().__init__(
             f"The warehouse was not published, {len(failed)} blocking check(s) failed: {told}. The published file "
-            "is as it was; the failed one is warehouse.failed.duckdb beside it."
+            "is unchanged; the failed build is kept beside it as warehouse.failed.duckdb."
         )
         self.report = report
 
 
 class BuildOutOfMemoryError(PermanentError):
-    """DuckDB needs more memory, or more space to spill to, than it gets; `reason` is what it says."""
+    """DuckDB needs more memory, or more space to spill to, than it has. `reason` is DuckDB's message."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"The warehouse was not published: DuckDB ran out of memory ({reason.rstrip('.')}). The published file is "
-            "as it was. Free memory, or space on the home's disk, where the build spills; nothing is polled again."
+            "unchanged. Free memory, or space on the home's disk, where the build spills. Nothing is polled again."
         )
 
 
 class _Phases:
-    """Seconds per phase; a phase that comes again adds up."""
+    """Seconds per phase. A phase that runs twice adds up."""
 
     def __init__(self, on_progress: OnProgress | None) -> None:
         self.seconds: dict[str, float] = {}
@@ -113,10 +113,10 @@ def build(
 ) -> BuildReport:
     """Build, check and publish the warehouse of a home.
 
-    Only what changed since the published build is computed again; everything is with `full_refresh`, and where that
-    build cannot be continued (`BuildReport.full_reason` says why). A full build and `check_everything` check every row,
-    a refresh the changed ones. Raises CheckFailedError (with `.report`) when a blocking check found rows: the published
-    file is as it was then, and after any other failure.
+    Only what changed since the published build is computed again. Everything is computed with `full_refresh`, and when
+    the published build cannot be continued (`BuildReport.full_reason` says why). A full build and `check_everything`
+    check every row; a refresh checks the changed ones. Raises CheckFailedError (with `.report`) when a blocking check
+    found rows. After any failure the published file is unchanged.
     """
     phases = _Phases(on_progress)
     built_at = utc_now()
@@ -138,8 +138,10 @@ def build(
 
 
 def _read_published(home: Home) -> tuple[PublishedState | None, str | None]:
-    """The state of the published warehouse, and why it cannot be read: it is broken, or a client has it open for
-    writing, which locks it. The next one is built without it then."""
+    """The state of the published warehouse, or the reason why it cannot be read.
+
+    It may be broken, or locked by a client that has it open for writing. The next build then starts from nothing.
+    """
     try:
         return published_state.read_published(home), None
     except duckdb.Error as error:
@@ -181,7 +183,7 @@ class _Build:
         self.versions = versions
         self.phases = phases
         models = load_models()
-        # Models to make from nothing; in a refresh those that changed and what hangs on them.
+        # Models to make from nothing. A refresh narrows this to those that changed, and the models that read them.
         self.stale = {model.name for model in models}
         self.staging = [model for model in models if model.refresh in ("lake_partition", "merge")]
         self.last = [model for model in models if "table_rows" in model.sources]
@@ -226,10 +228,10 @@ class _Build:
         connection.execute(f"set temp_directory = {quoted(self.publication.spill)}")
         connection.execute("set enable_progress_bar = false")
         if not is_afresh:
-            # One checkpoint at the end writes once what each on the way would write again. Rows of a whole table are
-            # read faster from a checkpoint.
+            # One checkpoint at the end writes each block once; checkpoints on the way would write some of them again.
+            # A build from nothing keeps them: rows of a whole table are read faster from a checkpoint.
             connection.execute("set checkpoint_threshold = '1TB'")
-        # A log would be for a build that goes on after a crash; this one is begun anew.
+        # A log would let a build go on after a crash. A crashed build is thrown away and begun again.
         connection.execute(
             f"attach {quoted(self.publication.building)} as warehouse "
             f"(storage_version {quoted(STORAGE_VERSION)}, recovery_mode no_wal_writes)"
@@ -238,7 +240,7 @@ class _Build:
         sources.attach(connection)
 
     def _compact(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Take over the published rows one table at a time, which leaves behind what deleted rows still occupy."""
+        """Copy the published rows table by table, which frees the space that deleted rows still occupy."""
         connection.execute(f"attach {quoted(self.home.warehouse)} as published (read_only)")
         connection.execute("create schema warehouse.builder")
         tables = connection.execute(
@@ -267,7 +269,7 @@ class _Build:
             sources.create_home(connection, self.home)
         with self.phases("staging"):
             if lake_partitions is None:
-                # Blocks of rows may change places: each still holds one day or a few, and that is what scans prune by.
+                # Blocks of rows may change places. Each still holds one day or a few, which is what scans prune by.
                 connection.execute("set preserve_insertion_order = false")
                 for model in self.staging:
                     create_whole(connection, model)
@@ -295,7 +297,7 @@ class _Build:
         before, now = continued.data_through, parameters.data_through
         has_gone_on = before is not None and now is not None and before <= now
         if not has_gone_on and before != now:
-            # The first now, none any more, or one that a clock that was ahead had set.
+            # There was none before, there is none any more, or an earlier sweep's clock was ahead.
             changed |= {model.name for model in models if not set(TIMES).isdisjoint(model.parameters)}
         self.stale = downstream_of(changed, models)
         if before is not None and now is not None and before < now:
@@ -305,7 +307,7 @@ class _Build:
             drop(connection, name)
 
     def _finish(self, connection: duckdb.DuckDBPyConnection, facts: BuildFacts, *, is_afresh: bool) -> dict[str, int]:
-        """The build's own tables, the macros, the comments; then everything to disk."""
+        """Make the build's own tables, the macros and the comments, and write everything to disk."""
         tables = count_rows(connection, [*self.staging, *self.middle]) | {model.name: 1 for model in self.last}
         sources.create_build(connection, facts, tables)
         for model in self.last:
@@ -326,7 +328,7 @@ class _Build:
 
 
 def changed_partitions(before: Ledger, now: Ledger) -> set[str]:
-    """The lake_partition of every file of the lake that is new, replaced or gone."""
+    """The lake_partition of every lake file that is new, replaced or gone."""
     differing = set(before.files(*LAKE_KINDS)) ^ set(now.files(*LAKE_KINDS))
     return {file.lake_partition for file in differing}
 
@@ -334,7 +336,7 @@ def changed_partitions(before: Ledger, now: Ledger) -> set[str]:
 def _data_through(connection: duckdb.DuckDBPyConnection, built_at: datetime) -> datetime | None:
     """Start of the latest sweep that listed the embeds and asked all that were due.
 
-    A sweep that began after this build had a clock that was ahead: it is not believed.
+    A sweep that began after this build is ignored: its clock was ahead.
     """
     row = connection.execute(
         "select max(started_at) from warehouse.main.meta_sweeps where is_complete and started_at <= $1", [built_at]

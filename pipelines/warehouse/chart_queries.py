@@ -1,7 +1,7 @@
-"""The charts of the models: each file in sql/charts/ is a SELECT named like the model that it is shown with.
+"""The charts of the models. Each file in sql/charts/ is a SELECT named after the model that it is shown with.
 
-Its leading comment is the chart's title, and ends in directives: `kind:` how it is drawn, which says what columns it
-has, and `unit:` what its numbers count. It reads the published warehouse.
+Its leading comment is the chart's title and ends in directives. `kind:` says how the chart is drawn, and with that
+which columns it has. `unit:` says what its numbers count. The SELECT runs on the published warehouse.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ class ChartQuery:
 
 @cache
 def load_charts(folder: Path = SQL / "charts") -> dict[str, ChartQuery]:
-    """Every chart by its model. Raises ModelError naming a file that is not one."""
+    """Every chart by its model. Raises ModelError, which names the file, when a file is not a chart."""
     return {path.stem: _read_chart(path) for path in sorted(folder.glob("*.sql"))}
 
 
@@ -49,7 +49,7 @@ def _read_chart(path: Path) -> ChartQuery:
     name = f"sql/charts/{path.name}"
     models = {model.name for model in load_models()}
     if path.stem not in models:
-        raise ModelError(f"{name} has the name of no model: name it like the model that it is shown with.")
+        raise ModelError(f"{name} is not named after a model: give it the name of the model that it is shown with.")
     with blamed_on(name):
         text = path.read_text(encoding="utf-8")
     header = read_header(text, name)
@@ -65,7 +65,7 @@ def _read_chart(path: Path) -> ChartQuery:
         depends_on = {table.name for table in tree.find_all(exp.Table)} - local
         if unknown := depends_on - models:
             raise ModelError(f"{name} reads {', '.join(sorted(unknown))}, which is not a model.")
-        # Finds columns that no table of the SELECT has.
+        # Raises for a column that none of the SELECT's tables has.
         qualify(tree.copy(), dialect="duckdb", schema=known_columns())
     if COLUMNS[kind].symmetric_difference(tree.named_selects):
         raise ModelError(f"{name} is a chart of kind {kind}: it needs the columns {', '.join(sorted(COLUMNS[kind]))}.")

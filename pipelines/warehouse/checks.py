@@ -1,7 +1,8 @@
-"""Data checks: each file in sql/checks/ is a SELECT of the rows that should not be there.
+"""Data checks. Each file in sql/checks/ is a SELECT of the rows that should not be there.
 
-Its leading comment says what holds, and ends in directives: `table:` the table it vouches for, `severity:` error (such
-a warehouse is not published) or warn, `scope:` the unit to whose changed values a refresh narrows it, or `whole`.
+Its leading comment says what must hold and ends in directives. `table:` is the table that it checks. `severity:` is
+error (the warehouse is not published) or warn. `scope:` is a unit, or `whole`: a refresh checks only the unit's changed
+values.
 """
 
 from collections.abc import Iterable
@@ -21,13 +22,13 @@ from pipelines.warehouse.tables import UNITS, shadowed
 
 Severity = Literal["error", "warn"]
 
-# Rows shown of those that fail: keys and counts, enough to find the rest.
+# Failing rows to show. They hold keys and counts, enough to find the rest.
 SAMPLE_ROWS = 10
 
 
 @dataclass(frozen=True)
 class Check:
-    """A statement about a table and the SELECT of what contradicts it."""
+    """A statement about a table, and the SELECT of the rows that contradict it."""
 
     name: str
     table: str
@@ -52,7 +53,7 @@ class CheckResult:
 
 @cache
 def load_checks(folder: Path = SQL / "checks") -> list[Check]:
-    """Every check, by name. Raises ModelError naming a file that is not one."""
+    """Every check, ordered by name. Raises ModelError, which names the file, when a file is not a check."""
     return [_read_check(path) for path in sorted(folder.glob("*.sql"))]
 
 
@@ -70,7 +71,7 @@ def _read_check(path: Path) -> Check:
 def run_checks(
     connection: duckdb.DuckDBPyConnection, checks: Iterable[Check], *, is_narrowed: bool
 ) -> list[CheckResult]:
-    """Run the checks: over everything, or narrowed to the changed units of each one's scope."""
+    """Run the checks over everything, or only over the changed units of each check's scope."""
     results: list[CheckResult] = []
     for check in checks:
         with blamed_on(f"sql/checks/{check.name}.sql"), _narrowed(connection, check, is_narrowed=is_narrowed):

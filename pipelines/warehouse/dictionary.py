@@ -1,6 +1,6 @@
-"""The data dictionary: a page made from the models' comments. `python -m pipelines.warehouse.dictionary` writes it.
+"""The data dictionary, a page made from the models' comments. `python -m pipelines.warehouse.dictionary` writes it.
 
-With `--check` nothing is written, and a page that is stale is an error: CI's way of keeping it true.
+With `--check` it writes nothing and fails when the page is stale, so that CI keeps the page true.
 """
 
 import sys
@@ -20,7 +20,7 @@ _REFRESHED = {
     "embed_id": "the sessions that changed",
     "event_date": "the dates whose events changed",
     "entry_date": "the dates whose sessions changed",
-    "merge": "what the API said since",
+    "merge": "the rows that the API has answered again",
     "whole": "everything",
     "view": "nothing, it is a view",
 }
@@ -31,8 +31,8 @@ def render() -> str:
     models = sorted(load_models(), key=lambda model: (_ORDER.index(f"{model.name.split('_')[0]}_"), model.name))
     parts = [
         "# Data dictionary",
-        "Made by `make dictionary` from the comments in `sql/`, which DuckDB holds as well (`COMMENT ON`, "
-        "`duckdb_columns()`). Every timestamp is UTC.",
+        "Made by `make dictionary` from the comments in `sql/`. The warehouse holds them as well: see "
+        "`duckdb_columns()`. Every timestamp is UTC.",
         "\n".join(f"- [`{model.name}`](#{model.name})" for model in models) + "\n- [`funnel(...)`](#funnel)",
         *(_table(model) for model in models),
         *(_macro(path) for path in macro_files()),
@@ -57,7 +57,7 @@ def _table(model: Model) -> str:
     lines += ["", "| column | meaning |", "| --- | --- |"]
     lines += [f"| `{name}` | {_cell(text)} |" for name, text in model.columns.items()]
     if model.has_claim_columns:
-        lines.append("| `claim_*` | a column for each claim; `meta_claims` says which path each one holds |")
+        lines.append("| `claim_*` | a column for each claim; `meta_claims` says which path it holds |")
     return "\n".join(lines)
 
 
@@ -75,7 +75,7 @@ def _macro(path: Path) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the page, or with `--check` say whether it is stale. Returns the exit code."""
+    """Write the page, or with `--check` only compare it. Returns the exit code."""
     text = render()
     if "--check" in arguments:
         held = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""

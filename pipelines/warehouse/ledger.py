@@ -1,8 +1,8 @@
 """Which files a build has read, so that the next one knows what changed.
 
-A file is the same when path, size, mtime and inode are the same: every layer replaces files by rename, which gives a
-new inode even within one tick of the clock. A copied home looks changed everywhere and is read again, which is slow
-once and never wrong. The ledger lives in the warehouse itself (schema `builder`): a published file carries its past.
+A file is the same when path, size, mtime and inode are the same. Every layer replaces files by rename, which gives a
+new inode even within one tick of the clock. A copied home looks changed everywhere and is read again: slow once, but
+never wrong. The ledger lives in the warehouse itself (schema `builder`), so a published file says what it was made of.
 """
 
 import json
@@ -22,12 +22,12 @@ from pipelines.home.layout import Home
 
 Kind = Literal["lake_events", "lake_errors", "quarantine", "raw_events", "embeds", "sweeps"]
 
-# A partition of the lake is replaced as one; files of these kinds make it up.
+# The kinds of files that make up a partition of the lake, which is replaced as a whole.
 LAKE_KINDS: tuple[Kind, ...] = ("lake_events", "lake_errors", "quarantine")
 
 
 ClaimTypes = tuple[tuple[str, str], ...]
-"""Name and type of each claim column of a file of lake events. Most files have those of their neighbours."""
+"""Name and type of each claim column in a file of lake events. Most files have the same as their neighbours."""
 
 
 class SourceFile(NamedTuple):
@@ -47,7 +47,7 @@ class SourceFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Ledger:
-    """Files by identity, with what their footers say: rows, and the types of the claim columns of lake events."""
+    """Files by identity, with what their footers say: row counts, and the types of claim columns in lake events."""
 
     row_counts: Mapping[SourceFile, int]
     claim_types: Mapping[SourceFile, ClaimTypes]
@@ -74,7 +74,7 @@ class Ledger:
 
 
 def scan(home: Home, known: Ledger | None = None) -> Ledger:
-    """The ledger of the home as it is now. Footers of files that `known` holds are not read again."""
+    """The ledger of the home's present files. The footers of files in `known` are not read again."""
     row_counts: dict[SourceFile, int] = {}
     claim_types: dict[SourceFile, ClaimTypes] = {}
     for file in _list_files(home):
@@ -129,7 +129,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def write(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
-    """Replace `builder.files` by this ledger. Its column names stay: older files are read by them."""
+    """Replace `builder.files` with this ledger. Keep its column names: published files are read by them."""
     files = list(ledger.row_counts)
     table = pa.table(
         {

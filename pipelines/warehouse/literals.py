@@ -10,5 +10,5 @@ def quoted(text: str | Path) -> str:
 
 
 def without_wildcards(path: Path) -> str:
-    """A path as a pattern of DuckDB's that matches this file alone."""
+    """A path as a DuckDB file pattern that matches only this file."""
     return re.sub(r"[*?[]", r"[\g<0>]", str(path))

@@ -10,8 +10,8 @@ from pipelines.warehouse.models import SQL
 from pipelines.warehouse.sql_errors import ModelError, blamed_on
 from pipelines.warehouse.tables import columns_of
 
-# What stands for text that the builder fills in. DuckDB binds column names before it knows a macro's arguments, so `by`
-# chooses among columns that are written out; and it takes no subquery as an argument's default.
+# Placeholders that the builder fills in. DuckDB binds column names before it knows a macro's arguments, so `by` chooses
+# among columns that are written out. It also allows no subquery as an argument's default.
 _BREAKDOWN = "/* breakdown_columns */"
 _STEPS = "/* funnel_steps */"
 
@@ -24,12 +24,12 @@ def create_macros(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def macro_files() -> list[Path]:
-    """The files that define a macro each."""
+    """The files of the macros, one macro each."""
     return sorted((SQL / "macros").glob("*.sql"))
 
 
 def read_macro(path: Path) -> str:
-    """The macro's text, with the funnel's steps where they are the default. Raises ModelError naming the file."""
+    """The macro's text with the funnel's steps filled in. Raises ModelError, which names the file."""
     steps = ", ".join(quoted(step.step) for step in FUNNEL_STEPS)
     return _filled(path, path.read_text(encoding="utf-8"), _STEPS, steps)
 
@@ -41,5 +41,5 @@ def _with_columns(path: Path, columns: list[str]) -> str:
 
 def _filled(path: Path, text: str, placeholder: str, filling: str) -> str:
     if text.count(placeholder) != 1:
-        raise ModelError(f"sql/macros/{path.name} needs {placeholder} once.")
+        raise ModelError(f"sql/macros/{path.name} must contain {placeholder} exactly once.")
     return text.replace(placeholder, filling)

@@ -1,8 +1,8 @@
-"""The models in sql/, read from their own text: name, meaning, columns, dependencies, lineage, version.
+"""Reads the models in sql/ from their text: name, description, columns, dependencies, lineage, version.
 
-A model is one bare SELECT. The comment above it is its description and ends in directives (`grain:` the key columns,
-`refresh:` what is replaced when something changes); the comment behind an output column documents that column. Nothing
-about a model is written down anywhere else. Building the tables is `build.py`'s work.
+A model is one bare SELECT. The comment above it is its description and ends in directives: `grain:` the key columns,
+`refresh:` what is replaced when something changes. The comment behind an output column documents that column. Nothing
+about a model is written down anywhere else. `build.py` builds the tables.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ from pipelines.warehouse.sql_errors import ModelError, blamed_on
 
 SQL = project_file("sql")
 
-# What is replaced when something changes. A unit (the first four) promises that the model's rows of one unit value
-# come from its inputs' rows of the same value alone. `merge`: new rows join the held rows of their key.
+# What is replaced when something changes. The first four are units: the model's rows of one unit value must come only
+# from its inputs' rows of the same value. `merge`: new rows join the held rows of their key.
 Refresh = Literal["lake_partition", "embed_id", "event_date", "entry_date", "merge", "whole", "view"]
 
 _DIRECTIVE = re.compile(r"^(grain|refresh|severity|table|scope|kind|unit): (.+)$")
@@ -64,7 +64,7 @@ class Model:
 
     @cached_property
     def column_lineage(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
-        """Per output column the (relation, column) pairs it is made of; a source relation is named `source.x`."""
+        """The (relation, column) pairs behind each output column. A source relation is named `source.x`."""
         nodes = lineage.lineage(
             None,
             self._tree.copy(),
@@ -114,7 +114,7 @@ def version_of(sql: str) -> str:
 
 @cache
 def load_models(folder: Path = SQL) -> list[Model]:
-    """Every model in `folder`, each behind the ones it reads. Raises ModelError naming a file that is not a model."""
+    """Every model in `folder`, after the models that it reads. Raises ModelError, which names a file that is wrong."""
     models = {path.stem: _read_model(path) for path in sorted(folder.glob("*.sql"))}
     for model in models.values():
         if unknown := set(model.depends_on) - models.keys():
@@ -123,7 +123,7 @@ def load_models(folder: Path = SQL) -> list[Model]:
     try:
         return [models[name] for name in order.static_order()]
     except CycleError as error:
-        # Each is read by the one behind it.
+        # In the error's list, each model is read by the next one.
         circle = " is read by ".join(models[name].file for name in error.args[1])
         raise ModelError(f"Models read each other in a circle: {circle}.") from None
 
@@ -183,7 +183,7 @@ def _read_columns(tree: exp.Query, file: str) -> tuple[dict[str, str], bool]:
 
 
 def _comments(selected: exp.Expr) -> Iterator[str]:
-    # sqlglot leaves the comment on the alias or on what is aliased, whichever ended last before the comma.
+    # sqlglot puts the comment on the alias or on the aliased expression, whichever ended last before the comma.
     yield from selected.comments or ()
     if isinstance(selected, exp.Alias) and not selected.comments:
         yield from selected.this.comments or ()
@@ -196,7 +196,7 @@ def _read_relations(tree: exp.Query) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for table in tree.find_all(exp.Table):
         if table.db == "source":
             sources.add(table.name)
-        # A table function (generate_series, read_csv) is read as a table without a name.
+        # sqlglot reads a table function (generate_series, read_csv) as a table without a name.
         elif table.name and table.name not in local:
             models.add(table.name)
     return tuple(sorted(models)), tuple(sorted(sources))
@@ -204,7 +204,7 @@ def _read_relations(tree: exp.Query) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 @cache
 def known_columns() -> dict[str, object]:
-    """Per schema and relation its columns, for resolving unqualified names; the types do not matter to lineage."""
+    """The columns of every relation, by schema, to resolve unqualified names. Lineage ignores the types."""
     from pipelines.flatten import lake_tables as lake
     from pipelines.raw import raw_tables as raw
     from pipelines.warehouse.sources import BuildFacts

@@ -1,9 +1,9 @@
 """What a model may depend on besides rows: time, and the settings that are marked as `FOR_MODELS`.
 
-Time is `data_through`, and `plausible_from` and `plausible_until`, which bound the times that decide anything.
+Time is `data_through`, and the bounds of plausible times, `plausible_from` and `plausible_until`.
 
-The marks in `pipelines/settings.py` are the only list. From them follow the columns of source.parameters, what a model
-is found to use, and what makes it stale. A setting's column is named like the setting without `embed_analytics_`. A
+The marks in `pipelines/settings.py` are the only list. The columns of source.parameters follow from them, and so does
+which models a changed setting makes stale. A setting's column has the setting's name without `embed_analytics_`. A
 number of days, hours, minutes or seconds is an INTERVAL, and its unit is left out of the name.
 """
 
@@ -60,7 +60,7 @@ def _duckdb_type(setting: str, annotation: object) -> str:
     (kind,) = kinds if len(kinds) == 1 else (None,)
     if not isinstance(kind, type) or kind not in _DUCKDB_TYPES:
         known = ", ".join(kind.__name__ for kind in _DUCKDB_TYPES)
-        raise TypeError(f"{setting} cannot be FOR_MODELS: a model can read {known}, or one of these and None.")
+        raise TypeError(f"{setting} cannot be FOR_MODELS: its type must be {known}, or one of these or None.")
     return _DUCKDB_TYPES[kind]
 
 
@@ -71,8 +71,11 @@ PARAMETER_NAMES = frozenset({*TIMES, *(parameter.name for parameter in PARAMETER
 
 @dataclass(frozen=True)
 class Parameters:
-    """The one row of source.parameters. `data_through` is naive UTC, None before any complete sweep; `settings` has a
-    value for each of PARAMETERS, by its name."""
+    """The one row of source.parameters.
+
+    `data_through` is naive UTC, and None before the first complete sweep. `settings` has the value of each of
+    PARAMETERS by name.
+    """
 
     data_through: datetime | None
     settings: Mapping[str, ParameterValue]
@@ -83,10 +86,10 @@ class Parameters:
 
     @property
     def plausible_until(self) -> datetime | None:
-        """A later time is a mistake, or not yet believed; None: nothing says what is later."""
+        """The latest time that is believed; a later one is a mistake, or too early to tell. None: there is no bound."""
         return None if self.data_through is None else self.data_through + PLAUSIBLE_AHEAD
 
     def version(self, name: str) -> str:
-        """A text that changes with a setting."""
+        """A text that changes when the setting changes."""
         value = self.settings[name]
         return f"{name}={value.total_seconds() if isinstance(value, timedelta) else json.dumps(value, default=str)}"

@@ -1,7 +1,7 @@
-"""The published file: building beside it, renaming over it, keeping the last few, and never writing to it.
+"""The published file. A build is made beside it and renamed over it; the last few are kept; none is ever written to.
 
-Everything lies in one folder, so a rename is atomic. A reader opens either the old file or the new one; an open reader
-keeps the old one. Whatever a killed build left behind is removed by the next one, which holds the home's lock.
+All files lie in one folder, so the rename is atomic. A reader opens either the old file or the new one, and an open
+reader keeps the old one. The next build, which holds the home's lock, removes what a killed build left behind.
 """
 
 import errno
@@ -21,7 +21,7 @@ _BUILDING = "warehouse.duckdb.building-"
 
 @dataclass(frozen=True)
 class Publication:
-    """One build's file, from its first byte to its publication or its failure."""
+    """The file of one build, from its first byte until it is published or has failed."""
 
     home: Home
     build_id: str
@@ -33,7 +33,7 @@ class Publication:
 
     @property
     def spill(self) -> Path:
-        """Where DuckDB puts what does not fit in memory."""
+        """The folder for what does not fit in memory."""
         return self.home.root / f"{_BUILDING}{self.build_id}.spill"
 
     @property
@@ -45,8 +45,8 @@ class Publication:
         """Raises ConfigurationError where the published file is a symbolic link: a rename would replace the link."""
         if self.home.warehouse.is_symlink():
             raise ConfigurationError(
-                f"{self.home.warehouse} is a symbolic link, which publishing would replace: remove it. To have the "
-                "file elsewhere, put the link there, or make EMBED_ANALYTICS_HOME a link as a whole."
+                f"{self.home.warehouse} is a symbolic link, and publishing would replace it: remove the link. To have "
+                "the file elsewhere, put a link to this path there, or make EMBED_ANALYTICS_HOME itself a link."
             )
 
     def clean(self) -> None:
@@ -58,14 +58,15 @@ class Publication:
                 path.unlink()
 
     def copy_published(self) -> None:
-        """Start from the bytes of the published file, on disk before the build goes on."""
+        """Start from a copy of the published file. It is on disk before the build goes on."""
         shutil.copyfile(self.home.warehouse, self.building)
         fsync(self.building)
 
     def publish(self, previous_build_id: str | None, keep: int) -> None:
-        """Rename the closed, complete file over the published one, of which `keep` earlier ones stay.
+        """Rename the closed, complete file over the published one, and keep the last `keep` published files.
 
-        It has the mode and the group of the published one before. Raises ConfigurationError where it cannot have them.
+        The file first gets the mode and the group of the published one. Raises ConfigurationError if that is not
+        allowed.
         """
         share_as_published(self.home, self.building)
         fsync(self.building)
@@ -83,7 +84,7 @@ class Publication:
 
     @contextmanager
     def kept_if_it_fails(self) -> Generator[None]:
-        """Keep the file under another name when the build does not come to its end."""
+        """Keep the file as `failed` when the build fails."""
         try:
             yield
         except BaseException:
@@ -94,12 +95,12 @@ class Publication:
 
 
 def kept_folder(home: Home) -> Path:
-    """Earlier published files, named by their build."""
+    """The folder of earlier published files, each named after its build."""
     return home.root / "warehouses"
 
 
 def _keep(published: Path, kept: Path) -> None:
-    """Give the published file a second name. A file system without hard links gets a copy."""
+    """Give the published file a second name, or make a copy where the file system has no hard links."""
     try:
         kept.hardlink_to(published)
     except OSError as error:

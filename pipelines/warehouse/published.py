@@ -10,10 +10,10 @@ from pipelines.warehouse.literals import quoted
 
 
 def connect_published(home: Home) -> duckdb.DuckDBPyConnection:
-    """A read-only connection to the warehouse as published now; it keeps this snapshot when a newer one follows.
+    """A read-only connection to the warehouse as it is published now. It keeps this snapshot when a newer one follows.
 
-    The file is attached to a fresh in-memory instance: `duckdb.connect(path)` would answer with an instance that this
-    process opened before the file was replaced. Raises WarehouseMissingError when nothing has been published.
+    The file is attached to a fresh in-memory instance, because `duckdb.connect(path)` would return an instance that
+    this process opened before the file was replaced. Raises WarehouseMissingError when nothing has been published.
     """
     if not home.warehouse.exists():
         raise WarehouseMissingError(
@@ -30,10 +30,10 @@ def connect_published(home: Home) -> duckdb.DuckDBPyConnection:
 
 
 def seal(connection: duckdb.DuckDBPyConnection, spill: Path | None) -> None:
-    """Let SQL on this connection reach no file, load no extension and change no setting, for good.
+    """Stop SQL on this connection from reaching files, loading extensions and changing settings, for good.
 
-    With `spill`, a folder for what does not fit in memory, DuckDB still opens what lies in there and the file that it
-    has attached, with the log beside it. Without, it opens nothing at all any more.
+    With `spill`, a folder for what does not fit in memory, DuckDB can still open that folder's files, the attached file
+    and the log beside it. Without it, DuckDB can open nothing any more.
     """
     if spill is not None:
         connection.execute(f"set temp_directory = {quoted(spill)}")

@@ -1,4 +1,4 @@
-"""What a published warehouse says of itself to the next build (schema `builder`)."""
+"""What a published warehouse records for the next build (schema `builder`)."""
 
 import hashlib
 import json
@@ -17,10 +17,10 @@ from pipelines.warehouse.models import Model
 from pipelines.warehouse.parameters import Parameters
 from pipelines.warehouse.published import connect_published
 
-# Raised when the way of building changes in a form that the models' own versions do not show.
+# Raise this when a change to the builder alters its result and no model's own version shows it.
 BUILDER_VERSION = 1
 
-# A file may grow to this many times what its rows took when it was last written afresh, and a little more.
+# Per row, a file may grow to this many times its size when last written from nothing, plus the allowance.
 _GROWTH_LIMIT = 1.5
 _GROWTH_ALLOWANCE = 16 * 2**20
 
@@ -44,13 +44,13 @@ class PublishedState:
 
     @property
     def is_bloated(self) -> bool:
-        """Replaced rows have left so much behind that the next build writes the file afresh."""
+        """Replaced rows have left so much unused space that the next build should write the file anew."""
         growth = max(1.0, self.staged_rows / max(1, self.fresh_rows))
         return self.file_bytes > self.fresh_bytes * growth * _GROWTH_LIMIT + _GROWTH_ALLOWANCE
 
 
 def versions_of(models: Iterable[Model], parameters: Parameters) -> dict[str, str]:
-    """Per model a text that changes with its SQL, its refresh, and the settings and vocabulary that it uses."""
+    """A text for each model that changes with its SQL, its refresh, and the settings and vocabulary that it uses."""
     versions: dict[str, str] = {}
     for model in models:
         used = [parameters.version(name) for name in model.parameters if name in parameters.settings]
@@ -60,7 +60,7 @@ def versions_of(models: Iterable[Model], parameters: Parameters) -> dict[str, st
 
 
 def read_published(home: Home) -> PublishedState | None:
-    """The state of the published warehouse; None when there is none, or it is from before there was a state."""
+    """The state of the published warehouse. None when there is no warehouse, or it has no complete state."""
     if not home.warehouse.exists():
         return None
     with connect_published(home) as connection:
@@ -90,7 +90,7 @@ def read_published(home: Home) -> PublishedState | None:
 
 
 def write(connection: duckdb.DuckDBPyConnection, read: Ledger, versions: Mapping[str, str]) -> None:
-    """Note what this build read and with which models."""
+    """Record what this build read and with which models."""
     connection.execute("create schema if not exists warehouse.builder")
     ledger.write(connection, read)
     frame = pl.DataFrame({"name": list(versions), "version": list(versions.values())}).to_arrow()
@@ -100,7 +100,7 @@ def write(connection: duckdb.DuckDBPyConnection, read: Ledger, versions: Mapping
 
 
 def write_fresh_size(connection: duckdb.DuckDBPyConnection) -> None:
-    """Note the size of a file that was written afresh. The file has been checkpointed."""
+    """Record the size of a file that was written anew. The file must have been checkpointed."""
     connection.execute(f"""
         create or replace table warehouse.builder.state as
         select

@@ -1,8 +1,8 @@
-"""Bringing a copy of the published warehouse up to date: only what changed is computed again.
+"""Brings a copy of the published warehouse up to date, computing only what changed.
 
-Four temp tables, `changed_<unit>`, say what changed. Partitions of the lake come from the ledger. Embeds and event
-dates come from comparing the held rows of those partitions with the new ones. More embeds come from the API's list, and
-from time that passed. Entry dates come from the embeds. The models that depend on them follow one by one.
+Four temp tables, `changed_<unit>`, say what changed. Lake partitions come from the ledger. Embeds and event dates come
+from comparing the held rows of those partitions with the new rows. More embeds come from the API's list and from the
+passing of time. Entry dates come from the embeds. Then each model that depends on a changed unit is refreshed.
 """
 
 from collections.abc import Collection, Iterable
@@ -26,7 +26,7 @@ _UNIT_TYPES = {"lake_partition": "varchar", "embed_id": "bigint", "event_date": 
 
 
 def begin(connection: duckdb.DuckDBPyConnection, lake_partitions: Iterable[str]) -> None:
-    """Create the tables of changed units, with these partitions of the lake in the first."""
+    """Create the tables of changed units, and fill the one of lake partitions."""
     for unit in UNITS:
         connection.execute(f"create or replace temp table changed_{unit} ({unit} {_UNIT_TYPES[unit]} primary key)")
     connection.execute(
@@ -35,10 +35,8 @@ def begin(connection: duckdb.DuckDBPyConnection, lake_partitions: Iterable[str])
 
 
 def refresh_staging(connection: duckdb.DuckDBPyConnection, models: Iterable[Model]) -> None:
-    """Replace the changed partitions of the lake, and join new observations of embeds and sweeps.
-
-    Notes which embeds and dates changed.
-    """
+    """Replace the changed lake partitions, add new observations of embeds and sweeps, and note which embeds and dates
+    changed."""
     for model in models:
         create_incoming(connection, model)
         if model.refresh == "lake_partition":
@@ -50,7 +48,7 @@ def refresh_staging(connection: duckdb.DuckDBPyConnection, models: Iterable[Mode
 
 
 def _note_changed_rows(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
-    """A partition is replaced whole when one event is new; only embeds and dates whose rows differ count as changed."""
+    """Note the embeds and dates whose rows differ. One new event replaces a whole partition but changes few of them."""
 
     def digests(rows: str) -> str:
         return f"""
@@ -73,7 +71,7 @@ def _note_changed_rows(connection: duckdb.DuckDBPyConnection, model: Model) -> N
 def _merge(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     key = model.grain[0]
     if key == "embed_id":
-        # fetched_at alone does not touch an embed: only what fct_embeds shows of it.
+        # A new fetched_at does not change an embed. Only the columns that fct_embeds shows do.
         _add(
             connection,
             "embed_id",
@@ -90,10 +88,10 @@ def _merge(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
 
 
 def note_passed_time(connection: duckdb.DuckDBPyConnection, before: datetime, stale: Collection[str]) -> None:
-    """Touch what time has changed since `before`, in source.parameters the present.
+    """Note what has changed by the passing of time, from `before` to the data_through in source.parameters.
 
-    That is the embeds and dates of events that have become plausible, the embeds that are not open any more, and the
-    cohorts whose window closed. The embeds and cohorts of a stale model are made anew in any case.
+    These are the embeds and dates of events that became plausible, the embeds that are no longer open, and the cohorts
+    whose window closed. Units of a model in `stale` are not noted: it is made from nothing anyway.
     """
     newly_plausible = (
         "from warehouse.main.stg_embed_events cross join source.parameters "
@@ -109,7 +107,7 @@ def note_passed_time(connection: duckdb.DuckDBPyConnection, before: datetime, st
         "select embed_id from warehouse.main.fct_embeds cross join source.parameters "
         "where outcome = 'open' and last_event_at < parameters.data_through - idle_after",
     )
-    # open_count of a cohort looks at entry_at, is_mature at the end of entry_date.
+    # A cohort's open_count depends on entry_at, its is_mature on the end of entry_date.
     _add(
         connection,
         "entry_date",
@@ -132,7 +130,7 @@ def refresh_models(
     models: Iterable[Model],
     stale: Collection[str],
 ) -> None:
-    """Compute changed units again, and the stale and the whole models from nothing."""
+    """Compute the changed units again, and make stale models and `whole` models from nothing."""
     for model in models:
         if model.name in stale:
             create_whole(connection, model)
@@ -143,7 +141,7 @@ def refresh_models(
 
 
 def _refresh_units(connection: duckdb.DuckDBPyConnection, model: Model, unit: str) -> None:
-    # Cohorts that embeds leave change as well as the ones that they join.
+    # Both the cohorts that embeds leave and those that they join have changed.
     has_cohorts = "entry_date" in model.columns and unit == "embed_id"
     if has_cohorts:
         _note_entry_dates(connection)
@@ -163,7 +161,7 @@ def _note_entry_dates(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _add(connection: duckdb.DuckDBPyConnection, unit: str, query: str, values: list[object] | None = None) -> None:
-    # A session without a plausible time is in no cohort.
+    # A session without a plausible time belongs to no cohort.
     connection.execute(
         f"insert or ignore into temp.main.changed_{unit} select distinct * from ({query}) where {unit} is not null",
         values or [],

@@ -1,7 +1,7 @@
 """The schema `source` that models read: the lake, raw and the settings, as views and small tables.
 
-`source` is an in-memory database attached beside the warehouse, so nothing of it is left in the published file. In a
-refresh the views show only what changed; the models cannot tell.
+`source` is an in-memory database attached beside the warehouse, so the published file holds nothing of it. In a refresh
+its views show only what changed, and the models do not notice.
 """
 
 import stat
@@ -23,7 +23,7 @@ from pipelines.warehouse.ledger import Kind, Ledger, SourceFile
 from pipelines.warehouse.literals import quoted, without_wildcards
 from pipelines.warehouse.parameters import PARAMETERS, Parameters
 
-# The claim that is always a column, whether or not any token carried it.
+# This claim is always a column, even if no token carried it.
 USER_ID_COLUMN = "claim_user_id"
 
 _DUCKDB_TYPES: dict[type[pl.DataType], str] = {
@@ -38,7 +38,7 @@ _DUCKDB_TYPES: dict[type[pl.DataType], str] = {
 
 @dataclass(frozen=True)
 class BuildFacts:
-    """The one row of source.build: what only the builder knows. `built_at` is naive UTC."""
+    """The one row of source.build: facts that only the builder knows. `built_at` is naive UTC."""
 
     build_id: str
     built_at: datetime
@@ -96,8 +96,8 @@ def create_lake(
 def create_raw(connection: duckdb.DuckDBPyConnection, home: Home, files: list[SourceFile], *, with_held: bool) -> None:
     """source.embeds and source.sweeps over these files.
 
-    With `with_held` the rows that the warehouse already keeps of the same keys come with them: the latest of the latest
-    and the new is the latest of all, so old files are not read again.
+    With `with_held`, they also show the rows that the warehouse already holds for the same keys. The later of the held
+    row and the new ones is the latest of all, so old files need not be read again.
     """
     _create_observations(connection, home, RAW_EMBEDS, "embeds", files, "stg_embeds" if with_held else None, "embed_id")
     _create_observations(
@@ -138,7 +138,7 @@ def _create_view(
     with_lake_partition: bool = False,
     is_grown: bool = False,
 ) -> None:
-    """A view of these files. With `is_grown` they may all be from before a column was added, which is NULL then."""
+    """A view of these files. With `is_grown`, all of them may be older than a column, which is then NULL."""
     typed = ", ".join(f"null::{duckdb_type(column.dtype)} as {column.name}" for column in table.columns)
     if not files:
         columns = [typed]
@@ -157,7 +157,7 @@ def _create_view(
 
 
 def create_catalogues(connection: duckdb.DuckDBPyConnection, home: Home, lake_partitions: Iterable[str] | None) -> None:
-    """source.days of these partitions of the lake (all of them if None) and source.claims."""
+    """source.days of these lake partitions (all of them if None), and source.claims."""
     days, claims = read_catalogues(home)
     if lake_partitions is not None:
         days = days.filter(pl.col("event_date").is_in(list(lake_partitions)))

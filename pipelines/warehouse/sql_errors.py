@@ -1,4 +1,4 @@
-"""What is wrong with a file in sql/, in one line that names it."""
+"""Says what is wrong with a file in sql/, in one line that names the file."""
 
 import re
 from collections.abc import Generator
@@ -9,30 +9,30 @@ from sqlglot.errors import SqlglotError
 
 from pipelines.errors import PermanentError
 
-# What DuckDB raises for SQL that cannot be run, and for rows that it cannot take. Its other errors are not the file's.
+# What DuckDB raises for SQL that cannot run, and for rows that it cannot take. Other errors are not the file's fault.
 _OF_THE_SQL = (duckdb.ProgrammingError, duckdb.NotSupportedError, duckdb.DataError, duckdb.IntegrityError)
 
 _PLACE = re.compile(r"^LINE (\d+): ", re.MULTILINE)
 
 
 class ModelError(PermanentError):
-    """A file in sql/ does not keep to its form, or cannot be run; the text names the file."""
+    """A file in sql/ does not have the required form, or cannot be run. The message names the file."""
 
 
 class ModelFailedError(ModelError):
-    """DuckDB did not run a file in sql/. The text may repeat a value of the rows."""
+    """DuckDB could not run a file in sql/. The message may repeat a value from the rows."""
 
 
 @contextmanager
 def blamed_on(file: str, *, lines_before: int | None = 1) -> Generator[None]:
-    """Raise what the SQL of `file` (`sql/fct_embeds.sql`) has wrong as ModelError, ModelFailedError if it was run.
+    """Turn an error in the SQL of `file` (`sql/fct_embeds.sql`) into a ModelError, or a ModelFailedError if it ran.
 
-    `lines_before`: lines of the builder's own that the statement begins with; None where its lines are not the file's.
+    `lines_before` is how many lines the builder put before the file's text. None: line numbers do not match the file's.
     """
     try:
         yield
     except UnicodeDecodeError:
-        raise ModelError(f"{file} is not UTF-8: save it as that.") from None
+        raise ModelError(f"{file} is not UTF-8: save it as UTF-8.") from None
     except SqlglotError as error:
         raise ModelError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
     except _OF_THE_SQL as error:

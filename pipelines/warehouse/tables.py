@@ -1,7 +1,7 @@
-"""Making the warehouse's tables from the models: whole, or the units that changed.
+"""Makes the warehouse's tables from the models: the whole table, or the units that changed.
 
-The same SELECT serves both. In a refresh a temp view named like an input table shadows it and shows only the rows of
-the changed units, so the model computes exactly those rows again and knows nothing of it.
+The same SELECT serves both. In a refresh, a temp view with the name of an input table shadows it and shows only the
+rows of changed units. So the model computes exactly those rows again, and its SQL need not know.
 """
 
 from collections.abc import Generator, Iterable
@@ -17,7 +17,7 @@ UNITS = ("lake_partition", "embed_id", "event_date", "entry_date")
 
 
 def create_whole(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
-    """Make the model's table, or view, from all of its inputs."""
+    """Make the model's table or view from all of its inputs."""
     kind = "view" if model.refresh == "view" else "table"
     drop(connection, model.name)
     with blamed_on(model.file):
@@ -25,7 +25,7 @@ def create_whole(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
 
 
 def drop(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Drop a model's table or view if there is one; DuckDB refuses to drop, or replace, the one as the other."""
+    """Drop a model's table or view, if it exists. DuckDB refuses to drop or replace one kind as the other."""
     kinds = connection.execute(
         "select 'table' from duckdb_tables() where database_name = 'warehouse' and schema_name = 'main' "
         "and table_name = $1 union all "
@@ -38,33 +38,33 @@ def drop(connection: duckdb.DuckDBPyConnection, name: str) -> None:
 
 
 def replace_whole(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
-    """Replace every row of the model's table, which keeps its comments."""
+    """Replace every row of the model's table. The table keeps its comments."""
     create_incoming(connection, model)
     connection.execute(f"delete from warehouse.main.{model.name}")
     connection.execute(f"insert into warehouse.main.{model.name} by name from temp.main.incoming")
 
 
 def create_incoming(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
-    """A temp table `incoming` in the shape of the model's table, with the rows that the SELECT gives now."""
+    """Create the temp table `incoming`, shaped like the model's table, with the rows that the SELECT gives now."""
     connection.execute(f"create or replace temp table incoming as from warehouse.main.{model.name} limit 0")
     with blamed_on(model.file):
         connection.execute(f"insert into temp.main.incoming by name\n{model.sql}")
 
 
 def replace_units(connection: duckdb.DuckDBPyConnection, model: Model, unit: str) -> None:
-    """Replace the rows of the units in `changed_<unit>` by what `incoming` holds."""
+    """Replace the rows of the units in `changed_<unit>` with those in `incoming`."""
     connection.execute(f"delete from warehouse.main.{model.name} where {in_changed(unit)}")
     connection.execute(f"insert into warehouse.main.{model.name} by name from temp.main.incoming")
 
 
 def in_changed(unit: str) -> str:
-    """The predicate of rows whose unit changed. A NULL unit does not occur: units are required columns."""
+    """The predicate for rows whose unit changed. Units are required columns, so none is NULL."""
     return f"{unit} in (select {unit} from temp.main.changed_{unit})"
 
 
 @contextmanager
 def shadowed(connection: duckdb.DuckDBPyConnection, tables: Iterable[str], unit: str) -> Generator[None]:
-    """Within it, the tables that have the unit's column show only the rows of changed units."""
+    """While this is open, tables that have the unit's column show only the rows of changed units."""
     shadows = [table for table in tables if unit in columns_of(connection, table)]
     for table in shadows:
         connection.execute(
@@ -84,7 +84,7 @@ def columns_of(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
 
 
 def count_rows(connection: duckdb.DuckDBPyConnection, models: Iterable[Model]) -> dict[str, int]:
-    """Rows of every table; a view has as many as what it shows, and is not counted."""
+    """Row count of every table. Views are left out: they only show rows of tables."""
     counts: dict[str, int] = {}
     for model in models:
         if model.refresh != "view":
@@ -94,7 +94,7 @@ def count_rows(connection: duckdb.DuckDBPyConnection, models: Iterable[Model]) -
 
 
 def comment(connection: duckdb.DuckDBPyConnection, models: Iterable[Model]) -> None:
-    """COMMENT ON every table and column from the SQL's own comments, where it does not say so yet."""
+    """COMMENT ON every table and column from the SQL's own comments, where the comment has changed."""
     held = dict(
         connection.execute("""
             select table_name, comment from duckdb_tables() where database_name = 'warehouse' and schema_name = 'main'
@@ -122,7 +122,7 @@ def comment(connection: duckdb.DuckDBPyConnection, models: Iterable[Model]) -> N
 
 
 class _ClaimDocs(dict[str, str]):
-    """A claim column that the catalogue does not name is documented by its name alone."""
+    """Documents a claim column that is not in the catalogue by its own name."""
 
     def __missing__(self, column: str) -> str:
         return f"claim {column.removeprefix('claim_')} of the JWT payload"

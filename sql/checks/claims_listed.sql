@@ -1,5 +1,5 @@
--- Every claim path is listed in meta_claims. Paths without end are ids used as names: then the claims keep everything, but
--- the catalogue does not, and no more than the first paths become columns.
+-- Every claim path is listed in meta_claims. An endless number of paths means that ids are used as names. The claims
+-- column still keeps everything, but only the first paths are listed or become columns.
 -- table: meta_claims
 -- severity: warn
 select lake_partition, unlisted_claim_count as unlisted_path_count

@@ -1,4 +1,4 @@
--- The latest reconcile found no event at the source that is not held here.
+-- The latest reconcile found no event at the source that is missing here.
 -- table: meta_coverage
 -- severity: warn
 select lake_partition, reconciled_at, held_at_source_count, unheld_count

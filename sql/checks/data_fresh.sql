@@ -1,4 +1,4 @@
--- The data reaches to within three hours of the build, for an hourly refresh that may miss a tick.
+-- The data reaches to within three hours of the build: an hourly refresh may miss a tick.
 -- table: meta_build
 -- severity: warn
 select build_id, built_at, data_through

@@ -1,4 +1,4 @@
--- Nothing lost: the deliveries in raw, counted from its files, are the events in the lake, the merged duplicates and what was quarantined whole.
+-- Nothing is lost: the deliveries in raw's files are the events in the lake, the merged duplicates, or quarantined whole.
 -- table: stg_lake_days
 -- severity: error
 select

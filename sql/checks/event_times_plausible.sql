@@ -1,4 +1,4 @@
--- Every event has a plausible time: from 2020 on, and at most a day after the data's end.
+-- Every event has a plausible time: from 2020 on, and at most a day after data_through.
 -- table: stg_embed_events
 -- severity: warn
 select event_uuid, embed_id, event_type, occurred_at

@@ -1,4 +1,4 @@
--- A cohort's counts never rise along the steps, start at every session of the cohort, and have a row for every step.
+-- A cohort's counts start at all of its sessions and never rise from step to step, and every step has a row.
 -- table: fct_embed_funnel_daily
 -- severity: error
 -- scope: entry_date

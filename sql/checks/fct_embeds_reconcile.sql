@@ -1,4 +1,4 @@
--- Staged events are the sum of fct_embeds.event_count, session by session.
+-- fct_embeds.event_count is the number of staged events, session by session.
 -- table: fct_embeds
 -- severity: error
 -- scope: embed_id

@@ -1,4 +1,4 @@
--- Staged events are the sum of fct_embeds.event_count over the whole warehouse, untouched sessions included.
+-- fct_embeds.event_count sums to the staged events over the whole warehouse, untouched sessions included.
 -- table: fct_embeds
 -- severity: error
 with staged as (

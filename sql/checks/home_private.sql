@@ -1,4 +1,4 @@
--- Only the owner, and the group that EMBED_ANALYTICS_GROUP names, can enter the home (else: chmod o-rwx on the folder).
+-- Only the owner and the group that EMBED_ANALYTICS_GROUP names can enter the home. To close it: chmod o-rwx on the folder.
 -- table: meta_build
 -- severity: warn
 select path, mode

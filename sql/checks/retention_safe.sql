@@ -6,7 +6,7 @@ from meta_sweeps
 where sweep_id = (
         select max_by(sweep_id, (coalesce(finished_at, started_at), sweep_id))
         from meta_sweeps
-        -- A sweep whose clock was ahead would be the latest one for as long as it was.
+        -- A sweep whose clock was ahead would stay the latest one until that time has come.
         where started_at <= (select built_at from source.build)
     )
     and unasked_embed_count > 0

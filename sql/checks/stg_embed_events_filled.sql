@@ -1,4 +1,4 @@
--- Every event has its identity, session, type, time and the state of its token, and stands under the date of its time.
+-- Every event has its identity, session, type, time and token status, and its event_date is the date of its time.
 -- table: stg_embed_events
 -- severity: error
 -- scope: embed_id

@@ -1,4 +1,4 @@
--- Everything in the lake is staged: rows of events, validation errors and quarantined events agree with what flattening counted.
+-- Everything in the lake is staged: events, validation errors and quarantined events are as many as flattening counted.
 -- table: stg_lake_days
 -- severity: error
 -- scope: lake_partition

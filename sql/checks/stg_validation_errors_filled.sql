@@ -1,4 +1,4 @@
--- Every count says of which event, column and code it is, and belongs to a staged event that carries counts.
+-- Every count names its event, column and code, and belongs to a staged event that carries counts.
 -- table: stg_validation_errors
 -- severity: error
 -- scope: embed_id

@@ -1,11 +1,11 @@
--- Any funnel over the events: how many sessions, or users, got how far along the steps, and how fast.
+-- Any funnel over the events: how many sessions or users reached each step, and how fast.
 --
 --   steps           event types, or event_type:operation; the vendor's five by default
 --   by              a column of fct_embeds or a claim path (meta_claims) to break the numbers down by; nothing by default
 --   window_seconds  time from the start to the last step, inclusive; the setting funnel_window by default
 --   mode            ordered: the longest chain that starts at any event of the first step, each next step a later event;
 --                   strict: the same with no other event of the unit in between;
---                   any: row k counts the units with k of the steps, in whatever order, within one window
+--                   any: row k counts the units with k of the steps, in any order, within one window
 --   unit            embed, or user: the events of all sessions with one user_id claim together
 --   from_date, to_date  entry dates of the sessions, both inclusive
 --
@@ -34,7 +34,7 @@ span as (
     select (coalesce(window_seconds, (select funnel_window_seconds from meta_build)) * 1000000)::bigint as span_us
 ),
 
--- A claim path as a JSON pointer: dots part its levels, and a dot or backslash within a key has a backslash before it.
+-- A claim path as a JSON pointer. Dots separate its levels; a dot or backslash within a key has a backslash before it.
 claim as (
     select
         '/' || replace(replace(
@@ -95,10 +95,10 @@ hits as (
         on base = event_type and (wanted_operation is null or wanted_operation = operation)
 ),
 
--- ordered and strict: from each event to the one that fills the next step, then along these links from every start.
--- The nearest later event is the best one: it leaves the most events and the most time for what follows. Going
--- backwards, it is the last one that was met; an event is met after the links from it are known, so it never follows
--- itself. (An as-of join would say this shortly, but DuckDB 2.0 refuses one beside a recursion.)
+-- ordered and strict: link each event to the one that fills the next step, then follow the links from every start.
+-- The nearest later event is the best one: it leaves the most events and the most time for what follows. The window
+-- goes backwards, so that event is the last one it has met. It meets an event only after making the link from it, so no
+-- event follows itself. (An as-of join would be shorter, but DuckDB 2.0 refuses one beside a recursion.)
 ends as (
     select
         unit_id, step_number, true as is_from, event_number,
@@ -161,10 +161,11 @@ longest as (
     order by unit_id, filled_count desc, start_number
 ),
 
--- any: a hit is among the first `cap` of its label in exactly the windows that begin after the hit `cap` before it, and
--- not more than a window before itself. So counting the intervals that cover a point in time counts what a window that
--- begins there holds, and one sweep finds the best. An event fills one step: a step that names an operation takes its
--- events first, and the step of the whole event type may take what is left.
+-- any: only the first `cap` hits of a label count in a window. A hit is one of them if the window begins after the hit
+-- `cap` places before it, and at most one window length before the hit itself: an interval of starts. The intervals
+-- that cover a point in time are the hits of the window that begins there, so one pass finds the best window. An event
+-- fills one step: a step that names an operation takes its events first, and a step of the whole event type takes from
+-- what is left.
 wanted as (
     select label, base, wanted_operation is not null as is_narrow, count(*) as copies
     from labels

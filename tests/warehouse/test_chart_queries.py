@@ -64,5 +64,5 @@ def test_a_file_that_is_not_a_chart_is_named_with_its_fault(folder: Path, old: s
 
 def test_a_chart_of_no_model_is_refused(folder: Path) -> None:
     (folder / "fct_nothing.sql").write_text(CHART)
-    with pytest.raises(ModelError, match=r"charts/fct_nothing\.sql has the name of no model"):
+    with pytest.raises(ModelError, match=r"charts/fct_nothing\.sql is not named after a model"):
         load_charts(folder)
