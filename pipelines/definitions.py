@@ -1,7 +1,7 @@
 """The definitions: the assets, the jobs that run them, and when. workspace.yaml loads `defs` from here.
 
-Only the composition belongs here: what an asset does stands in `assets`, what runs and when in `orchestration`.
-Importing this module reads no settings. `defs` is made of the environment's when it is first asked for.
+Only the composition belongs here. What an asset does is in `assets`; what runs, and when, is in `orchestration`.
+Importing this module reads no settings. `defs` is built from the environment's settings on first access.
 """
 
 import warnings
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
-    """Everything that Dagster knows of this project, for one home and its settings.
+    """Everything that Dagster knows about this project, for one home and its settings.
 
-    The steps of every run use these settings, whatever the environment says by then, so one process can hold several
-    sets. Raises ConfigurationError for a setting that Dagster cannot use.
+    Every run uses these settings, whatever the environment says by then. So one process can hold several sets of
+    definitions. Raises ConfigurationError for a setting that Dagster cannot use.
     """
     with warnings.catch_warnings():
-        # Freshness policies and code references: the notices would stand above every command.
+        # Freshness policies and code references are in beta. Their notices would be printed above every command.
         warnings.simplefilter("ignore", dg.BetaWarning)
         return _definitions(settings)
 
@@ -43,7 +43,7 @@ def _definitions(settings: Settings) -> dg.Definitions:
         jobs=[*ASSET_JOBS, build_prune_job(settings, list(warehouse.check_keys))],
         schedules=build_schedules(settings),
         sensors=[*build_sensors(settings), *build_webhook_sensors(settings)],
-        # The steps wait for each other and for the home's lock: a process for each would only cost its start.
+        # The steps wait for each other and for the home's lock, so a process for each would only add its start-up.
         executor=dg.in_process_executor,
     )
 
@@ -56,5 +56,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    # Dagster looks for definitions among a module's names.
+    # Dagster looks for definitions among the module's names.
     return sorted({*globals(), "defs"})

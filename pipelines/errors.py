@@ -1,8 +1,8 @@
 """The errors this project raises on purpose.
 
 A `PermanentError` needs a person: another setting, another file, another command. A `TransientError` may pass when the
-same thing is tried again. The text of each names what to change and never holds a credential, so the command line
-prints it as one line and Dagster shows it at the top of a failed run.
+same thing is tried again. Each message names what to change and never holds a credential. The command line prints it as
+one line, and Dagster shows it at the top of a failed run.
 """
 
 
@@ -19,11 +19,11 @@ class TransientError(EmbedAnalyticsError):
 
 
 class ConfigurationError(PermanentError):
-    """A setting is missing or has a value that cannot be used; the text names it."""
+    """A setting is missing or has a value that cannot be used. The message names it."""
 
 
 class CredentialRefusedError(PermanentError):
-    """The API answered 401 or 403, which is `status`."""
+    """The API answered 401 or 403; `status` says which."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -55,4 +55,4 @@ class JournalEndedError(TransientError):
 
 
 class SourceError(TransientError):
-    """The API answered, but with a fault that outlived the retry budget."""
+    """The API answered, but with a fault that lasted through all retries."""

@@ -1,7 +1,7 @@
-"""Every setting, once: its environment variable, its default and its meaning (the README's table is made of them).
+"""Every setting, once: its environment variable, default and meaning. The README's table is made from them.
 
-Settings come from the environment and from a `.env` in the working directory; an empty value is a missing one. Loading
-never fails for what only a run needs: `require_api_key` is asked when a request is about to be made.
+Settings come from the environment and from a `.env` in the working directory. An empty value counts as missing. Loading
+does not fail for a setting that only some runs need: `require_api_key` is called before a request is made.
 """
 
 import os
@@ -25,7 +25,7 @@ API_URLS = {
 
 
 class _ForModels:
-    """Marks a setting that the models in sql/ may read, as a column of source.parameters.
+    """Marks a setting that the models in sql/ may read as a column of source.parameters.
 
     `pipelines/warehouse/parameters.py` says how the column is named.
     """
@@ -35,7 +35,7 @@ FOR_MODELS = _ForModels()
 
 
 def _one_or_many(value: object) -> object:
-    """A JSON array as its elements, any other text as the only one."""
+    """The elements of a JSON array. Any other text is the only element."""
     if not isinstance(value, str):
         return value
     if not value.lstrip().startswith("["):
@@ -46,13 +46,13 @@ def _one_or_many(value: object) -> object:
         raise ValueError("begins with [ and is not a JSON array") from None
 
 
-# A century: longer is a slip of the pen, and what is much longer overflows a date.
+# A century. A longer duration is a typing mistake, and a much longer one overflows a date.
 _DAYS = 36_525
 _HOURS = 24 * _DAYS
 
 
 class Settings(BaseSettings):
-    """What a run is told from outside. Secrets are SecretStr, so no repr or log line shows them."""
+    """The settings of a run. Secrets are SecretStr, so no repr or log line shows them."""
 
     model_config = SettingsConfigDict(
         env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True, frozen=True
@@ -62,26 +62,26 @@ class Settings(BaseSettings):
     oneschema_region: Literal["us", "eu", "ca", "au"] = Field("us", description="Region of the account")
     oneschema_api_url: str | None = Field(None, description="Base URL of the API; wins over the region")
     oneschema_allow_plain_http: bool = Field(
-        False, description="Ask an http:// URL of another machine, which sends the API key in the clear"
+        False, description="Allow an http:// URL of another machine, which sends the API key in the clear"
     )
     oneschema_environment: str | None = Field(
-        None, description="Environment name of the key's embeds (`Production`), for events that do not say their own"
+        None, description="Environment name of the key's embeds (`Production`), for events that do not name their own"
     )
     oneschema_retention_days: int | None = Field(
         None,
         gt=0,
         le=_DAYS,
-        description="The organisation's retention period; a check warns before events could be lost to it",
+        description="The organisation's retention period; a check warns before it could delete unfetched events",
     )
     oneschema_client_secrets: dict[str, SecretStr] = Field(
         {}, description='Client secrets by client id (`iss`), as JSON: `{"<client id>": "<secret>"}`; JWTs are checked'
     )
     embed_analytics_home: Path = Field(Path("data"), description="Where raw, lake, state and warehouse are kept")
     embed_analytics_group: str | None = Field(
-        None, description="Group of users who may read the lake and `warehouse.duckdb`; nobody but the owner by default"
+        None, description="Group of users who may read the lake and `warehouse.duckdb`; only the owner by default"
     )
     embed_analytics_start_date: date | None = Field(
-        None, description="First event date that is a partition in Dagster; by default the earliest that the home holds"
+        None, description="First event date that is a partition in Dagster; the earliest in the home by default"
     )
     embed_analytics_owner: str = Field(
         "team:embed-analytics",
@@ -90,20 +90,20 @@ class Settings(BaseSettings):
     )
     embed_analytics_concurrency: int = Field(16, ge=1, le=256, description="Workers that fetch at the same time")
     embed_analytics_requests_per_second: float | None = Field(
-        None, gt=0, description="Upper bound of requests per second; none by default"
+        None, gt=0, description="Most requests per second; no limit by default"
     )
     embed_analytics_request_timeout_seconds: float = Field(20, gt=0, description="Time-out of one request")
     embed_analytics_retry_budget_seconds: float = Field(
-        120, gt=0, description="How long one request is tried again before its embed counts as failed"
+        120, gt=0, description="How long one request is retried before its embed counts as failed"
     )
     embed_analytics_idle_after_hours: Annotated[float, FOR_MODELS] = Field(
         24,
         gt=0,
         le=_HOURS,
-        description="A session idle for longer is not open any more, and is polled at growing intervals",
+        description="A session idle for longer is no longer open, and is polled at growing intervals",
     )
     embed_analytics_settle_after_days: float = Field(
-        90, gt=0, le=_DAYS, description="A session idle for longer is looked at again only by reconcile or a backfill"
+        90, gt=0, le=_DAYS, description="A session idle for longer is asked again only by reconcile or a backfill"
     )
     embed_analytics_funnel_window_days: Annotated[float, FOR_MODELS] = Field(
         7, gt=0, le=_DAYS, description="Time a session has to convert; younger cohorts are not mature"
@@ -121,21 +121,22 @@ class Settings(BaseSettings):
     embed_analytics_reconcile_cron: str = Field("23 3 * * 0", description="When `make dev` reconciles (cron, UTC)")
     embed_analytics_prune_cron: str = Field("41 4 1 * *", description="When `make dev` prunes run history (cron, UTC)")
     embed_analytics_keep_runs_days: int = Field(
-        90, ge=1, description="Age in days from which Dagster runs are pruned that no asset's present state stems from"
+        90, ge=1, description="Older Dagster runs are pruned, unless an asset's present state comes from them"
     )
     embed_analytics_alert_webhook_url: SecretStr | None = Field(
         None, description="Slack-compatible webhook for alerts about failed runs, failed checks and stuck sessions"
     )
     embed_analytics_customer_claim: str | None = Field(
-        None, description="Path of the claim that names the customer in alerts (`org.name`); no claim is named without"
+        None,
+        description="Path of the claim that names the customer in alerts (`org.name`); by default none",
     )
     embed_analytics_dagster_url: str = Field(
-        "http://127.0.0.1:3000", description="Where the Dagster UI is found, for links in alerts; `make dev` sets it"
+        "http://127.0.0.1:3000", description="Address of the Dagster UI, for links in alerts; `make dev` sets it"
     )
     embed_analytics_keep_warehouses: int = Field(3, ge=0, description="How many earlier published files are kept")
     embed_analytics_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_one_or_many)] = Field(
         (),
-        description='Secret keys that a webhook may show: one, or several as JSON while they change: `["new", "old"]`',
+        description='Secret keys that a webhook may carry: one, or several as JSON during a change: `["new", "old"]`',
     )
     embed_analytics_webhook_refresh_seconds: int | None = Field(
         None, gt=0, description="`make dev` refreshes this soon after webhook events arrived; off by default"
@@ -143,14 +144,14 @@ class Settings(BaseSettings):
 
     @classmethod
     def defaults(cls, **changes: Any) -> Self:
-        """Every setting at its default but these, whatever the environment and `.env` say.
+        """Every setting at its default except these. The environment and `.env` are not read.
 
-        Raises ValidationError for a value that a setting cannot have, TypeError for what is not a setting.
+        Raises ValidationError for a value that a setting cannot have, TypeError for a name that is not a setting.
         """
         if unknown := changes.keys() - cls.model_fields.keys():
             raise TypeError(f"{', '.join(sorted(unknown))}: not a setting.")
         settings = cls.__new__(cls)
-        # BaseSettings' own would ask the environment, and stumble over what it says of settings that are given here.
+        # BaseSettings.__init__ would read the environment, and fail on bad values there even for settings given here.
         BaseModel.__init__(settings, **changes)
         return settings
 
@@ -171,37 +172,37 @@ class Settings(BaseSettings):
         return timedelta(days=self.embed_analytics_settle_after_days)
 
     def require_api_key(self) -> SecretStr:
-        """The API key. Raises ConfigurationError, naming the setting, when there is none that can be sent."""
+        """The API key. Raises ConfigurationError, which names the setting, if it is missing or cannot be sent."""
         key = self.oneschema_api_key.get_secret_value().strip() if self.oneschema_api_key else ""
         if not key:
             raise ConfigurationError(
                 "ONESCHEMA_API_KEY is missing or empty: set it in the environment or in .env "
                 "(OneSchema Developer Dashboard, API keys)."
             )
-        # As a header, anything else fails deep in the client, in an error that quotes the key.
+        # In a header, other characters fail deep in the client, with an error that quotes the key.
         if not all("!" <= character <= "~" for character in key):
-            raise ConfigurationError("ONESCHEMA_API_KEY has characters that no key has: copy it again.")
+            raise ConfigurationError("ONESCHEMA_API_KEY has characters that no key can have: copy it again.")
         return SecretStr(key)
 
 
 def load_settings() -> Settings:
-    """Settings from the environment and `.env`. Raises ConfigurationError naming each setting that cannot be used."""
+    """Settings from the environment and `.env`. Raises ConfigurationError that names each setting with a bad value."""
     dotenv = Path(".env")
     try:
         if dotenv.is_dir():
             raise ConfigurationError(f"{dotenv.absolute()} is a folder: settings are read from a file of that name.")
         return Settings()  # pyright: ignore[reportCallIssue]
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{dotenv.absolute()} is not UTF-8: save it as that.") from None
+        raise ConfigurationError(f"{dotenv.absolute()} is not UTF-8: save it as UTF-8.") from None
     except OSError as error:
         raise ConfigurationError(
-            f"{dotenv.absolute()} cannot be read: {error.strerror}. Give this user the right to, or run elsewhere."
+            f"{dotenv.absolute()} cannot be read: {error.strerror}. Let this user read it, or run in another folder."
         ) from None
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"A setting cannot be used: {problems}") from None
     except SettingsError as error:
-        # Its text names the field, its cause would show the value.
+        # The error's text names only the field; its cause would show the value.
         name = next(name for name in Settings.model_fields if f'"{name}"' in str(error)).upper()
         raise ConfigurationError(
             f"A setting cannot be used: {name} is not JSON; write it as the README shows."
@@ -209,12 +210,12 @@ def load_settings() -> Settings:
 
 
 def default_of(setting: str) -> Any:
-    """The default of a setting, where it is stated."""
+    """The default of a setting, as declared above."""
     return Settings.model_fields[setting].get_default()
 
 
 def dotenv_variables() -> dict[str, str]:
-    """Environment variables of the settings that `.env` decides: the environment says nothing of them."""
+    """The settings that come from `.env` because the environment does not have them, as environment variables."""
     held = DotEnvSettingsSource(Settings).env_vars
     return {
         variable: value

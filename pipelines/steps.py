@@ -1,6 +1,6 @@
-"""The steps of every run, each safe to repeat and each under the home's writer lock.
+"""The steps of every run. Each is safe to repeat, and holds the home's writer lock.
 
-Dagster's assets and the command line call these and nothing below them.
+Dagster's assets and the command line call these, and nothing below them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipelines.warehouse.build import BuildReport
     from pipelines.webhooks.ingest import IngestReport
 
-# What each step imports is what it uses: the command line starts without Polars, DuckDB and httpx.
+# Each step imports what it uses, so that the command line starts without Polars, DuckDB and httpx.
 
 
 def sweep(
@@ -35,9 +35,9 @@ def sweep(
 ) -> SweepReport:
     """Land what webhooks brought, and poll the API into raw.
 
-    Raises ConfigurationError and WrongHomeError, which come before anything is asked. CredentialRefusedError,
-    HostUnreachableError, SourceError and what else the API refuses come after what there was has landed:
-    `on_broken_off` gets the report of it first.
+    Raises ConfigurationError and WrongHomeError before any request. CredentialRefusedError, HostUnreachableError,
+    SourceError and other refusals of the API are raised after everything that was fetched has landed; `on_broken_off`
+    gets the report of that first.
     """
     from pipelines.home.times import utc_now
     from pipelines.oneschema.client import Connection, RetryPolicy
@@ -77,7 +77,7 @@ def sweep(
     )
     with writer_lock(home, on_wait), open_state(home) as state:
         remove_stale_temporaries(home)
-        # Before the poll: what was received lies before the sweep's start, which is the data's "now".
+        # Before the poll, so that these events are older than the sweep's start, which becomes data_through.
         received = ingest_journal(home, state.connection, context.tokens, settings.oneschema_environment)
         report = run_sweep(context, state, request)
         report.add_webhook_events(received.landed_by_date)
@@ -85,7 +85,7 @@ def sweep(
 
 
 def receive(settings: Settings, *, on_wait: Callable[[str], None]) -> IngestReport:
-    """Land what webhooks brought, and ask nothing: it needs no API key."""
+    """Land what webhooks brought, without a request. This needs no API key."""
     from pipelines.poll.poll_state import open_state
     from pipelines.raw.landing import remove_stale_temporaries
     from pipelines.webhooks.ingest import ingest_journal
@@ -102,7 +102,7 @@ def flatten(
     on_wait: Callable[[str], None],
     redo: Collection[str] = (),
 ) -> FlattenReport:
-    """Flatten the days whose raw files or flattening changed, and those of `redo` (YYYY-MM-DD) in any case."""
+    """Flatten the days whose raw files or flattening changed, and always those of `redo` (YYYY-MM-DD)."""
     from pipelines.flatten.days import FlattenOptions, flatten_days
 
     with writer_lock(settings.home, on_wait):
@@ -116,12 +116,12 @@ def publish(
     full_refresh: bool = False,
     check_everything: bool = False,
 ) -> BuildReport:
-    """Build, check and publish the warehouse. Raises CheckFailedError, which leaves the published one as it was."""
+    """Build, check and publish the warehouse. Raises CheckFailedError; the published warehouse is then unchanged."""
     from pipelines.flatten.days import FlattenOptions, flatten_days
     from pipelines.warehouse.build import BuildOptions, build
 
     with writer_lock(settings.home, on_wait):
-        # Another run may have landed events since this one flattened: a warehouse that lacks them would contradict raw.
+        # Another run may have landed events since this one flattened. A warehouse without them would contradict raw.
         flatten_days(settings.home, FlattenOptions.from_settings(settings))
         return build(
             settings.home,

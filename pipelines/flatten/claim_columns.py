@@ -1,4 +1,4 @@
-"""What claim columns are called, and their types."""
+"""The names and types of claim columns."""
 
 import hashlib
 import re
@@ -14,7 +14,7 @@ from pipelines.oneschema.reading import Unreadable, read_integer, read_timestamp
 
 _FOREIGN = re.compile(r"[^a-z0-9_]", re.DOTALL)
 
-# Readers refuse identifiers without end; a name beyond this is cut and marked like a collision.
+# Readers limit the length of identifiers. A longer name is cut, and gets a suffix as a colliding one does.
 _LONGEST_NAME = 200
 
 
@@ -30,7 +30,7 @@ def _each(read: Callable[[object], object]) -> Callable[[pl.Series, pl.DataType]
     return cast
 
 
-# DuckDB's type names; a value that its type cannot hold is NULL and a quarantined field.
+# DuckDB's type names. A value that its type cannot hold is NULL, and its field is quarantined.
 CLAIM_TYPES: dict[str, tuple[pl.DataType, Callable[[pl.Series, pl.DataType], pl.Series]]] = {
     "VARCHAR": (pl.String(), lambda texts, _: texts),
     "BIGINT": (pl.Int64(), _each(read_integer)),
@@ -43,7 +43,7 @@ CLAIM_TYPES: dict[str, tuple[pl.DataType, Callable[[pl.Series, pl.DataType], pl.
 
 @dataclass(frozen=True)
 class ClaimColumn:
-    """The column of a claim path; `type` is a key of CLAIM_TYPES."""
+    """The column of a claim path. `type` is a key of CLAIM_TYPES."""
 
     name: str
     type: str
@@ -69,12 +69,12 @@ def check_claim_types(types: Mapping[str, str]) -> dict[str, str]:
 
 
 def claim_columns(chosen: Iterable[str], types: Mapping[str, str]) -> dict[str, ClaimColumn]:
-    """The columns of the chosen claim paths, with the types that are declared."""
+    """The columns of the chosen claim paths, with their declared types."""
     return {path: ClaimColumn(name, _type(path, types)) for path, name in column_names(chosen).items()}
 
 
 def _type(path: str, types: Mapping[str, str]) -> str:
-    """The declared type of a path; of several declarations that name it, the one that is the path itself."""
+    """The declared type of a path. If several declarations name the path, the one equal to it wins."""
     named = [declared for declared in (path, *sorted(types)) if declared in types and naming(declared).fullmatch(path)]
     return types[named[0]] if named else "VARCHAR"
 

@@ -1,16 +1,16 @@
-"""What is kept of the claim paths of event dates: a list of bounded length for each, and what follows from all of them.
+"""The claim paths of event dates: a bounded list for each date, and the choice of columns that follows from them all.
 
-Claim names may be ids, so their number has no bound. The record of an event date lists the *first* paths: of those that
-held a scalar that day, as many as `list_length` says, smallest by first occurred_at, then path; and as many of those
-that did not. It also lists the paths that have a column. How many more there were is a number. What is listed follows
-from the day's events and the choice of columns alone, so it does not depend on the order of arrival.
+Claim names may be ids, so their number has no bound. The record of an event date lists the *first* paths. Of those that
+held a scalar that day, these are the `list_length` smallest by first occurred_at, then path; and as many of those that
+did not. The record also lists the paths that have a column, and counts the paths that it does not list. The list
+depends only on the day's events and the choice of columns, so it does not depend on the order of arrival.
 
-The choice of columns is made of the first paths, and is the choice over all paths. Say that path p is among the N
-smallest of all by (first occurred_at, path), and was a scalar when it first occurred, on date D. If it were not among
+Choosing the columns from the first paths gives the same choice as choosing from all paths. Say that path p is among the
+N smallest of all by (first occurred_at, path), and was a scalar when it first occurred, on date D. If it were not among
 the first N scalars of D, N others would be smaller on D, and so over all dates. So D lists p, with its first
-occurred_at, and any other path can only look larger than it is. One exception: a path that was null, an array or an
-object when it first occurred, on a date with more such paths than are listed, goes by a later date. No list of bounded
-length can do better: whether two dates share a path takes both of them whole.
+occurred_at, and any other path can only look larger than it is. There is one exception: a path that was null, an array
+or an object when it first occurred, on a date with more such paths than are listed, is ranked by a later date. No
+bounded list can do better: to tell whether two dates share a path takes both of them whole.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ CLAIM_RECORD = pl.Schema(
     }
 )
 """A listed claim path of an event date: what was seen of it (see claims.Seen), whether it is one of the first paths,
-and its claim column where it has one."""
+and its claim column if it has one."""
 
 ClaimRow = tuple[str, list[str], int, int, int, bool, str | None, str | None]
 """The values of a CLAIM_RECORD."""
@@ -49,7 +49,7 @@ _LONGEST_CATALOGUE = 2_000
 
 
 def list_length(column_limit: int) -> int:
-    """How many scalar paths, and how many others, an event date lists at least: enough to choose the columns from."""
+    """How many scalar paths, and how many others, an event date lists: at least enough to choose the columns from."""
     return max(_SHORTEST_LIST, column_limit)
 
 
@@ -71,7 +71,7 @@ class ClaimsOfDate:
 
     @cached_property
     def columns(self) -> dict[str, ClaimColumn]:
-        """Of the choice, what the date has."""
+        """The chosen columns that the date has."""
         return {path: column for path, column in self.chosen.items() if path in self.seen}
 
     def rows(self) -> list[ClaimRow]:
@@ -90,20 +90,20 @@ def _row(path: str, known: Seen, first: Collection[str], columns: Mapping[str, C
 
 
 def of_records(records: pl.DataFrame) -> pl.DataFrame:
-    """A row per event_date and listed claim path of LAKE_RECORDS: CLAIM_RECORD."""
+    """CLAIM_RECORD: a row for each event_date and listed claim path of LAKE_RECORDS."""
     return records.select("event_date", "claims").explode("claims").drop_nulls("claims").unnest("claims")
 
 
 def replaced(claims: pl.DataFrame, listed: Mapping[str, Iterable[ClaimRow]]) -> pl.DataFrame:
-    """The same with these rows for the event dates that they are given for."""
+    """`claims`, with the rows of the dates in `listed` replaced."""
     rows = [(event_date, *row) for event_date, of_date in listed.items() for row in of_date]
     others = claims.filter(pl.col("event_date").is_in(list(listed)).not_())
     return pl.concat([others, pl.DataFrame(rows, schema=claims.schema, orient="row")])
 
 
 def choose(claims: pl.DataFrame, limit: int, types: Mapping[str, str]) -> dict[str, ClaimColumn]:
-    """The claim columns by path: of the paths that ever held a scalar the `limit` smallest by first occurred_at, then
-    path. A path that was only ever null, an array or an object has none."""
+    """The claim columns by path. They are the `limit` smallest paths, by first occurred_at, then path, of those that
+    ever held a scalar. A path that was only ever null, an array or an object has none."""
     is_scalar = pl.any_horizontal(pl.col("types").list.contains(kind) for kind in sorted(SCALAR_TYPES))
     totals = (
         claims.lazy()
@@ -119,7 +119,7 @@ def choose(claims: pl.DataFrame, limit: int, types: Mapping[str, str]) -> dict[s
 
 
 def choice_digest(columns: Mapping[str, ClaimColumn]) -> str:
-    """Tells one choice from another."""
+    """A digest that tells one choice from another."""
     chosen = sorted((path, column.name, column.type) for path, column in columns.items())
     return hashlib.blake2b(repr(chosen).encode(), digest_size=8).hexdigest()
 
@@ -127,7 +127,8 @@ def choice_digest(columns: Mapping[str, ClaimColumn]) -> str:
 def chosen_otherwise(records: pl.DataFrame, columns: Mapping[str, ClaimColumn]) -> set[str]:
     """The event dates of LAKE_RECORDS whose claim columns are not those of this choice.
 
-    A date with paths that it does not list may have any path: it was flattened with this very choice, or is among them.
+    A date that does not list all of its paths may have any path. It is included unless it was flattened with this very
+    choice.
     """
     chosen = pl.DataFrame(
         [(path, column.name, column.type) for path, column in columns.items()],
@@ -141,7 +142,7 @@ def chosen_otherwise(records: pl.DataFrame, columns: Mapping[str, ClaimColumn]) 
 
 
 def catalogue(records: pl.DataFrame) -> pl.DataFrame:
-    """CLAIMS_CATALOGUE of LAKE_RECORDS, sorted by path. It has the paths with a column, then those that are smallest by
+    """CLAIMS_CATALOGUE of LAKE_RECORDS, sorted by path. It has the paths with a column, then the smallest others by
     first occurred_at, then path, up to 2,000 in all."""
     cut = records.filter(pl.col("unlisted_claim_count") > 0)
     claims = of_records(records)

@@ -1,8 +1,8 @@
-"""Claims: every payload taken apart into paths, once for each run of neighbouring events that share it.
+"""Takes the payloads of claims apart into paths, once for each run of neighbouring events that share a payload.
 
 Paths are those of `pipelines.oneschema.claim_paths`. Payloads of one integration share a shape: the same keys in the
-same order. So a few payloads are looked at, an anchored regular expression is made of each shape, and Polars takes the
-values out of all that fit, their JSON text untouched; the payloads that fit none are parsed in Python.
+same order. So the shapes of a few payloads are made into anchored regular expressions. With them Polars extracts the
+values of all payloads that fit, leaving their JSON text untouched. Payloads that fit none are parsed in Python.
 """
 
 import json
@@ -16,22 +16,22 @@ import polars as pl
 from pipelines.oneschema.claim_paths import walk
 from pipelines.oneschema.json_text import Json, JsonText, loads_carefully
 
-# The values that a shape's expression takes out. Each ends where the JSON says, so an expression of literal keys and
-# these, anchored at both ends, can fit a text in one way only. Arrays of arrays are left to Python. Small enough, the
-# whole expression is matched in one pass without looking back, which takes less than half the time.
+# The values that a shape's expression extracts. Each ends where the JSON value ends, so an expression of literal keys
+# and these, anchored at both ends, can fit a text in only one way. Arrays of arrays are left to Python. If it is small
+# enough, the expression is matched in one pass without backtracking, which takes less than half the time.
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _VALUE = rf"({_STRING}|-?[0-9][0-9.eE+-]*|true|false|null|\[(?:[^\[\]\"]|{_STRING})*\])"
 _TOKEN = re.compile(rf"(?P<key>{_STRING}\s*:\s*)(?P<value>{_VALUE}(?=\s*[,}}]))?|[{{}},]\s*")
 
-# Bounds of a shape's expression, within which it compiles in milliseconds.
+# Within these bounds, a shape's expression compiles in milliseconds.
 _LONGEST_EXEMPLAR = 4_096
 _MOST_VALUES = 64
 
-# Fewer payloads than this are cheaper to parse one by one than to look for their shape.
+# It is cheaper to parse fewer payloads than this one by one than to look for their shape.
 _FEWEST_OF_A_SHAPE = 64
 _LOOKED_AT = 8
 
-# Payloads that are parsed one by one lie in Python's lists until so many are done.
+# Payloads that are parsed one by one are moved from Python lists into a frame after this many.
 _SINGLE_TOGETHER = 20_000
 
 _JSON_TYPES = {'"': "string", "t": "boolean", "f": "boolean", "n": "null", "[": "array"}
@@ -40,7 +40,7 @@ SCALAR_TYPES = frozenset({"string", "number", "boolean"})
 
 @dataclass
 class Seen:
-    """What is known of a claim path; `first` and `last` are occurred_at in microseconds since 1970."""
+    """What is known about a claim path. `first` and `last` are occurred_at in microseconds since 1970."""
 
     types: set[str] = field(default_factory=set[str])
     event_count: int = 0
@@ -54,7 +54,7 @@ class Seen:
         self.last = max(self.last, last)
 
 
-# By date_index, then by path; objects are listed beside what is in them.
+# By date_index, then by path. An object and the paths within it are both listed.
 SeenByDate = dict[int, dict[str, Seen]]
 
 
@@ -64,14 +64,14 @@ class Claims:
 
     seen: SeenByDate
     runs: pl.Series
-    """For each event the number of its run: neighbours of one event date with the same payload are one."""
+    """The number of each event's run. Neighbouring events of one date with the same payload form a run."""
     _shaped: list[pl.DataFrame]
-    """`run`, and a String column per path: the text of its scalar, NULL for anything else. Each run in one at most."""
+    """`run`, and a String column per path: the text of its scalar, NULL for anything else. A run is in one at most."""
     _single: list[pl.DataFrame]
-    """Of the runs without a shape, a row per scalar: `run`, `path`, `text`. Not a column per path: keys may be ids."""
+    """For runs without a shape, a row per scalar: `run`, `path`, `text`. Keys may be ids, so paths are not columns."""
 
     def texts(self, paths: Iterable[str]) -> pl.DataFrame:
-        """The scalars of these paths, a String column each, by run."""
+        """The scalars of these paths: a String column for each path, a row for each run."""
         columns = {_column(path): path for path in paths}
         count = int(self.runs[-1]) + 1 if self.runs.len() else 0
         parts = [pl.DataFrame(schema={"run": pl.UInt32(), **dict.fromkeys(columns, pl.String())})]
@@ -89,8 +89,8 @@ class Claims:
 
 
 def read_claims(events: pl.DataFrame) -> Claims:
-    """The claims of events (`date_index`, `claims`, `occurred_at`), which come date by date; cheapest where the events
-    of one session are neighbours."""
+    """The claims of events (`date_index`, `claims`, `occurred_at`), which must be sorted by date. This is cheapest when
+    the events of a session are neighbours."""
     seen: SeenByDate = defaultdict(lambda: defaultdict(Seen))
     claims, date_index = pl.col("claims"), pl.col("date_index")
     is_start = claims.ne_missing(claims.shift()) | date_index.ne_missing(date_index.shift())
@@ -103,7 +103,7 @@ def read_claims(events: pl.DataFrame) -> Claims:
         .agg(
             date_index.first(), claims.first(), event_count=pl.len(), first=pl.col("at").min(), last=pl.col("at").max()
         )
-        # Shapes differ in their number of keys as a rule, so that few expressions are tried in vain.
+        # Most shapes differ in their number of keys, so few expressions are tried in vain within a bucket.
         .with_columns(keys=claims.str.count_matches('":', literal=True))
         .collect()
     )
@@ -116,7 +116,7 @@ def read_claims(events: pl.DataFrame) -> Claims:
 
 
 def _read_shapes(bucket: pl.DataFrame, shaped: list[pl.DataFrame], seen: SeenByDate) -> pl.DataFrame:
-    """Appends the payloads that have a shape to `shaped`; returns the others."""
+    """Appends the payloads that have a shape to `shaped`, and returns the others."""
     while bucket.height >= _FEWEST_OF_A_SHAPE:
         shape = _commonest_shape(bucket["claims"].gather_every(max(1, bucket.height // _LOOKED_AT)))
         if shape is None:
@@ -137,14 +137,14 @@ class _Shape:
 
 
 def _commonest_shape(payloads: Iterable[str]) -> _Shape | None:
-    """The shape that most of these payloads have; None where hardly two are alike."""
+    """The shape that most of these payloads have. None if hardly two are alike."""
     shapes = Counter(shape for shape in map(_shape, payloads) if shape is not None)
     (shape, count), *_ = shapes.most_common(1) or [(None, 0)]
     return shape if count > 1 else None
 
 
 def _shape(payload: str) -> _Shape | None:
-    """The shape of a payload, None where it is for Python: nested arrays, a repeated key, a size out of bounds."""
+    """The shape of a payload. None if Python must parse it: nested arrays, a repeated key, a size out of bounds."""
     if len(payload) > _LONGEST_EXEMPLAR:
         return None
     parts = ["^"]
@@ -189,10 +189,10 @@ def _read_shape(group: pl.DataFrame, shape: _Shape, seen: SeenByDate) -> pl.Data
 
 
 def _scalar(text: pl.Expr, types: set[str], has_escapes: bool) -> pl.Expr:
-    """From JSON to the text of a scalar, for a column that holds these types, in strings with or without escapes."""
+    """The text of a scalar from its JSON, for a column of these types whose strings do or do not have escapes."""
     mark = text.str.head(1)
     if "string" in types:
-        # A quote within would be escaped.
+        # A quote within the string would be escaped.
         bare = text.str.strip_chars('"')
         if has_escapes:
             escaped = text.str.contains("\\", literal=True) & (mark == '"')
@@ -240,5 +240,5 @@ def _json_type(value: Json) -> str:
 
 
 def _column(path: str) -> str:
-    # A path may be any text, `claims` included.
+    # A path may be any text, even `claims`.
     return f"path {path}"

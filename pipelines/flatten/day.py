@@ -1,9 +1,9 @@
-"""Raw rows to the two lake tables, by event date: a pure function of each date's rows and of the choice of columns.
+"""Turns raw rows into the two lake tables, by event date. It is a pure function of the rows and the choice of columns.
 
-An event date is the value of the `event_date=` folder: a date as `YYYY-MM-DD`, or `unknown`. Several are flattened
-together because a pass over small ones costs what a pass over one does; what becomes of one does not depend on the
-others, but for the choice. In frames of several, `date_index` says which of them a row is of: the column `event_date`
-is the date that the event itself says.
+An event date is the value of the `event_date=` folder: a date as `YYYY-MM-DD`, or `unknown`. Several dates are
+flattened together, because one pass over several small ones costs what a pass over one does. Except for the choice of
+columns, the result for a date does not depend on the others. In frames of several dates, `date_index` says which folder
+a row is from; the column `event_date` is the date of the event's own time.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,12 +24,12 @@ from pipelines.flatten.read_deliveries import Issue, read_deliveries
 from pipelines.oneschema.json_text import dumps
 
 ChooseColumns = Callable[[Mapping[str, Mapping[str, Seen]]], Mapping[str, ClaimColumn]]
-"""From the first claim paths of event dates, by date and path, to the claim columns by path."""
+"""Takes the first claim paths of event dates, by date and path. Returns the claim columns by path."""
 
 
 @dataclass(frozen=True)
 class FlatDay:
-    """What the raw rows of one event date became."""
+    """The result of flattening one event date."""
 
     event_date: str
     events: pl.DataFrame
@@ -78,9 +78,9 @@ def flatten_event_dates(
 
 
 def _read(raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, list[Issue]]:
-    """The merged rows, sorted; where they are from (ORIGIN); the rejected deliveries; the issues of both.
+    """The merged rows, sorted; their ORIGIN; the rejected deliveries; the issues of both.
 
-    What it takes to come to the rows is let go on the way out: on a day of a million events, half of all memory.
+    Returning frees the intermediate frames, which are half of all memory on a day of a million events.
     """
     read = read_deliveries(raw)
     accepted = read_data(read.accepted, read.issues)
@@ -135,7 +135,7 @@ def _errors(merged: pl.DataFrame) -> pl.DataFrame:
 def _with_claims(
     merged: pl.DataFrame, claims: Claims, columns: Mapping[str, ClaimColumn], issues: list[Issue]
 ) -> pl.DataFrame:
-    """LAKE_EMBED_EVENTS, `date_index` and the claim columns; an issue for each value that its type cannot hold."""
+    """LAKE_EMBED_EVENTS, `date_index` and the claim columns; and an issue for each value that its type cannot hold."""
     texts = claims.texts(columns)
     by_run: list[pl.Series] = []
     for path, column in sorted(columns.items(), key=lambda item: item[1].name):
@@ -152,7 +152,7 @@ def _with_claims(
 
 
 def _by_date(frame: pl.DataFrame) -> dict[int, pl.DataFrame]:
-    """The rows of each date_index, as slices of a frame that is sorted by it."""
+    """The rows of each date_index. The frame must be sorted by it."""
     lengths = frame["date_index"].rle().struct.field("len").to_list()
     starts = [0, *accumulate(lengths)]
     return {

@@ -1,8 +1,8 @@
-"""Raw to lake, for the dirty event dates: their raw files, the flattening or the choice of claim columns changed.
+"""Flattens the dirty event dates: those whose raw files, flattening or choice of claim columns changed.
 
-The choice of claim columns is one for the home. It follows from the claims of all dates, which the lake's records
-hold, so the lake does not depend on the order in which dates were flattened: a date whose columns are not those of
-the choice is flattened again in the same run.
+The home has one choice of claim columns. It follows from the claims of all dates, which the lake's records hold. A date
+whose columns are not those of the choice is flattened again in the same run, so the lake does not depend on the order
+in which dates were flattened.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ from pipelines.home.layout import Home
 from pipelines.settings import Settings, default_of
 
 FLATTEN_VERSION = "3"
-"""Raised with every change of the code that changes its output, but for its columns; a test holds it to that."""
+"""Raise this with every change to the code that changes its output. New columns need no raise. A test holds this."""
 
-# Small days are flattened together, up to so many bytes of raw files (some 100,000 events); two such chunks at a time
-# keep two cores busy, and memory at that of two chunks, or of two days where days are larger.
+# Small days are flattened together, up to this many bytes of raw files (some 100,000 events). Two such chunks at a time
+# keep two cores busy, and bound memory to two chunks, or to two days where days are larger.
 _BYTES_TOGETHER = 6_000_000
 _CHUNKS_AT_A_TIME = 2
 
@@ -36,7 +36,7 @@ _TABLES = (LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE)
 
 @dataclass(frozen=True)
 class FlattenOptions:
-    """The settings that change what flattening makes. Raises ConfigurationError for a type that claims cannot have."""
+    """The settings that change the lake. Raises ConfigurationError for a type that claims cannot have."""
 
     claim_column_limit: int = default_of("embed_analytics_claim_column_limit")
     claim_types: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -54,7 +54,7 @@ class FlattenOptions:
 
     @property
     def version(self) -> str:
-        """What a file's metadata says of how it was made, but for the choice of claim columns."""
+        """The version in a file's metadata. It covers all but the choice of claim columns."""
         return f"{flatten_version()}-{self.claim_list_length}"
 
     def choose(self, claims: pl.DataFrame) -> dict[str, ClaimColumn]:
@@ -63,13 +63,13 @@ class FlattenOptions:
 
 @dataclass(frozen=True)
 class FlattenReport:
-    """What one call flattened. `days` has a LAKE_DAYS row per event date that was redone."""
+    """What one call flattened. `days` has a LAKE_DAYS row for each event date that was flattened."""
 
     days: pl.DataFrame
 
     @property
     def dates(self) -> list[str]:
-        """The event dates that were redone, sorted."""
+        """The event dates that were flattened, sorted."""
         return self.days["event_date"].to_list()
 
     @property
@@ -113,8 +113,8 @@ def flatten_days(
 ) -> FlattenReport:
     """Flattens the dirty event dates and those of `redo` (`YYYY-MM-DD` or `unknown`), each replaced atomically.
 
-    A date of `redo` without raw files gets empty lake files. `on_progress` is told how many dates are done and how
-    many there are.
+    A date in `redo` without raw files gets empty lake files. `on_progress` gets the number of dates done and the number
+    of all.
     """
     records = read_records(home)
     current = options.version
@@ -136,8 +136,7 @@ def flatten_days(
                     if on_progress:
                         on_progress(len(redone), len(redone | todo))
             records = read_records(home)
-        # Days that were flattened with another choice. What was seen does not change any more, so their round is the
-        # last.
+        # Days that were flattened with another choice. This round sees no new claims, so it is the last.
         todo = claim_lists.chosen_otherwise(records, options.choose(claim_lists.of_records(records)))
         if not todo:
             break
@@ -145,7 +144,7 @@ def flatten_days(
 
 
 def catalogues(home: Home) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """LAKE_DAYS, a row per event date of the lake, sorted by it; and CLAIMS_CATALOGUE. Both from files' metadata."""
+    """LAKE_DAYS, sorted by event date, and CLAIMS_CATALOGUE. Both come from the metadata of the lake's files."""
     records = read_records(home)
     return records.select(LAKE_DAYS.names), claim_lists.catalogue(records)
 
@@ -153,7 +152,7 @@ def catalogues(home: Home) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _flatten(
     home: Home, options: FlattenOptions, records: pl.DataFrame, todo: Mapping[str, list[str]]
 ) -> Iterator[list[FlatDay]]:
-    """Flattens and writes event dates in the order given, with the choice that is known by then."""
+    """Flattens and writes event dates in the order given, each with the choice known so far."""
     claims = claim_lists.of_records(records)
 
     def choose(first: Mapping[str, Mapping[str, Seen]]) -> dict[str, ClaimColumn]:
@@ -177,13 +176,13 @@ def _flatten(
 
 
 def flatten_version() -> str:
-    """The flattening's version in a file's metadata: that of the code, and a digest of the columns that it makes."""
+    """The flattening's version in a file's metadata: the version of the code, and a digest of the columns."""
     columns = [(column.name, str(column.dtype)) for table in _TABLES for column in table.columns]
     return f"{FLATTEN_VERSION}-{hashlib.blake2b(repr(columns).encode(), digest_size=4).hexdigest()}"
 
 
 def _chunks(home: Home, todo: Mapping[str, list[str]]) -> list[list[str]]:
-    """Neighbouring event dates to be flattened together: few enough bytes of raw, or one date that has more."""
+    """Groups of neighbouring event dates to flatten together: _BYTES_TOGETHER of raw, or one date that has more."""
     chunks: list[list[str]] = []
     left = 0
     for event_date, names in todo.items():

@@ -1,8 +1,8 @@
-"""What is read of an event's `data`: operation, import_type and validation_error_counts, of whatever event type.
+"""Reads an event's `data`: operation, import_type and validation_error_counts, whatever the event type.
 
-Most texts are so plain that regular expressions prove what they hold and Polars takes it out; the others are decoded in
-Python, a few microseconds each, and end in the same columns. Landing writes `data` as compact JSON with each key once,
-which the expressions rely on.
+Most texts are so plain that regular expressions prove what they hold, and Polars extracts it. The others are decoded in
+Python, at a few microseconds each, into the same columns. The expressions rely on landing, which writes `data` as
+compact JSON with each key once.
 """
 
 import orjson
@@ -51,13 +51,13 @@ def read_data(accepted: pl.DataFrame, issues: list[Issue]) -> pl.DataFrame:
 
 
 def _read_others(rows: pl.DataFrame, issues: list[Issue]) -> pl.DataFrame:
-    """`position` and what is read, in any order, of rows whose `data` holds more than one of the keys alone."""
+    """`position` and the columns read, in any order, for rows whose `data` holds more than just one of the keys."""
     data = pl.col("data")
     read = rows.with_columns(
         *(data.str.extract(rf'[{{,]"{key}":"([^"\\]*)"').alias(key) for key in _TEXT_KEYS),
         data.str.extract(rf'"{_COUNTS_KEY}":({_PLAIN_COUNTS})').alias("counts"),
     )
-    # A key that is there and yet was not taken out has a value of another type.
+    # A key that is there but was not extracted has a value of another type.
     is_plain = pl.all_horizontal(
         data.str.contains(_PLAIN_DATA),
         *(
@@ -73,7 +73,7 @@ def _read_others(rows: pl.DataFrame, issues: list[Issue]) -> pl.DataFrame:
 
 def _read_one(delivery: int, text: str, issues: list[Issue]) -> tuple[str | None, str | None, str | None]:
     data = loads(text.encode())
-    assert isinstance(data, dict), "what is not an object is read as no data"
+    assert isinstance(data, dict), "a value that is not an object was read as no data"
     texts = [_read_text(delivery, key, data.get(key), issues) for key in _TEXT_KEYS]
     return (texts[0], texts[1], _read_counts(delivery, data.get(_COUNTS_KEY), issues))
 
@@ -89,7 +89,7 @@ def _read_text(delivery: int, key: str, value: Json, issues: list[Issue]) -> str
 
 
 def _read_counts(delivery: int, counts: Json, issues: list[Issue]) -> str | None:
-    """The counts that can be read, as JSON. A count of 0 is kept: it names the pair."""
+    """The readable counts, as JSON. A count of 0 is kept, because it names the pair."""
     if counts is None:
         return None
     field = f"data.{_COUNTS_KEY}"
@@ -111,7 +111,7 @@ def _read_counts(delivery: int, counts: Json, issues: list[Issue]) -> str | None
 
 
 def explode_counts(counts: pl.Series) -> pl.DataFrame:
-    """One row per column key x error code of the texts in `counts`, in their order: `position` (which of the texts),
+    """One row for each column key x error code in the texts of `counts`, in their order: `position` (which text),
     `column_key`, `error_code`, `error_count`."""
     return (
         pl.select(position=pl.int_range(counts.len(), dtype=pl.UInt32()), counts=counts)

@@ -1,6 +1,6 @@
-"""The lake's files: one per event date and table, replaced whole; what a date was made from is in the file's metadata.
+"""The lake's files: one per event date and table, replaced whole. A file's metadata says what it was made from.
 
-`events.parquet` is written last, because its metadata is what says that the date is clean.
+`events.parquet` is written last, because its metadata says that the date is clean.
 """
 
 import os
@@ -30,13 +30,13 @@ LAKE_RECORDS = pl.Schema(
         "version": pl.String(),
         "raw_files": pl.List(pl.String()),
         "claims": pl.List(pl.Struct(CLAIM_RECORD)),
-        # The choice of columns that it was flattened with.
+        # The digest of the choice of columns that the date was flattened with.
         "claim_choice": pl.String(),
-        # Which file said so: a file is replaced whole, by another inode.
+        # Tells one events.parquet from the next: replacing a file gives it another inode.
         "stamp": pl.String(),
     }
 )
-"""An event date of the lake: what the metadata of its events.parquet says."""
+"""An event date of the lake, from the metadata of its events.parquet."""
 
 
 def event_dates(table: Path) -> list[str]:
@@ -48,7 +48,7 @@ def event_dates(table: Path) -> list[str]:
 
 def raw_files(home: Home, event_dates: Iterable[str]) -> dict[str, list[str]]:
     """The names of these event dates' raw files, sorted."""
-    # Every date is looked at in every run: as texts, which cost less than a Path of many parts.
+    # Every run looks at every date, and a text costs less than a Path of many parts.
     table = str(home.raw_embed_events)
     return {event_date: _parquet_files(f"{table}/{_PREFIX}{event_date}") for event_date in event_dates}
 
@@ -81,7 +81,7 @@ def events_file(home: Home, event_date: str) -> Path:
 
 
 def write_day(home: Home, day: FlatDay, version: str, names: list[str]) -> None:
-    """Replaces the event date's files; a crash at any moment leaves it as it was, or dirty."""
+    """Replaces the event date's files. A crash at any moment leaves the date unchanged or dirty."""
     quarantine_file = partition_folder(home.quarantine, day.event_date) / "quarantine.parquet"
     for table in (home.quarantine, home.lake_validation_errors, home.lake_embed_events):
         for left_over in partition_folder(table, day.event_date).glob(f"{TEMPORARY_PREFIX}*"):
@@ -104,8 +104,8 @@ def write_day(home: Home, day: FlatDay, version: str, names: list[str]) -> None:
 def read_records(home: Home) -> pl.DataFrame:
     """LAKE_RECORDS of all event dates, sorted by event_date.
 
-    A file's footer is opened only where `state/lake_records.parquet` does not have it yet: a refresh must not open the
-    lake's every file to learn what all but a few days said before. The state can be lost; then they are read again.
+    A refresh must not open every file of the lake, when all but a few days are unchanged. So
+    `state/lake_records.parquet` caches what the footers say. If it is lost, all footers are read again.
     """
     kept = home.state / "lake_records.parquet"
     found = pl.DataFrame(_stamps(home), schema=["event_date", "stamp"], orient="row", schema_overrides=LAKE_RECORDS)
@@ -121,14 +121,14 @@ def read_records(home: Home) -> pl.DataFrame:
 
 
 def _stamps(home: Home) -> list[tuple[str, str]]:
-    """Each event date that has its events.parquet, with what tells one such file from another."""
+    """Each event date that has an events.parquet, with the stamp of that file."""
     stamps: list[tuple[str, str]] = []
     table = str(home.lake_embed_events)
     for event_date in event_dates(home.lake_embed_events):
         try:
             about = Path(f"{table}/{_PREFIX}{event_date}/{_EVENTS}").stat()
         except FileNotFoundError:
-            # A crash left the date without its last file: it is dirty.
+            # A crash left the date without its last file, so the date is dirty.
             continue
         stamps.append((event_date, f"{about.st_ino}-{about.st_mtime_ns}-{about.st_size}"))
     return stamps
@@ -146,7 +146,7 @@ def _record(path: Path, stamp: str) -> dict[str, Any]:
     """A row of LAKE_RECORDS, from a file's metadata."""
     stored = orjson.loads(pl.read_parquet_metadata(path)[_METADATA_KEY])
     if "claim_choice" not in stored:
-        # By a flattening that listed claims in another way: its version says that the date is dirty.
+        # An older flattening listed claims in another way. Its version already makes the date dirty.
         stored |= {"claims": [], "claim_choice": None}
     report = {
         name: datetime.fromisoformat(value)

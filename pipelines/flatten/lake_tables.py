@@ -1,7 +1,7 @@
-"""The lake: typed, flat, one row per event uuid. Files are one per day and table, sorted by embed_id, occurred_at.
+"""The lake: typed, flat, one row per event uuid. There is one file per day and table, sorted by embed_id, occurred_at.
 
-`embed_events` has claim columns (`claim_<path>`, VARCHAR unless declared) behind these; they grow with the claims seen,
-so readers glob with `union_by_name`, and without `hive_partitioning`: an event whose date was corrected stays in the
+`embed_events` has claim columns (`claim_<path>`, VARCHAR unless declared) after these. New claims add columns, so
+readers glob with `union_by_name`. They glob without `hive_partitioning`: an event whose date was corrected stays in the
 folder that held it first, and one folder is called `unknown`. The warehouse always has `claim_user_id`.
 """
 
@@ -10,7 +10,7 @@ import polars as pl
 from pipelines.home.tables import TIMESTAMP, Column, Table
 from pipelines.oneschema.event_fields import EVENT_FIELDS
 
-# What flattening makes of fields, by the column that it stands behind.
+# The columns that flattening derives, by the column that they follow.
 _DERIVED = {
     "occurred_at": [Column("event_date", pl.Date(), "UTC date of occurred_at", required=True)],
     "template_key": [
@@ -85,25 +85,23 @@ LAKE_DAYS = Table(
     name="days",
     description="What one day's flattening did: deliveries in raw = events + merged duplicates + quarantined.",
     columns=(
-        Column("event_date", pl.String(), "the date as the folder has it, or `unknown`", required=True),
+        Column("event_date", pl.String(), "the date in the folder's name, or `unknown`", required=True),
         Column("delivery_count", pl.Int64(), "rows in raw", required=True),
         Column("event_count", pl.Int64(), "rows in the lake", required=True),
         Column("merged_count", pl.Int64(), "deliveries merged into another row of the same uuid", required=True),
         Column("quarantined_count", pl.Int64(), "deliveries quarantined whole", required=True),
-        Column(
-            "field_quarantined_count", pl.Int64(), "quarantined fields of events that have their row", required=True
-        ),
+        Column("field_quarantined_count", pl.Int64(), "quarantined fields of events that have a row", required=True),
         Column(
             "conflict_count",
             pl.Int64(),
-            "events whose deliveries disagreed in a field that was not null",
+            "events whose deliveries disagreed in a field, leaving nulls aside",
             required=True,
         ),
         Column("validation_error_count", pl.Int64(), "rows in validation_errors", required=True),
         Column(
             "unlisted_claim_count",
             pl.Int64(),
-            "claim paths of its events beyond those that are listed for the catalogue (see flatten.claim_lists)",
+            "claim paths of its events that are not listed for the catalogue (see flatten.claim_lists)",
             required=True,
         ),
         Column("first_landed_at", TIMESTAMP, "first fetched_at of the event date (UTC)"),
@@ -120,15 +118,15 @@ CLAIMS_CATALOGUE = Table(
         Column("is_column", pl.Boolean(), "it is a column of stg_embed_events", required=True),
         Column("json_types", pl.String(), "JSON types seen, comma-separated, sorted", required=True),
         Column("event_count", pl.Int64(), "events whose claims have it; NULL with an unlisted_date_count"),
-        Column("coverage", pl.Float64(), "event_count over all events"),
+        Column("coverage", pl.Float64(), "event_count / all events"),
         Column("first_seen_at", TIMESTAMP, "first occurred_at of an event that has it (UTC)", required=True),
         Column("last_seen_at", TIMESTAMP, "last occurred_at of an event that has it (UTC)", required=True),
         Column(
             "unlisted_date_count",
             pl.Int64(),
-            "event dates with too many claim paths that do not list it, so that it is not known whether they have it",
+            "event dates that have more paths than they list, and may or may not have this one",
             required=True,
         ),
-        Column("unlisted_path_count", pl.Int64(), "of the home: at least so many paths are not here", required=True),
+        Column("unlisted_path_count", pl.Int64(), "at least this many paths of the home are not here", required=True),
     ),
 )

@@ -1,8 +1,8 @@
-"""Merging the deliveries of one uuid, field by field, so that the row depends on what raw holds and not on its order.
+"""Merges the deliveries of one uuid field by field, so that the row depends on what raw holds and not on its order.
 
-For each field: not null before null, then api before webhook, then the later fetched_at, then the smaller digest. What
-is read of `data` comes from the delivery whose `data` was taken. A token's status and claims stay together: those of
-the delivery that comes first among those with claims, else among those with a token.
+For each field: not null before null, then api before webhook, then the later fetched_at, then the smaller digest. The
+fields within `data` all come from the delivery whose `data` was taken. A token's status and claims stay together: they
+come from the first delivery with claims, else from the first with a token.
 """
 
 import polars as pl
@@ -17,7 +17,7 @@ _WITH_DATA = [
     "counts",
 ]
 _WITH_TOKEN = ["claims", "jwt_status", "delivery"]
-# Beyond the rule, for deliveries of one event that differ in their envelope alone.
+# Decides after that rule, for deliveries of one event that differ only in their envelope.
 _ENVELOPE = [field.column for field in EVENT_FIELDS if field.is_enveloped]
 _TIES = ["sweep_id", *_ENVELOPE, "token_fingerprint", "jwt_status", "claims"]
 
@@ -25,8 +25,11 @@ MERGED = ["date_index", "event_uuid", *_ALONE, *_WITH_DATA, *_WITH_TOKEN, "sourc
 
 
 def merge(deliveries: pl.DataFrame) -> pl.DataFrame:
-    """One row per date_index and event_uuid, in no order: columns MERGED, where `delivery` is the one whose token was
-    taken, and `is_conflict`: its deliveries disagreed in a field in which neither was null."""
+    """One row per date_index and event_uuid, in no order, with the columns MERGED and `is_conflict`.
+
+    `delivery` is the one whose token was taken. `is_conflict` says that two deliveries disagreed in a field in which
+    neither was null.
+    """
     is_repeated = pl.col("event_uuid").is_duplicated()
     repeated = deliveries.filter(is_repeated)
     if not repeated.height:

@@ -1,4 +1,4 @@
-"""The quarantine of event dates: deliveries that became no row, and values that are NULL in their row."""
+"""The quarantine of event dates: deliveries that did not become a row, and values that are NULL in their row."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,15 +12,15 @@ from pipelines.oneschema.json_text import Json, JsonText, dumps, loads
 
 _ISSUES = pl.Schema({"delivery": pl.UInt32(), "field": pl.String(), "reason": pl.String(), "payload": pl.String()})
 
-# What the quarantine says of a delivery besides the issue.
+# What the quarantine says about a delivery besides the issue.
 ORIGIN = ["delivery", "date_index", "event_uuid", "embed_id", "fetched_at", "digest"]
 
 
 def quarantine(
     raw: pl.DataFrame, accepted: pl.DataFrame, rejected: pl.DataFrame, issues: Sequence[Issue]
 ) -> pl.DataFrame:
-    """QUARANTINE, but with `date_index` in place of event_date: a row per rejected delivery, and one per issue of an
-    accepted one, of which ORIGIN is enough."""
+    """QUARANTINE, but with `date_index` in place of event_date. There is a row for each rejected delivery, and one for
+    each issue of an accepted delivery, whose ORIGIN is enough."""
     whole = _rejected_events(raw, rejected, issues)
     fields = pl.DataFrame(issues, schema=_ISSUES, orient="row").join(accepted, on="delivery", how="inner")
     names = ["date_index", *QUARANTINE.names[1:]]
@@ -51,7 +51,8 @@ def _why(row: dict[str, Any], reasons: dict[tuple[int, str], str]) -> tuple[str,
 
 
 def event_json(row: dict[str, Any]) -> str:
-    """The event of a raw row, as it came but for credentials; embed, template and environment may be the envelope's."""
+    """The event of a raw row, as it came except for credentials. Embed, template and environment may come from its
+    envelope."""
     odd = loads((row["odd"] or "{}").encode())
     if not isinstance(odd, dict):
         return dumps(odd)

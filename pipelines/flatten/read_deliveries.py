@@ -1,6 +1,6 @@
-"""From raw rows to deliveries that have been read: typed values for the row, issues for the quarantine.
+"""Reads raw rows: typed values for the lake's row, issues for the quarantine.
 
-Plain rows are read by Polars alone. A row with `odd` values costs a few microseconds of Python and the others nothing.
+Polars reads plain rows. A row with `odd` values costs a few microseconds of Python, and costs the other rows nothing.
 """
 
 from dataclasses import dataclass
@@ -18,24 +18,24 @@ Issue = tuple[int, str, str, str]
 
 _REQUIRED = [field.column for field in EVENT_FIELDS if field.required]
 _TIMES = {field.raw_column: field.column for field in EVENT_FIELDS if field.kind.json_type is float}
-# Values that are of the documented type and yet have to be looked at one by one.
+# Fields whose values must be looked at one by one, even if they are of the documented type.
 _LOOKED_AT = {field.name: field.raw_column for field in EVENT_FIELDS if field.kind.is_picky}
 _NAMES = [column for column in _LOOKED_AT.values() if column not in _TIMES]
 
 
 @dataclass(frozen=True)
 class Deliveries:
-    """`delivery` numbers the rows of raw; a time that was read has a column beside raw's: `occurred_at`."""
+    """Deliveries that have been read. `delivery` numbers the rows of raw; `occurred_at` is the time that was read."""
 
     accepted: pl.DataFrame
-    """Deliveries with everything that a row needs: RAW_EMBED_EVENTS and `delivery`, `occurred_at`."""
+    """The deliveries with all required fields: RAW_EMBED_EVENTS, `delivery` and `occurred_at`."""
     rejected: pl.DataFrame
-    """The others, with the same columns; what could not be read is NULL."""
+    """The other deliveries, with the same columns. What could not be read is NULL."""
     issues: list[Issue]
 
 
 def read_deliveries(raw: pl.DataFrame) -> Deliveries:
-    """Reads rows of RAW_EMBED_EVENTS: odd values where they can be, the rest as it stands."""
+    """Reads rows of RAW_EMBED_EVENTS, odd values included where they can be read."""
     times = [microseconds(pl.col(raw_column)).alias(column) for raw_column, column in _TIMES.items()]
     rows = raw.with_row_index("delivery").with_columns(times)
     is_slow = pl.any_horizontal(
@@ -43,7 +43,7 @@ def read_deliveries(raw: pl.DataFrame) -> Deliveries:
         *(pl.col(raw_column).is_not_null() & pl.col(column).is_null() for raw_column, column in _TIMES.items()),
         *(pl.col(raw_column).abs() < EXACT_FROM_SECONDS for raw_column in _TIMES),
         *(pl.col(column) == "" for column in _NAMES),
-        # Landed before the field was known.
+        # These rows landed before the field was known.
         *(
             pl.col(field.raw_column).is_null() & pl.col("extra").str.contains(f'"{field.name}":', literal=True)
             for field in EVENT_FIELDS
@@ -54,7 +54,7 @@ def read_deliveries(raw: pl.DataFrame) -> Deliveries:
     read = pl.DataFrame([_read_one(row, issues) for row in slow.iter_rows(named=True)], schema=rows.schema)
     is_complete = pl.all_horizontal(pl.col(_REQUIRED).is_not_null())
     is_plain = is_complete & ~is_slow
-    # A copy of all rows is what a bad one costs the others: no copy without any, and one where there are some.
+    # If any row is incomplete or was read by Python, all rows are copied once. Otherwise there is no copy.
     others = pl.concat([rows.filter(~is_slow & ~is_complete), read])
     accepted = pl.concat([rows.filter(is_plain), read.filter(is_complete)]) if others.height else rows
     cast = pl.col(list(_TIMES.values())).cast(TIMESTAMP)
@@ -62,7 +62,7 @@ def read_deliveries(raw: pl.DataFrame) -> Deliveries:
 
 
 def _read_one(row: dict[str, Any], issues: list[Issue]) -> dict[str, Any]:
-    """The row with its odd values read; each that cannot be read is NULL and an issue."""
+    """The row with its odd values read. A value that cannot be read is NULL, and an issue."""
     odd: Json = {} if row["odd"] is None else loads(row["odd"].encode())
     if not isinstance(odd, dict):
         return row

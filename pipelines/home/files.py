@@ -1,4 +1,4 @@
-"""Writing files that are either there whole or not there: temporary name, fsync, rename, fsync of the folder."""
+"""Writes files whole or not at all: temporary name, fsync, rename, fsync of the folder."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pipelines.home.permissions import share_as_folder
 if TYPE_CHECKING:
     import polars as pl
 
-# Readers glob `*.parquet` and pass over these.
+# Readers glob `*.parquet`, which skips names that begin with a dot.
 TEMPORARY_PREFIX = ".tmp-"
 
 
 def write_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write `frame` to `path`, replacing what is there; a reader sees the old file or the new one, never a part."""
+    """Write `frame` to `path`, replacing what is there. A reader sees the old file or the new one, never a part."""
     put_in_place(write_temporary_parquet(frame, path, metadata), path)
 
 
 def write_temporary_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] | None = None) -> Path:
-    """Write `frame` beside `path` under a temporary name, on disk when this returns; `put_in_place` renames it."""
+    """Write `frame` beside `path` under a temporary name, durably. `put_in_place` renames it."""
     temporary = _temporary(path)
     frame.write_parquet(temporary, compression="zstd", compression_level=1, metadata=dict(metadata or {}))
     share_as_folder(temporary)
@@ -39,13 +39,13 @@ def write_text(text: str, path: Path) -> None:
 
 
 def put_in_place(complete: Path, path: Path) -> None:
-    """Rename a file that is whole and on disk to `path` beside it, durable when this returns."""
+    """Rename a complete, durable file to `path` in the same folder. The rename is durable when this returns."""
     complete.replace(path)
     fsync(path.parent)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, durably: a power cut can take a new folder, and the files in it."""
+    """Make a folder and its parents, durably. A power cut can undo a new folder and with it the files in it."""
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -54,7 +54,7 @@ def make_folder(folder: Path) -> None:
 
 
 def fsync(path: Path) -> None:
-    """Make a file's content, or the names in a folder, durable: a power cut can undo a rename alone."""
+    """Make a file's content, or the names in a folder, durable. Without it, a power cut can undo a rename."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

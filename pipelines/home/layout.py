@@ -1,4 +1,4 @@
-"""Where things are below one home. Paths alone: opening, locking and writing stand with what they open.
+"""Where things are below one home. Only paths are here: opening, locking and writing belong to what uses the paths.
 
 The rules of each folder are in docs/architecture.md, "The home". A home belongs to one API and organisation and has
 one writer at a time.
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Home:
-    """The folder `EMBED_ANALYTICS_HOME`, and the group to which EMBED_ANALYTICS_GROUP opens it."""
+    """The folder EMBED_ANALYTICS_HOME, and the group that EMBED_ANALYTICS_GROUP lets read it."""
 
     root: Path
     group: str | None = None

@@ -1,4 +1,4 @@
-"""Who may write to a home: one process at a time, and one API and organisation for good."""
+"""Who may write to a home: one process at a time, and for good only one API and organisation."""
 
 import json
 import os
@@ -17,12 +17,11 @@ from pipelines.home.permissions import group_id, write_as_home
 
 
 def open_home(home: Home) -> None:
-    """Make the home where it is missing, durable and private; this process writes nothing wider from then on.
+    """Make the home if it is missing, durable and private. From then on this process writes nothing more open than it.
 
-    Raises OSError when the home cannot be made, ConfigurationError when its path cannot be used or it cannot be opened
-    to its group.
+    Raises OSError when the home cannot be made. Raises ConfigurationError when its path cannot be used, or when it
+    cannot be opened to its group.
     """
-    # Before anything is written.
     _require_usable(home)
     if home.group is not None:
         group_id(home.group)
@@ -34,13 +33,13 @@ def open_home(home: Home) -> None:
 
 
 def _require_usable(home: Home) -> None:
-    """Raises ConfigurationError for a path of which Dagster's SQLite or DuckDB would make another one, or nothing."""
+    """Raises ConfigurationError for a path that Dagster's SQLite or DuckDB would misread."""
     for path in (str(home.root), os.path.realpath(home.root)):
-        # DuckDB takes what follows a question mark for options and a backslash for a slash, SQLite's URL is unquoted.
+        # DuckDB reads text after a question mark as options, and a backslash as a slash. SQLite's URL is unquoted.
         if "?" in path or "\\" in path or unquote(path) != path or not _is_text(path):
             raise ConfigurationError(
-                f"EMBED_ANALYTICS_HOME {path!r} has a question mark, a backslash, a percent sign before two digits, or "
-                "is not UTF-8: name another folder. Anything else is allowed."
+                f"EMBED_ANALYTICS_HOME {path!r} has a question mark, a backslash or a percent sign before two digits, "
+                "or is not UTF-8: name another folder. Anything else is allowed."
             )
 
 
@@ -56,8 +55,8 @@ def _is_text(path: str) -> bool:
 def writer_lock(home: Home, on_wait: Callable[[str], None]) -> Generator[None]:
     """Hold the home's writer lock, an operating-system lock that dies with its process.
 
-    While another writer holds it, waits, and says so once through `on_wait`. Raises ConfigurationError when the home
-    cannot be written to.
+    While another writer holds it, this waits, and says so once through `on_wait`. Raises ConfigurationError when the
+    home cannot be written to.
     """
     path = home.state / "writer.lock"
     holder = home.state / "writer.json"
@@ -73,7 +72,7 @@ def writer_lock(home: Home, on_wait: Callable[[str], None]) -> Generator[None]:
     except OSError as error:
         raise unwritable(home, error) from error
     try:
-        # Only for the message above; the lock itself is what counts.
+        # Only for the message above; the lock does not depend on it.
         holder.write_text(json.dumps({"pid": os.getpid(), "command": Path(sys.argv[0]).name}), encoding="utf-8")
         yield
     finally:
@@ -81,7 +80,7 @@ def writer_lock(home: Home, on_wait: Callable[[str], None]) -> Generator[None]:
 
 
 def unwritable(home: Home, error: OSError) -> ConfigurationError:
-    """What to raise when the system does not let us write to a home."""
+    """The error to raise when the system does not let us write to a home."""
     return ConfigurationError(f"EMBED_ANALYTICS_HOME {home.root} cannot be written to: {error.strerror}.")
 
 
@@ -90,12 +89,12 @@ def _describe(holder: Path) -> str:
         who = json.loads(holder.read_text(encoding="utf-8"))
         return f"Process {who['pid']} ({who['command']})"
     except (OSError, ValueError, KeyError):
-        # The holder has the lock and has not written its name yet.
+        # The holder has not written its name yet.
         return "Another process"
 
 
 def claim_home(home: Home, api_url: str, organisation: str) -> None:
-    """Make the home this organisation's, or raise WrongHomeError if it is another's already."""
+    """Record that the home belongs to this organisation. Raises WrongHomeError if it already belongs to another."""
     path = home.root / "home.json"
     owner = {"api_url": api_url, "organisation": organisation}
     if not path.exists():
@@ -107,7 +106,8 @@ def claim_home(home: Home, api_url: str, organisation: str) -> None:
         raise WrongHomeError(f"{path} is damaged: restore it, or name another EMBED_ANALYTICS_HOME.") from None
     if held != owner:
         raise WrongHomeError(
-            f"{home.root} holds the events of {held.get('organisation')} at {held.get('api_url')}, and the key belongs "
+            f"{home.root} holds the events of {held.get('organisation')} at {held.get('api_url')}, but the key belongs "
             f"to {organisation} at {api_url}. If these are two accounts, set another EMBED_ANALYTICS_HOME, or the key "
-            f"and URL of the first. If it is one with a new name or address, write {json.dumps(owner)} to {path}."
+            f"and URL of the first. If it is one account with a new name or address, write {json.dumps(owner)} to "
+            f"{path}."
         )

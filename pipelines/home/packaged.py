@@ -1,4 +1,4 @@
-"""The project's files that are not Python: at the root of a checkout, or inside the package that a wheel installed."""
+"""Finds the project's files that are not Python: at the root of a checkout, or inside an installed package."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
-"""Whose a home is to read: its owner's alone, unless a setting opens it to a group.
+"""Who may read a home: only its owner, unless a setting opens it to a group.
 
-A new home is private: 0700, and its files 0600. What an operator opened stays as it was set: a process writes nothing
-wider than the home's own mode, and nothing in a home is ever narrowed. With a group, the home can be passed through,
-and the lake and the published file can be read by the group.
+A new home is private: mode 0700, and its files 0600. What an operator has opened stays open: a process writes nothing
+more open than the home itself, and never takes rights away. With a group set, the group can pass through the home, and
+read the lake and the published file.
 """
 
 import grp
@@ -18,15 +18,15 @@ _GROUP_READS_FOLDER = 0o2750
 _GROUP_READS_FILE = 0o640
 _OF_OTHERS = 0o077
 
-# What this process was started with.
+# The umask with which this process was started.
 _UMASK = os.umask(_OF_OTHERS)
 os.umask(_UMASK)
 
 
 def write_as_home(home: Home) -> None:
-    """Let this process write nothing that is wider than the home, and open the home to its group.
+    """Make this process write nothing more open than the home, and open the home to its group.
 
-    The first is the process's umask, so it holds for every library that writes. Raises ConfigurationError when the home
+    This sets the process's umask, so it holds for every library that writes. Raises ConfigurationError when the home
     cannot be opened to its group.
     """
     os.umask(_UMASK | (_OF_OTHERS & ~_readable(home.root.stat().st_mode)))
@@ -40,9 +40,9 @@ def is_open_to_others(home: Home) -> bool:
 
 
 def share_as_folder(path: Path) -> None:
-    """Give a new file or folder the rights that the group has on the folder it lies in, where that is shared.
+    """Give a new file or folder the group's rights on the folder that it lies in, if that folder is shared.
 
-    A folder is shared by its setgid bit, with which the system gives its group to what is made in it.
+    A folder with the setgid bit is shared: the system gives its group to everything made in it.
     """
     mode = path.parent.stat().st_mode
     if mode & stat.S_ISGID:
@@ -50,9 +50,9 @@ def share_as_folder(path: Path) -> None:
 
 
 def share_as_published(home: Home, new: Path) -> None:
-    """Give the file to be published the mode and group of the published one; the first one those of a shared lake.
+    """Give the file to be published the mode and group of the published one. The first one gets those of a shared lake.
 
-    Raises ConfigurationError where this user may not give a file to that group, which alone could read it.
+    Raises ConfigurationError if this user may not give a file to that group, because its members could not read it.
     """
     if home.warehouse.exists():
         held = home.warehouse.stat()
@@ -64,17 +64,17 @@ def share_as_published(home: Home, new: Path) -> None:
     is_groups_own = bool((mode >> 3) & 0o7 & ~mode)
     if is_groups_own:
         _give(new, group, f"{home.warehouse} belongs to group {_group_name(group)}")
-    # The group first: no other group may read it, not even for a moment.
+    # The group is set first, so that no other group can read the file, even for a moment.
     new.chmod(mode)
 
 
 def _readable(mode: int) -> int:
-    """Of a folder's mode, the rights of those who may list it: to pass through alone opens nothing that lies in it."""
+    """The rights in a folder's mode of those who may list it. The right to pass through opens none of its files."""
     return (mode & 0o070 if mode & stat.S_IRGRP else 0) | (mode & 0o007 if mode & stat.S_IROTH else 0)
 
 
 def group_id(name: str) -> int:
-    """The number of the group of EMBED_ANALYTICS_GROUP. Raises ConfigurationError when there is none of that name."""
+    """The id of the group in EMBED_ANALYTICS_GROUP. Raises ConfigurationError when no group has that name."""
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
@@ -92,7 +92,7 @@ def _open_to(home: Home, group: int) -> None:
     lake = home.lake.stat()
     if lake.st_gid == group and lake.st_mode & stat.S_ISGID:
         return
-    # The lake itself comes last: it says that all in it is shared.
+    # The lake folder itself comes last: once it is shared, everything in it must be.
     for folder, _, files in os.walk(home.lake, topdown=False):
         for file in files:
             _share(Path(folder, file), group, _GROUP_READS_FILE, setting)

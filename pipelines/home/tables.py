@@ -1,4 +1,4 @@
-"""What a table of files looks like, written once: it drives casts, checks, documentation and Dagster's schemas."""
+"""Describes a table of files once, for casts, checks, documentation and Dagster's schemas."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +26,7 @@ class Table:
 
     @cached_property
     def polars_schema(self) -> pl.Schema:
-        """Shared by all callers: do not change it."""
+        """The schema. All callers share it: do not change it."""
         return pl.Schema({column.name: column.dtype for column in self.columns})
 
     @property
@@ -34,6 +34,6 @@ class Table:
         return [column.name for column in self.columns]
 
 
-# Every timestamp is UTC, in microseconds, without a zone: a TIMESTAMPTZ makes Python readers of DuckDB need another
+# Every timestamp is UTC, in microseconds, without a zone. With TIMESTAMPTZ, Python readers of DuckDB would need another
 # package.
 TIMESTAMP = pl.Datetime("us")

@@ -1,25 +1,25 @@
-"""Times as everything below a home keeps them: UTC without a zone, in microseconds, as datetimes or as integers."""
+"""Times as a home keeps them: UTC without a zone, in microseconds, as datetimes or as integers."""
 
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1)
 
-# A time outside [PLAUSIBLE_FROM, the present + PLAUSIBLE_AHEAD] is a mistake of a clock or of a unit: it is kept, and
-# decides nothing.
+# A time outside [PLAUSIBLE_FROM, the present + PLAUSIBLE_AHEAD] is a mistake: a wrong clock or a wrong unit. It is
+# kept, but decides nothing.
 PLAUSIBLE_FROM = datetime(2020, 1, 1)
 PLAUSIBLE_AHEAD = timedelta(days=1)
 
 
 def utc_now() -> datetime:
-    """Now, as a naive UTC time."""
+    """The present as a naive UTC time."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
 def micros(moment: datetime) -> int:
-    """Microseconds since 1970 of a naive UTC time, exactly."""
+    """A naive UTC time as microseconds since 1970, exactly."""
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def moment(value: int) -> datetime:
-    """The naive UTC time of microseconds since 1970."""
+    """Microseconds since 1970 as a naive UTC time."""
     return EPOCH + timedelta(microseconds=value)

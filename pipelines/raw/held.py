@@ -1,8 +1,8 @@
-"""Which events raw holds: the index behind "only news is landed".
+"""The index of the events that raw holds, so that only news is landed.
 
-A table in the state database, made from the raw files and from nothing else: it lists the files it has read, so a file
-that landed just before a crash, or all of them after the state was deleted, are read in when the index is next opened.
-Hashes stand for uuids (16 bytes of BLAKE2b), which halves the index.
+It is a table in the state database, made only from the raw files. It lists the files that it has read. So a file that
+landed just before a crash is read in when the index is next opened, and all of them are after the state was deleted.
+Uuids are stored as hashes (16 bytes of BLAKE2b), which halves the index.
 """
 
 import hashlib
@@ -35,10 +35,10 @@ def raw_event_files(home: Home) -> list[Path]:
 
 
 def absorb_unknown_files(connection: sqlite3.Connection, home: Home) -> tuple[list[Path], bool]:
-    """Read the raw files that the index does not know; (these files, whether raw has lost events). The caller commits.
+    """Read the raw files that the index does not know. Returns these files, and whether raw has lost events.
 
-    Where a file that the index lists has gone, as after raw was restored from a backup, it is made anew: what it says
-    to be held would never land again.
+    If a listed file is gone, say because raw was restored from a backup, the index is built again from nothing.
+    Otherwise the events that it wrongly calls held would never land again. The caller commits.
     """
     known: set[str] = {path for (path,) in connection.execute("select path from held_files")}
     present = {_name(home, path): path for path in raw_event_files(home)}
@@ -52,7 +52,7 @@ def absorb_unknown_files(connection: sqlite3.Connection, home: Home) -> tuple[li
     for path in unknown:
         frame = pl.read_parquet(path, columns=["event_uuid", "digest"], glob=False)
         remember(connection, home, path, _keyed(frame), path.parent.name.removeprefix("event_date="))
-    # The same rows in other files are not a loss.
+    # The same events in other files are not a loss.
     return unknown, held_count > 0 and _count(connection) < held_count
 
 
@@ -71,8 +71,8 @@ def remember(connection: sqlite3.Connection, home: Home, path: Path, news: pl.Da
 def classify(connection: sqlite3.Connection, deliveries: pl.DataFrame) -> pl.DataFrame:
     """`deliveries` (event_uuid, digest, event_date, ...) with three more columns.
 
-    uuid_hash; is_news (Boolean): its (uuid, digest) is neither held nor earlier in this frame; is_held (Boolean): its
-    uuid is held in any version. event_date becomes the one that already holds the uuid, where one does.
+    uuid_hash. is_news (Boolean): its (uuid, digest) is neither held nor earlier in this frame. is_held (Boolean): some
+    version of its uuid is held. If a date already holds the uuid, event_date becomes that date.
     """
     keyed = _keyed(deliveries)
     connection.execute("create temp table if not exists asked (uuid_hash blob primary key) without rowid")
@@ -95,7 +95,7 @@ def classify(connection: sqlite3.Connection, deliveries: pl.DataFrame) -> pl.Dat
         .with_columns(
             is_news=pl.col("is_held_version").is_null() & pl.struct("uuid_hash", "digest").is_first_distinct(),
             is_held=pl.col("held_date").is_not_null(),
-            # Versions of one uuid that arrive together lie together, too.
+            # Versions of one uuid that arrive together go to one date, too.
             event_date=pl.coalesce("held_date", pl.col("event_date").first().over("uuid_hash")),
         )
         .drop("is_held_version", "held_date")
@@ -113,7 +113,7 @@ def _count(connection: sqlite3.Connection) -> int:
 
 
 def _keyed(frame: pl.DataFrame) -> pl.DataFrame:
-    # A delivery whose uuid cannot be read is its own identity.
+    # A delivery whose uuid cannot be read is identified by its content.
     identities = frame.select(pl.coalesce("event_uuid", pl.lit("without uuid ") + pl.col("digest"))).to_series()
     hashes = [hashlib.blake2b(identity.encode(), digest_size=16).digest() for identity in identities]
     return frame.with_columns(pl.Series("uuid_hash", hashes, dtype=pl.Binary))

@@ -1,4 +1,4 @@
-"""Landing: writing what was delivered into raw, news alone, and the record of it after the files."""
+"""Landing: writes the news among deliveries into raw, and records them in the index after the files."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from pipelines.home.tables import Table
 from pipelines.raw import held
 from pipelines.raw.raw_tables import RAW_EMBED_EVENTS, RAW_EMBEDS, RAW_SWEEPS
 
-# Of a file's random name: a day-long sweep lands thousands of batches, and two of one name would be one.
+# Of a file's random name. A day-long sweep lands thousands of batches, and one of two with the same name would be lost.
 NAME_BYTES = 8
 
 
 @dataclass(frozen=True)
 class LandedBatch:
-    """What became of one batch of deliveries: a row each of event_date (the one that holds it in raw) and is_news."""
+    """The outcome of one batch: for each delivery a row of event_date (where raw holds it) and is_news."""
 
     deliveries: pl.DataFrame
 
@@ -39,7 +39,7 @@ class LandedBatch:
 
 
 class EventLanding:
-    """Lands batches of deliveries: the files first, then the index. The caller commits, which makes it remembered."""
+    """Lands batches of deliveries: the files first, then the index. The index changes once the caller commits."""
 
     def __init__(self, home: Home, connection: Any) -> None:
         self._home = home
@@ -51,10 +51,10 @@ class EventLanding:
         sweep_id: str,
         metadata_of: Callable[[set[int], bool], dict[str, str]] = lambda _embed_ids, _is_last: {},
     ) -> LandedBatch:
-        """Write the news among `deliveries` (RAW_EMBED_EVENTS and event_date), a file per event date.
+        """Write the news among `deliveries` (RAW_EMBED_EVENTS and event_date), one file per event date.
 
-        `metadata_of` gives a file's Parquet metadata from the embeds that are in raw whole once this file is in place,
-        and from whether it is the batch's last: who finds the file knows that much landed.
+        `metadata_of` gives a file's Parquet metadata. Its arguments are the embeds whose events are all in raw once the
+        file is in place, and whether the file is the batch's last. Finding the file later proves that these landed.
         """
         classified = held.classify(self._connection, deliveries)
         for path, rows, event_date in self._write(classified.filter("is_news"), sweep_id, metadata_of):
@@ -64,7 +64,7 @@ class EventLanding:
     def _write(
         self, news: pl.DataFrame, sweep_id: str, metadata_of: Callable[[set[int], bool], dict[str, str]]
     ) -> list[tuple[Path, pl.DataFrame, str]]:
-        # A name that no other batch has, a resumed sweep's included: raw files are never overwritten.
+        # No other batch has this name, not even one of the same sweep resumed: raw files are never overwritten.
         name = f"{sweep_id}-{token_hex(NAME_BYTES)}.parquet"
         days = [
             (partition_folder(self._home.raw_embed_events, str(key[0])) / name, rows, str(key[0]))
@@ -82,14 +82,14 @@ class EventLanding:
         for temporary, (path, _, _) in zip(temporaries, days, strict=True):
             put_in_place(temporary, path)
         if days:
-            # Nor may a folder go with the power that a run made and was killed before it was durable.
+            # An earlier run may have made these folders and been killed before they were durable.
             for folder in (self._home.raw_embed_events, self._home.raw_embed_events.parent, self._home.root):
                 fsync(folder)
         return days
 
 
 def land_rows(table: Table, folder: Path, rows: Iterable[dict[str, Any]], name: str) -> None:
-    """Add a file of rows to raw/embeds or raw/sweeps; nothing is written for no rows."""
+    """Add a file of rows to raw/embeds or raw/sweeps. Without rows, no file is written."""
     frame = pl.DataFrame(list(rows), schema=table.polars_schema, orient="row")
     if frame.height:
         write_parquet(frame, folder / f"{name}-{token_hex(NAME_BYTES)}.parquet")
@@ -104,7 +104,7 @@ def land_sweep(home: Home, row: dict[str, Any]) -> None:
 
 
 def raw_row_counts(home: Home, event_dates: Iterable[str]) -> dict[str, int]:
-    """Rows in raw of each event date, read from the files' footers."""
+    """The number of rows in raw for each event date, read from the files' footers."""
     return {
         event_date: sum(
             pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()

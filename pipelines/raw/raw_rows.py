@@ -1,7 +1,7 @@
-"""Landing: a delivered event and its envelope become one row of raw, without credentials and with nothing lost.
+"""Turns a delivered event and its envelope into one row of raw, without credentials and with nothing lost.
 
-Values of the documented types go to typed columns; a known field with any other value goes to `odd` as it came, unknown
-fields to `extra`. A delivery that is not an object has its JSON in `odd`. null counts as a missing field.
+Values of the documented types go to typed columns. A known field with any other value goes to `odd` as it came, and
+unknown fields go to `extra`. A delivery that is not an object has its JSON in `odd`. null counts as a missing field.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _ENVELOPED = [(position, field.name) for position, field in enumerate(EVENT_FIEL
 _INTEGERS = range(-(2**63), 2**63)
 _LARGEST_EXACT_IN_A_DOUBLE = 2**53
 
-# The same event by the other channel is news, whichever came first: else the lake's `source` would tell the order.
+# The same event from the other channel is news, whichever came first. Else `source` would depend on the order.
 _DIGEST_PERSON = {"api": b"", "webhook": b"webhook"}
 
 _SCHEMA = {**RAW_EMBED_EVENTS.polars_schema, "odd_occurred_at": pl.Int64()}
@@ -35,7 +35,7 @@ _SCHEMA = {**RAW_EMBED_EVENTS.polars_schema, "odd_occurred_at": pl.Int64()}
 
 @dataclass(frozen=True)
 class Envelope:
-    """What is known of a delivery besides the event itself. `fetched_at` is naive UTC."""
+    """What is known about a delivery besides the event itself. `fetched_at` is naive UTC."""
 
     embed_id: int | None
     template_key: str | None
@@ -47,12 +47,15 @@ class Envelope:
 
 
 def to_raw(deliveries: Iterable[tuple[Json, Envelope]], tokens: TokenReader) -> pl.DataFrame:
-    """RAW_EMBED_EVENTS, a row per delivery in the order given, and last `occurred_at` and `event_date`: what its
-    created_at says (Int64, microseconds since 1970, null where it cannot be read), and that date. It is `unknown`
-    where that is not plausible when the delivery came: one sender must not make a folder for every date there is.
+    """RAW_EMBED_EVENTS with a row per delivery, in the order given, and two more columns, `occurred_at` and
+    `event_date`.
 
-    The event's own `embed_jwt`, template, environment and embed win over the envelope's. Where the event's own value
-    has not the documented type, the typed column has the envelope's, and flattening goes by `odd`.
+    `occurred_at` is the time in created_at (Int64, microseconds since 1970, null where it cannot be read), and
+    `event_date` is its date. The date is `unknown` if the time was not plausible when the delivery came: otherwise one
+    sender could make a folder for every date there is.
+
+    The event's own `embed_jwt`, template, environment and embed win over the envelope's. If the event's own value does
+    not have the documented type, the typed column holds the envelope's value, and flattening looks at `odd`.
     """
     rows = [_row(event, envelope, tokens) for event, envelope in deliveries]
     frame = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
@@ -83,7 +86,7 @@ def _row(event: Json, envelope: Envelope, tokens: TokenReader) -> tuple[Any, ...
         envelope.fetched_at,
         envelope.sweep_id,
         hashlib.blake2b(text, digest_size=16, person=_DIGEST_PERSON[envelope.source]).hexdigest(),
-        # Only an odd created_at is read here; Polars reads the others, a column at a time.
+        # Only an odd created_at is read here. Polars reads all the others as one column.
         None if odd is None or type(event) is not dict else _odd_time(event.get("created_at")),
     )
 

@@ -1,8 +1,8 @@
 """The raw layer: what the vendor said, append-only.
 
-An event is split into typed columns where its values have the documented types, so that flattening decodes no JSON for
-the plain ones; a known field with any other value is kept as it came in `odd`, and unknown fields in `extra`. Together
-(`typed columns` + `data` + `odd` + `extra`) they are the event without its credentials, with nothing lost.
+Values of the documented types have typed columns, so that flattening decodes no JSON for plain events. A known field
+with any other value is kept as it came in `odd`, and unknown fields in `extra`. Together, the typed columns, `data`,
+`odd` and `extra` hold the whole event except its credentials.
 """
 
 import polars as pl
@@ -16,7 +16,7 @@ RAW_EMBED_EVENTS = Table(
     description="One delivered event with the envelope it came in: self-contained, never joined again.",
     columns=(
         *(field.in_raw for field in EVENT_FIELDS),
-        Column("odd", pl.String(), "JSON object: known fields whose value has not the documented type, as they came"),
+        Column("odd", pl.String(), "JSON object: known fields whose value is not of the documented type, as they came"),
         Column("extra", pl.String(), "JSON object: fields that the vendor does not document, as they came"),
         Column("claims", pl.String(), "payload of the event's JWT, else of its embed's, after the claim policy (JSON)"),
         Column("jwt_status", pl.String(), "verified, unverified, invalid_signature, malformed or missing"),
@@ -28,7 +28,7 @@ RAW_EMBED_EVENTS = Table(
     ),
 )
 
-# The event date of events whose created_at cannot be read, or was not plausible when they came.
+# The event date of events whose created_at cannot be read, or was not plausible on arrival.
 UNKNOWN_DATE = "unknown"
 
 RAW_EMBEDS = Table(
@@ -48,7 +48,7 @@ RAW_EMBEDS = Table(
 
 RAW_SWEEPS = Table(
     name="sweeps",
-    description="One row per sweep of the API, also when it found nothing.",
+    description="One row per sweep of the API, even if it found nothing.",
     columns=(
         Column("sweep_id", pl.String(), "identity of the sweep; sorts by start"),
         Column("kind", pl.String(), "refresh, backfill or reconcile"),
@@ -58,14 +58,14 @@ RAW_SWEEPS = Table(
             "is_complete", pl.Boolean(), "the embeds were listed and every due one was asked (some may have failed)"
         ),
         Column("listed_count", pl.Int64(), "embeds listed"),
-        Column("list_total_count", pl.Int64(), "embeds that there are by the list's own total; NULL: it says none"),
+        Column("list_total_count", pl.Int64(), "the total of embeds that the list itself gives; NULL: it gives none"),
         Column("new_embed_count", pl.Int64(), "embeds not known before"),
         Column("due_count", pl.Int64(), "embeds due"),
-        Column("fetched_count", pl.Int64(), "embeds whose events were answered"),
+        Column("fetched_count", pl.Int64(), "embeds whose events were fetched"),
         Column("gone_count", pl.Int64(), "embeds answered with 404"),
         Column("failed_count", pl.Int64(), "embeds that failed"),
         Column("delivered_event_count", pl.Int64(), "events in the answers"),
-        Column("landed_event_count", pl.Int64(), "events that were news"),
+        Column("landed_event_count", pl.Int64(), "events that were new or changed, and landed"),
         Column("request_count", pl.Int64(), "HTTP requests sent, retries included"),
         Column("failures", pl.String(), "JSON array of {embed_id (null: listed without an id), error, is_transient}"),
         Column("unasked_embed_count", pl.Int64(), "embeds not answered for half the retention period; NULL: unknown"),

@@ -1,8 +1,7 @@
-"""raw/unreadable: what came and could not be read as JSON, as far as it may be kept.
+"""raw/unreadable: bodies that could not be read as JSON, as far as they may be kept.
 
-Each such body is a delivery in raw/embed_events as well, an object that has these facts in place of an event's fields.
-So it is counted, and it is seen in the quarantine, like every delivery without a uuid; this table adds one row for each
-time that it came.
+Each such body is also a delivery in raw/embed_events: an object with these facts in place of an event's fields. So it
+is counted and quarantined like every delivery without a uuid. This table has one row for each time that it came.
 """
 
 import hashlib
@@ -22,10 +21,10 @@ RAW_UNREADABLE = Table(
     name="unreadable",
     description="One received body that is not JSON, or a line of the journal that is damaged.",
     columns=(
-        Column("received_at", TIMESTAMP, "when it was received; of a damaged line, when its segment began (UTC)"),
-        Column("source", pl.String(), "webhook, or journal for a damaged line of it"),
+        Column("received_at", TIMESTAMP, "when it was received; for a damaged line, when its segment began (UTC)"),
+        Column("source", pl.String(), "webhook, or journal for a damaged line of the journal"),
         Column("reason", pl.String(), "why it could not be read"),
-        Column("byte_count", pl.Int64(), "its length in bytes, as it was received"),
+        Column("byte_count", pl.Int64(), "its length in bytes, as received"),
         Column("digest", pl.String(), "BLAKE2b digest of these bytes (32 hex digits)"),
         Column("text", pl.String(), "the text without credentials; NULL where it may not be kept"),
         Column("sweep_id", pl.String(), "the webhook journal segment that it was in"),
@@ -37,7 +36,7 @@ _KEY = ["received_at", "digest"]
 
 @dataclass(frozen=True)
 class UnreadableBody:
-    """What is kept of a body. `text` is None where it is not a text, or where a claim policy drops or hashes."""
+    """What is kept of a body. `text` is None if the body is not text, or if the claim policy drops or hashes claims."""
 
     source: str
     reason: str
@@ -47,23 +46,23 @@ class UnreadableBody:
 
     @classmethod
     def of(cls, body: bytes, source: str, reason: str, text: str | None) -> "UnreadableBody":
-        """Its length and digest taken from the body as it came; `text` holds no credential."""
+        """The facts about a body. Length and digest are of the body as it came; `text` must hold no credential."""
         return cls(source, reason, len(body), hashlib.blake2b(body, digest_size=16).hexdigest(), text)
 
     def delivery(self) -> dict[str, Any]:
-        """What stands for it among the deliveries: the same for the same body, whenever it comes."""
+        """The object that stands for it among the deliveries. Equal bodies give equal objects."""
         return {"unreadable": asdict(self)}
 
 
 def may_keep_text(claim_policy: Mapping[str, str]) -> bool:
-    """Whether a text that nobody can read claims out of may be kept under a claim policy."""
+    """Whether the claim policy lets us keep a text whose claims cannot be found."""
     return set(claim_policy.values()) <= {"keep"}
 
 
 def land_unreadable(home: Home, segment: str, bodies: list[tuple[int, UnreadableBody]]) -> None:
-    """Add the bodies of one journal segment, with when each was received (microseconds since 1970).
+    """Add the bodies of one journal segment, each with the time when it was received (microseconds since 1970).
 
-    A segment may be read more than once: what is there already is not added again.
+    A segment may be read more than once. Bodies that are there already are not added again.
     """
     rows = [{**asdict(body), "received_at": moment(received_at), "sweep_id": segment} for received_at, body in bodies]
     found = pl.DataFrame(rows, schema=RAW_UNREADABLE.polars_schema, orient="row").unique(_KEY, maintain_order=True)
@@ -73,5 +72,5 @@ def land_unreadable(home: Home, segment: str, bodies: list[tuple[int, Unreadable
 
 
 def unreadable_files(home: Home, segment: str) -> list[Path]:
-    """The files that a segment's unreadable bodies are in."""
+    """The files that hold a segment's unreadable bodies."""
     return sorted(home.raw_unreadable.glob(f"{segment}-*.parquet"))
