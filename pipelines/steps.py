@@ -1,6 +1,7 @@
 """The steps of every run. Each is safe to repeat, and holds the home's writer lock.
 
-Dagster's assets and the command line call these, and nothing below them.
+Dagster's assets and the command line call these and nothing below them. `on_wait` gets what is worth a line while a
+step is at work: that it waits for another writer, and each file that is damaged.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from pipelines.home.full_disk import full_disk_named
 from pipelines.home.ownership import claim_home, writer_lock
 from pipelines.settings import Settings
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pipelines.flatten.days import FlattenReport
     from pipelines.oneschema.client import RetryPolicy
     from pipelines.oneschema.tokens import TokenReader
+    from pipelines.poll.poll_state import PollState
     from pipelines.poll.report import SweepProgress, SweepReport, SweepRequest
     from pipelines.warehouse.build import BuildReport
     from pipelines.webhooks.ingest import IngestReport
@@ -43,10 +46,9 @@ def sweep(
     from pipelines.oneschema.client import Connection, RetryPolicy
     from pipelines.oneschema.pace import Pace
     from pipelines.poll.frontier import FrontierRule
-    from pipelines.poll.poll_state import open_state
+    from pipelines.poll.poll_state import DamagedStateError, open_state
     from pipelines.poll.sweep import SweepContext, run_sweep
-    from pipelines.raw.landing import remove_stale_temporaries
-    from pipelines.webhooks.ingest import IngestReport, ingest_journal
+    from pipelines.webhooks.ingest import IngestReport
 
     connection = Connection(
         settings.api_url,
@@ -75,25 +77,32 @@ def sweep(
         on_broken_off=broken_off,
         check_organisation=lambda organisation: claim_home(home, settings.api_url, organisation),
     )
-    with writer_lock(home, on_wait), open_state(home) as state:
-        remove_stale_temporaries(home)
-        # Before the poll, so that these events are older than the sweep's start, which becomes data_through.
-        received = ingest_journal(home, state.connection, context.tokens, settings.oneschema_environment)
-        report = run_sweep(context, state, request)
-        report.add_webhook_events(received.landed_by_date)
-        return report
+
+    def run() -> SweepReport:
+        nonlocal received
+        with open_state(home, on_wait) as state:
+            # Before the poll: what was received lies before the sweep's start, which is the data's "now".
+            received = _take_in(settings, state, on_wait)
+            report = run_sweep(context, state, request)
+            report.add_webhook_events(received.landed_by_date)
+            report.damaged_segments = [str(damage) for damage in received.damages]
+            return report
+
+    with full_disk_named(home), writer_lock(home, on_wait):
+        try:
+            return run()
+        except DamagedStateError:
+            # It has been set aside. What had landed is in raw, from which the next one is made.
+            return run()
 
 
 def receive(settings: Settings, *, on_wait: Callable[[str], None]) -> IngestReport:
     """Land what webhooks brought, without a request. This needs no API key."""
     from pipelines.poll.poll_state import open_state
-    from pipelines.raw.landing import remove_stale_temporaries
-    from pipelines.webhooks.ingest import ingest_journal
 
     home = settings.home
-    with writer_lock(home, on_wait), open_state(home) as state:
-        remove_stale_temporaries(home)
-        return ingest_journal(home, state.connection, _token_reader(settings), settings.oneschema_environment)
+    with full_disk_named(home), writer_lock(home, on_wait), open_state(home, on_wait) as state:
+        return _take_in(settings, state, on_wait)
 
 
 def flatten(
@@ -105,8 +114,10 @@ def flatten(
     """Flatten the days whose raw files or flattening changed, and always those of `redo` (YYYY-MM-DD)."""
     from pipelines.flatten.days import FlattenOptions, flatten_days
 
-    with writer_lock(settings.home, on_wait):
-        return flatten_days(settings.home, FlattenOptions.from_settings(settings), redo=redo)
+    with full_disk_named(settings.home), writer_lock(settings.home, on_wait):
+        report = flatten_days(settings.home, FlattenOptions.from_settings(settings), redo=redo)
+        report.say_made_again(on_wait)
+        return report
 
 
 def publish(
@@ -116,19 +127,23 @@ def publish(
     full_refresh: bool = False,
     check_everything: bool = False,
 ) -> BuildReport:
-    """Build, check and publish the warehouse. Raises CheckFailedError; the published warehouse is then unchanged."""
-    from pipelines.flatten.days import FlattenOptions, flatten_days
-    from pipelines.warehouse.build import BuildOptions, build
+    """Build, check and publish the warehouse. Raises CheckFailedError, which leaves the published one as it was."""
+    from pipelines.warehouse.mending import publish_home
 
-    with writer_lock(settings.home, on_wait):
-        # Another run may have landed events since this one flattened. A warehouse without them would contradict raw.
-        flatten_days(settings.home, FlattenOptions.from_settings(settings))
-        return build(
-            settings.home,
-            BuildOptions(settings),
-            full_refresh=full_refresh,
-            check_everything=check_everything,
-        )
+    with full_disk_named(settings.home), writer_lock(settings.home, on_wait):
+        return publish_home(settings, on_wait, full_refresh=full_refresh, check_everything=check_everything)
+
+
+def _take_in(settings: Settings, state: PollState, on_wait: Callable[[str], None]) -> IngestReport:
+    """Land the journal, and name its segments that are damaged."""
+    from pipelines.raw.landing import remove_stale_temporaries
+    from pipelines.webhooks.ingest import ingest_journal
+
+    remove_stale_temporaries(settings.home)
+    report = ingest_journal(settings.home, state.connection, _token_reader(settings), settings.oneschema_environment)
+    for damage in report.damages:
+        on_wait(f"{damage}: what could be read of it has landed; it stays until it is mended or moved away.")
+    return report
 
 
 def _token_reader(settings: Settings) -> TokenReader:

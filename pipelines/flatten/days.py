@@ -1,4 +1,5 @@
-"""Flattens the dirty event dates: those whose raw files, flattening or choice of claim columns changed.
+"""Raw to lake, for the dirty event dates: their raw files, the flattening or the choice of claim columns changed, or
+their files are not whole.
 
 The home has one choice of claim columns. It follows from the claims of all dates, which the lake's records hold. A date
 whose columns are not those of the choice is flattened again in the same run, so the lake does not depend on the order
@@ -6,7 +7,7 @@ in which dates were flattened.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Self
@@ -18,9 +19,20 @@ from pipelines.flatten.claim_columns import ClaimColumn, check_claim_types
 from pipelines.flatten.claim_lists import ClaimsOfDate, replaced
 from pipelines.flatten.claims import Seen
 from pipelines.flatten.day import FlatDay, flatten_event_dates
-from pipelines.flatten.files import event_dates, raw_files, raw_size, read_raw, read_records, write_day
+from pipelines.flatten.files import (
+    LakeRecords,
+    damaged_raw_files,
+    event_dates,
+    raw_file_state,
+    raw_files,
+    raw_size,
+    read_raw,
+    read_records,
+    write_day,
+)
 from pipelines.flatten.lake_tables import LAKE_DAYS, LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
 from pipelines.home.layout import Home
+from pipelines.home.sealed import Damage
 from pipelines.settings import Settings, default_of
 
 FLATTEN_VERSION = "3"
@@ -66,6 +78,13 @@ class FlattenReport:
     """What one call flattened. `days` has a LAKE_DAYS row for each event date that was flattened."""
 
     days: pl.DataFrame
+    damages: Sequence[Damage] = ()
+    """Derived files that were missing or damaged, and have been made again."""
+
+    def say_made_again(self, say: Callable[[str], None]) -> None:
+        """A line for each of `damages`."""
+        for damage in self.damages:
+            say(f"{damage}: it has been made again.")
 
     @property
     def dates(self) -> list[str]:
@@ -109,21 +128,21 @@ def flatten_days(
     options: FlattenOptions,
     *,
     redo: Collection[str] = (),
+    looks_at_all: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> FlattenReport:
     """Flattens the dirty event dates and those of `redo` (`YYYY-MM-DD` or `unknown`), each replaced atomically.
 
-    A date in `redo` without raw files gets empty lake files. `on_progress` gets the number of dates done and the number
-    of all.
+    A date of `redo` without raw files gets empty lake files. A date whose lake files are missing or damaged is dirty;
+    with `looks_at_all` every byte of the lake is read to find that. A raw file that cannot be read whole is left out,
+    and its date is dirty again once the file changes. `on_progress` is told how many dates are done and how many there
+    are.
     """
-    records = read_records(home)
-    current = options.version
-    clean = {
-        event_date: names
-        for event_date, version, names in records.select("event_date", "version", "raw_files").iter_rows()
-        if version == current and event_date not in redo
-    }
-    names = raw_files(home, {*event_dates(home.raw_embed_events), *records["event_date"], *redo})
+    held = read_records(home, looks_at_all=looks_at_all)
+    records = held.records
+    is_current = pl.col("version") == options.version
+    clean = _clean(home, records.filter(is_current & pl.col("event_date").is_in(list(redo)).not_()))
+    names = raw_files(home, {*event_dates(home.raw_embed_events), *records["event_date"], *held.damages, *redo})
     todo = {event_date for event_date in names if clean.get(event_date) != names[event_date]}
     redone: set[str] = set()
     while True:
@@ -135,17 +154,34 @@ def flatten_days(
                     redone.add(day.event_date)
                     if on_progress:
                         on_progress(len(redone), len(redone | todo))
-            records = read_records(home)
-        # Days that were flattened with another choice. This round sees no new claims, so it is the last.
+            records = read_records(home, written=todo).records
+        # Days that were flattened with another choice. What was seen does not change any more, so their round is the
+        # last.
         todo = claim_lists.chosen_otherwise(records, options.choose(claim_lists.of_records(records)))
         if not todo:
             break
-    return FlattenReport(records.select(LAKE_DAYS.names).filter(pl.col("event_date").is_in(list(redone))))
+    return FlattenReport(
+        records.select(LAKE_DAYS.names).filter(pl.col("event_date").is_in(list(redone))), _damages(held)
+    )
+
+
+def _clean(home: Home, records: pl.DataFrame) -> dict[str, list[str]]:
+    """The raw files of the event dates of which no damaged raw file has changed since."""
+    return {
+        event_date: names
+        for event_date, names, damaged in records.select("event_date", "raw_files", "damaged_raw_files").iter_rows()
+        if all(raw_file_state(home, event_date, file["name"]) == file["state"] for file in damaged)
+    }
+
+
+def _damages(held: LakeRecords) -> list[Damage]:
+    cache = [] if held.cache_damage is None else [held.cache_damage]
+    return [*cache, *(held.damages[event_date] for event_date in sorted(held.damages))]
 
 
 def catalogues(home: Home) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """LAKE_DAYS, sorted by event date, and CLAIMS_CATALOGUE. Both come from the metadata of the lake's files."""
-    records = read_records(home)
+    """LAKE_DAYS, a row per event date of the lake, sorted by it; and CLAIMS_CATALOGUE. Both from files' metadata."""
+    records = read_records(home).records
     return records.select(LAKE_DAYS.names), claim_lists.catalogue(records)
 
 
@@ -160,13 +196,25 @@ def _flatten(
         return options.choose(replaced(claims, listed))
 
     def flatten(together: list[str]) -> list[FlatDay]:
+        damaged = {
+            event_date: {
+                name: raw_file_state(home, event_date, name)
+                for name in damaged_raw_files(home, event_date, todo[event_date])
+            }
+            for event_date in together
+        }
         days = flatten_event_dates(
-            {event_date: read_raw(home, event_date, todo[event_date]) for event_date in together},
+            {
+                event_date: read_raw(
+                    home, event_date, [name for name in todo[event_date] if name not in damaged[event_date]]
+                )
+                for event_date in together
+            },
             choose,
             options.claim_list_length,
         )
         for day in days:
-            write_day(home, day, options.version, todo[day.event_date])
+            write_day(home, day, options.version, todo[day.event_date], damaged[day.event_date])
         return days
 
     with ThreadPoolExecutor(_CHUNKS_AT_A_TIME) as pool:

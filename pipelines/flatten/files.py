@@ -1,10 +1,12 @@
 """The lake's files: one per event date and table, replaced whole. A file's metadata says what it was made from.
 
-`events.parquet` is written last, because its metadata says that the date is clean.
+`events.parquet` is written last, because its metadata is what says that the date is clean. A date is clean only while
+its files are whole and have the rows that this metadata counts.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,28 +17,41 @@ import polars as pl
 from pipelines.flatten.claim_lists import CLAIM_RECORD
 from pipelines.flatten.day import FlatDay
 from pipelines.flatten.lake_tables import LAKE_DAYS
-from pipelines.home.files import TEMPORARY_PREFIX, write_parquet
+from pipelines.home.files import TEMPORARY_PREFIX, file_state, write_parquet
 from pipelines.home.layout import Home, partition_folder
+from pipelines.home.sealed import Damage, find_damage
 from pipelines.home.tables import TIMESTAMP
 from pipelines.raw.raw_tables import RAW_EMBED_EVENTS
 
 _METADATA_KEY = "embed_analytics"
 _PREFIX = "event_date="
-_EVENTS = "events.parquet"
+_EVENTS, _ERRORS, _QUARANTINE = "events.parquet", "errors.parquet", "quarantine.parquet"
 
 LAKE_RECORDS = pl.Schema(
     {
         **LAKE_DAYS.polars_schema,
         "version": pl.String(),
         "raw_files": pl.List(pl.String()),
+        # Those of them that could not be read, each with its state then: a mended one makes the date dirty.
+        "damaged_raw_files": pl.List(pl.Struct({"name": pl.String(), "state": pl.String()})),
         "claims": pl.List(pl.Struct(CLAIM_RECORD)),
         # The digest of the choice of columns that the date was flattened with.
         "claim_choice": pl.String(),
-        # Tells one events.parquet from the next: replacing a file gives it another inode.
+        # Which files said so: a file is replaced whole, by another inode.
         "stamp": pl.String(),
     }
 )
 """An event date of the lake, from the metadata of its events.parquet."""
+
+
+@dataclass(frozen=True)
+class LakeRecords:
+    """LAKE_RECORDS of the event dates whose files are whole, sorted; by event date what is wrong with the others."""
+
+    records: pl.DataFrame
+    damages: Mapping[str, Damage]
+    cache_damage: Damage | None = None
+    """What was wrong with the file that keeps the records; it has been made again."""
 
 
 def event_dates(table: Path) -> list[str]:
@@ -66,6 +81,17 @@ def raw_size(home: Home, event_date: str, names: Iterable[str]) -> int:
     return sum((partition_folder(home.raw_embed_events, event_date) / name).stat().st_size for name in names)
 
 
+def raw_file_state(home: Home, event_date: str, name: str) -> str:
+    """What tells a raw file from what was put in its place, or written into it."""
+    return file_state(partition_folder(home.raw_embed_events, event_date) / name)
+
+
+def damaged_raw_files(home: Home, event_date: str, names: Iterable[str]) -> dict[str, Damage]:
+    """By name what is wrong with those of an event date's raw files that cannot be read whole. Reads all of them."""
+    folder = partition_folder(home.raw_embed_events, event_date)
+    return {name: damage for name in names if (damage := find_damage(folder / name)) is not None}
+
+
 def read_raw(home: Home, event_date: str, names: Iterable[str]) -> pl.DataFrame:
     """The rows (RAW_EMBED_EVENTS) of an event date's raw files."""
     paths = [partition_folder(home.raw_embed_events, event_date) / name for name in names]
@@ -80,9 +106,20 @@ def events_file(home: Home, event_date: str) -> Path:
     return partition_folder(home.lake_embed_events, event_date) / _EVENTS
 
 
-def write_day(home: Home, day: FlatDay, version: str, names: list[str]) -> None:
-    """Replaces the event date's files. A crash at any moment leaves the date unchanged or dirty."""
-    quarantine_file = partition_folder(home.quarantine, day.event_date) / "quarantine.parquet"
+def _errors_file(home: Home, event_date: str) -> Path:
+    return partition_folder(home.lake_validation_errors, event_date) / _ERRORS
+
+
+def _quarantine_file(home: Home, event_date: str) -> Path:
+    return partition_folder(home.quarantine, event_date) / _QUARANTINE
+
+
+def write_day(home: Home, day: FlatDay, version: str, names: list[str], damaged: Mapping[str, str]) -> None:
+    """Replaces the event date's files; a crash at any moment leaves it as it was, or dirty.
+
+    `names` are its raw files; `damaged` has those among them that were left out, with their raw_file_state.
+    """
+    quarantine_file = _quarantine_file(home, day.event_date)
     for table in (home.quarantine, home.lake_validation_errors, home.lake_embed_events):
         for left_over in partition_folder(table, day.event_date).glob(f"{TEMPORARY_PREFIX}*"):
             left_over.unlink()
@@ -90,10 +127,11 @@ def write_day(home: Home, day: FlatDay, version: str, names: list[str]) -> None:
         write_parquet(day.quarantine, quarantine_file)
     else:
         quarantine_file.unlink(missing_ok=True)
-    write_parquet(day.errors, partition_folder(home.lake_validation_errors, day.event_date) / "errors.parquet")
+    write_parquet(day.errors, _errors_file(home, day.event_date))
     record = {
         "version": version,
         "raw_files": names,
+        "damaged_raw_files": damaged,
         "report": day.report,
         "claims": day.claims,
         "claim_choice": day.claim_choice,
@@ -101,50 +139,93 @@ def write_day(home: Home, day: FlatDay, version: str, names: list[str]) -> None:
     write_parquet(day.events, events_file(home, day.event_date), {_METADATA_KEY: orjson.dumps(record).decode()})
 
 
-def read_records(home: Home) -> pl.DataFrame:
-    """LAKE_RECORDS of all event dates, sorted by event_date.
+def read_records(home: Home, *, written: Collection[str] = (), looks_at_all: bool = False) -> LakeRecords:
+    """What the lake's files say of themselves, and which of them are missing or damaged.
 
-    A refresh must not open every file of the lake, when all but a few days are unchanged. So
-    `state/lake_records.parquet` caches what the footers say. If it is lost, all footers are read again.
+    A date's files are opened only where `state/lake_records.parquet` does not know them as they are: a refresh must
+    not open the lake's every file to learn what all but a few days said before. Then all of their bytes are read, but
+    not those of dates just `written`. With `looks_at_all` every file is: a disk may change a byte and no time stamp.
+    The state can be lost; then all are read again.
     """
-    kept = home.state / "lake_records.parquet"
-    found = pl.DataFrame(_stamps(home), schema=["event_date", "stamp"], orient="row", schema_overrides=LAKE_RECORDS)
-    held = _held(kept)
-    known = held.join(found, on=["event_date", "stamp"], how="semi")
-    new = found.join(held, on=["event_date", "stamp"], how="anti")
-    if new.is_empty() and known.height == held.height:
-        return held
-    read = [_record(events_file(home, event_date), stamp) for event_date, stamp in new.iter_rows()]
+    cache = home.state / "lake_records.parquet"
+    dates = {date for table in _tables(home) for date in event_dates(table)}
+    found = pl.DataFrame(
+        [(date, _stamp(home, date)) for date in sorted(dates)],
+        schema=["event_date", "stamp"],
+        orient="row",
+        schema_overrides=LAKE_RECORDS,
+    )
+    held, cache_damage = _held(cache) if dates else (LAKE_RECORDS.to_frame(), None)
+    known = LAKE_RECORDS.to_frame() if looks_at_all else held.join(found, on=["event_date", "stamp"], how="semi")
+    new = found.join(known, on=["event_date", "stamp"], how="anti")
+    if new.is_empty() and known.height == held.height and cache_damage is None:
+        return LakeRecords(held, {})
+    damages: dict[str, Damage] = {}
+    read: list[dict[str, Any]] = []
+    for event_date, stamp in new.iter_rows():
+        record = _record(home, event_date, stamp, is_written=event_date in written)
+        if isinstance(record, Damage):
+            damages[event_date] = record
+        else:
+            read.append(record)
+    for event_date, names in raw_files(home, set(held["event_date"]) - dates).items():
+        if names:
+            damages[event_date] = Damage(events_file(home, event_date), "is missing")
     records = pl.concat([known, pl.DataFrame(read, schema=LAKE_RECORDS)]).sort("event_date")
-    write_parquet(records, kept)
-    return records
+    write_parquet(records, cache)
+    return LakeRecords(records, damages, cache_damage)
 
 
-def _stamps(home: Home) -> list[tuple[str, str]]:
-    """Each event date that has an events.parquet, with the stamp of that file."""
-    stamps: list[tuple[str, str]] = []
-    table = str(home.lake_embed_events)
-    for event_date in event_dates(home.lake_embed_events):
-        try:
-            about = Path(f"{table}/{_PREFIX}{event_date}/{_EVENTS}").stat()
-        except FileNotFoundError:
-            # A crash left the date without its last file, so the date is dirty.
-            continue
-        stamps.append((event_date, f"{about.st_ino}-{about.st_mtime_ns}-{about.st_size}"))
-    return stamps
+def _tables(home: Home) -> tuple[Path, Path, Path]:
+    return home.lake_embed_events, home.lake_validation_errors, home.quarantine
 
 
-def _held(path: Path) -> pl.DataFrame:
-    try:
-        held = pl.read_parquet(path, glob=False)
-    except (FileNotFoundError, pl.exceptions.ComputeError):
-        return LAKE_RECORDS.to_frame()
-    return held if held.schema == LAKE_RECORDS else LAKE_RECORDS.to_frame()
+def _stamp(home: Home, event_date: str) -> str:
+    """What tells an event date's files from others."""
+    # Every date is looked at in every run: as texts, which cost less than a Path of many parts.
+    folder = f"{_PREFIX}{event_date}"
+    return " ".join(
+        [
+            file_state(f"{home.lake_embed_events}/{folder}/{_EVENTS}"),
+            file_state(f"{home.lake_validation_errors}/{folder}/{_ERRORS}"),
+            file_state(f"{home.quarantine}/{folder}/{_QUARANTINE}"),
+        ]
+    )
 
 
-def _record(path: Path, stamp: str) -> dict[str, Any]:
-    """A row of LAKE_RECORDS, from a file's metadata."""
-    stored = orjson.loads(pl.read_parquet_metadata(path)[_METADATA_KEY])
+def _held(path: Path) -> tuple[pl.DataFrame, Damage | None]:
+    """The records that the state keeps: none where it was damaged, or written by another version."""
+    if (damage := find_damage(path)) is not None:
+        return LAKE_RECORDS.to_frame(), damage
+    held = pl.read_parquet(path, glob=False)
+    return (held if held.schema == LAKE_RECORDS else LAKE_RECORDS.to_frame()), None
+
+
+def _record(home: Home, event_date: str, stamp: str, *, is_written: bool) -> dict[str, Any] | Damage:
+    """A row of LAKE_RECORDS, from the metadata of a date's files; what is wrong with them where they are not whole."""
+    path, errors, quarantined = (
+        events_file(home, event_date),
+        _errors_file(home, event_date),
+        _quarantine_file(home, event_date),
+    )
+    if not is_written:
+        present = [path, errors, *([quarantined] if quarantined.exists() else [])]
+        if (damage := next(filter(None, map(find_damage, present)), None)) is not None:
+            return damage
+    metadata = pl.read_parquet_metadata(path)
+    if _METADATA_KEY not in metadata:
+        return Damage(path, "was not written by the flattening")
+    stored = orjson.loads(metadata[_METADATA_KEY])
+    counts = stored["report"]
+    expected = {
+        path: counts["event_count"],
+        errors: counts["validation_error_count"],
+        quarantined: counts["quarantined_count"] + counts["field_quarantined_count"],
+    }
+    for file, count in expected.items():
+        if _row_count(file) != count:
+            is_there = file.exists()
+            return Damage(file, f"does not have the {count} rows of its event date" if is_there else "is missing")
     if "claim_choice" not in stored:
         # An older flattening listed claims in another way. Its version already makes the date dirty.
         stored |= {"claims": [], "claim_choice": None}
@@ -156,4 +237,10 @@ def _record(path: Path, stamp: str) -> dict[str, Any]:
     }
     claims = [dict(zip(CLAIM_RECORD, row, strict=True)) for row in stored["claims"]]
     kept = {name: stored[name] for name in ("version", "raw_files", "claim_choice")}
-    return {**report, **kept, "claims": claims, "stamp": stamp}
+    damaged = [{"name": name, "state": state} for name, state in stored.get("damaged_raw_files", {}).items()]
+    return {**report, **kept, "damaged_raw_files": damaged, "claims": claims, "stamp": stamp}
+
+
+def _row_count(path: Path) -> int:
+    """The rows of a file of the lake; a quarantine without rows has no file."""
+    return pl.scan_parquet(path, glob=False).select(pl.len()).collect().item() if path.exists() else 0

@@ -1,13 +1,18 @@
-"""Writes files whole or not at all: temporary name, fsync, rename, fsync of the folder."""
+"""Writing files that are either there whole or not there: temporary name, fsync, rename, fsync of the folder.
+
+What could not be written is removed: a full disk must not be kept full by the halves of files.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.home.permissions import share_as_folder
+from pipelines.home.sealed import seal
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,19 +27,23 @@ def write_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] |
 
 
 def write_temporary_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] | None = None) -> Path:
-    """Write `frame` beside `path` under a temporary name, durably. `put_in_place` renames it."""
+    """Write `frame` beside `path` under a temporary name, sealed and on disk when this returns; `put_in_place` renames
+    it."""
     temporary = _temporary(path)
-    frame.write_parquet(temporary, compression="zstd", compression_level=1, metadata=dict(metadata or {}))
-    share_as_folder(temporary)
-    fsync(temporary)
+    with _removed_if_it_fails(temporary):
+        frame.write_parquet(temporary, compression="zstd", compression_level=1, metadata=dict(metadata or {}))
+        seal(temporary)
+        share_as_folder(temporary)
+        fsync(temporary)
     return temporary
 
 
 def write_text(text: str, path: Path) -> None:
     """Write a small text file in the same way."""
     temporary = _temporary(path)
-    temporary.write_text(text, encoding="utf-8")
-    fsync(temporary)
+    with _removed_if_it_fails(temporary):
+        temporary.write_text(text, encoding="utf-8")
+        fsync(temporary)
     put_in_place(temporary, path)
 
 
@@ -53,6 +62,15 @@ def make_folder(folder: Path) -> None:
         fsync(folder.parent)
 
 
+def file_state(path: Path | str) -> str:
+    """What tells a file from one put in its place, and from itself once something wrote to it. "-": it is missing."""
+    try:
+        about = os.stat(path)  # noqa: PTH116 - a Path of many parts costs more than the question
+    except FileNotFoundError:
+        return "-"
+    return f"{about.st_ino}-{about.st_mtime_ns}-{about.st_size}"
+
+
 def fsync(path: Path) -> None:
     """Make a file's content, or the names in a folder, durable. Without it, a power cut can undo a rename."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -60,6 +78,15 @@ def fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _removed_if_it_fails(temporary: Path) -> Generator[None]:
+    try:
+        yield
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _temporary(path: Path) -> Path:

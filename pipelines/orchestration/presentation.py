@@ -15,6 +15,7 @@ import duckdb
 import polars as pl
 
 from pipelines.home.layout import Home, partition_folder
+from pipelines.home.sealed import find_damage
 from pipelines.orchestration.charts import Chart, drawn
 from pipelines.orchestration.outside_text import markdown_text
 from pipelines.warehouse.chart_queries import load_charts
@@ -125,8 +126,15 @@ def row_counts(table: Path, event_dates: Iterable[str]) -> dict[str, int]:
 
 
 def file_row_count(folder: Path) -> int:
-    """Rows of all Parquet files in a folder, read from their footers."""
+    """Rows of all Parquet files in a folder, read from their footers; damaged files are left out."""
     files = sorted(folder.glob("*.parquet"))
+    try:
+        return _row_count(files)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return _row_count([path for path in files if find_damage(path) is None])
+
+
+def _row_count(files: list[Path]) -> int:
     return pl.scan_parquet(files, glob=False).select(pl.len()).collect().item() if files else 0
 
 

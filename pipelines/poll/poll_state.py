@@ -6,18 +6,20 @@ costs requests and nothing else. A transaction is committed only after its raw f
 
 import json
 import sqlite3
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from pipelines.errors import ConfigurationError
+from pipelines.errors import TransientError
 from pipelines.home.layout import Home
+from pipelines.home.sealed import Damage
 from pipelines.home.times import PLAUSIBLE_FROM, micros, moment
 from pipelines.oneschema.embed_fields import EMBED_FIELDS
 from pipelines.oneschema.tokens import ReadToken
+from pipelines.poll import state_file
 from pipelines.raw import held
 
 _FIELDS = [field.name for field in EMBED_FIELDS]
@@ -336,31 +338,65 @@ def batch_metadata(outcomes: list[Polled], sweep_id: str) -> dict[str, str]:
     return {BATCH_METADATA: json.dumps({"sweep_id": sweep_id, "polled": [vars(outcome) for outcome in outcomes]})}
 
 
+class DamagedStateError(TransientError):
+    """The state was found to be damaged while it was in use, and has been set aside: the next one is made from raw."""
+
+
+class LockedStateError(TransientError):
+    """A process that is none of ours has the state's file locked."""
+
+
 @contextmanager
-def open_state(home: Home) -> Generator[PollState]:
+def open_state(home: Home, say: Callable[[str], None] = lambda _: None) -> Generator[PollState]:
     """The state of `home`, caught up with raw. The caller holds the home's writer lock.
 
-    Raises ConfigurationError when its file is damaged.
+    A damaged state is set aside under another name and made again from raw, and `say` gets a line about it. Raises
+    LockedStateError; DamagedStateError when it turns out to be damaged later.
     """
     home.state.mkdir(parents=True, exist_ok=True)
-    path = home.state / "poll.sqlite"
-    connection = sqlite3.connect(path, check_same_thread=False)
     try:
+        if (damage := state_file.find_damage(home)) is not None:
+            _set_aside(home, damage, say)
         try:
-            connection.execute("pragma journal_mode = wal")
-        except sqlite3.OperationalError:
-            # It is locked or cannot be opened: deleting it would not help.
-            raise
+            state = _open(home)
         except sqlite3.DatabaseError as error:
-            raise ConfigurationError(
-                f"{path} cannot be read ({error}): delete poll.sqlite* there, and the next run makes it again from raw."
-            ) from error
+            if not state_file.says_damage(error):
+                raise
+            _set_aside(home, Damage(state_file.state_path(home), f"is damaged ({error})"), say)
+            state = _open(home)
+        try:
+            yield state
+        finally:
+            state.connection.close()
+            state_file.note_closed(home)
+    except sqlite3.DatabaseError as error:
+        path = state_file.state_path(home)
+        if state_file.says_locked(error):
+            raise LockedStateError(f"{path} is locked by another process: close what has it open.") from error
+        if not state_file.says_damage(error):
+            raise
+        _set_aside(home, Damage(path, f"is damaged ({error})"), say)
+        raise DamagedStateError(f"{path} was damaged ({error}) and has been set aside: run again.") from error
+
+
+def _open(home: Home) -> PollState:
+    connection = sqlite3.connect(state_file.state_path(home), check_same_thread=False)
+    try:
+        connection.execute("pragma journal_mode = wal")
+        state_file.note_open(home)
         connection.execute("pragma synchronous = full")
-        connection.executescript(SCHEMA + held.SCHEMA)
+        connection.executescript(SCHEMA)
+        held.create_tables(connection)
         state = PollState(home, connection)
         state.add_missing_fields()
         state.forget_implausible_times()
         state.recover()
-        yield state
-    finally:
+    except BaseException:
         connection.close()
+        raise
+    return state
+
+
+def _set_aside(home: Home, damage: Damage, say: Callable[[str], None]) -> None:
+    aside = f"It is kept as {state_file.set_aside(home).name}. " if damage.path.exists() else ""
+    say(f"{damage}. {aside}It is made again from raw, and every embed is asked again.")

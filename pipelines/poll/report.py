@@ -79,6 +79,8 @@ class SweepReport:
     unasked_embed_count: int | None = None
     first_loss_at: datetime | None = None
     coverage: list[dict[str, Any]] | None = None
+    # Segments of the webhooks' journal that could not be read whole, as lines.
+    damaged_segments: list[str] = field(default_factory=list[str])
 
     def add_webhook_events(self, landed_by_date: dict[str, int]) -> None:
         self.webhook_event_count += sum(landed_by_date.values())

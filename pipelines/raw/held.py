@@ -1,8 +1,9 @@
 """The index of the events that raw holds, so that only news is landed.
 
-It is a table in the state database, made only from the raw files. It lists the files that it has read. So a file that
-landed just before a crash is read in when the index is next opened, and all of them are after the state was deleted.
-Uuids are stored as hashes (16 bytes of BLAKE2b), which halves the index.
+A table in the state database, made from the raw files and from nothing else: it lists the files it has read, so a file
+that landed just before a crash, or all of them after the state was deleted, are read in when the index is next opened.
+A damaged file is in no list: what it holds lands again, as far as the API still has it, until the file is mended.
+Hashes stand for uuids (16 bytes of BLAKE2b), which halves the index.
 """
 
 import hashlib
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.home.files import TEMPORARY_PREFIX
+from pipelines.home.files import TEMPORARY_PREFIX, file_state
 from pipelines.home.layout import Home
+from pipelines.home.sealed import find_damage
 
-SCHEMA = """
-create table if not exists held_files (path text primary key) without rowid;
+_SCHEMA = """
+-- The state is what tells a file from another one, or from what was written into it since.
+create table if not exists held_files (path text primary key, state text) without rowid;
 create table if not exists held_events (
     uuid_hash blob not null,
     digest blob not null,
@@ -23,6 +26,14 @@ create table if not exists held_events (
     primary key (uuid_hash, digest)
 ) without rowid;
 """
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Make the index's tables where they are missing."""
+    connection.executescript(_SCHEMA)
+    if "state" not in {name for _, name, *_ in connection.execute("pragma table_info(held_files)")}:
+        # Of a former version: what it lists is looked at once.
+        connection.execute("alter table held_files add column state text")
 
 
 def raw_event_files(home: Home) -> list[Path]:
@@ -37,18 +48,28 @@ def raw_event_files(home: Home) -> list[Path]:
 def absorb_unknown_files(connection: sqlite3.Connection, home: Home) -> tuple[list[Path], bool]:
     """Read the raw files that the index does not know. Returns these files, and whether raw has lost events.
 
-    If a listed file is gone, say because raw was restored from a backup, the index is built again from nothing.
-    Otherwise the events that it wrongly calls held would never land again. The caller commits.
+    Where a file that the index lists has gone or is damaged, as after raw was restored from a backup, the index is made
+    anew: what it says to be held would never land again.
     """
-    known: set[str] = {path for (path,) in connection.execute("select path from held_files")}
+    known: dict[str, str | None] = dict(connection.execute("select path, state from held_files"))
     present = {_name(home, path): path for path in raw_event_files(home)}
+    states = {name: file_state(path) for name, path in present.items()}
+    changed = {name for name, state in known.items() if name in present and states[name] != state}
+    damaged = {name for name in changed if find_damage(present[name])}
+    connection.executemany(
+        "update held_files set state = ? where path = ?", [(states[name], name) for name in changed - damaged]
+    )
     held_count = 0
-    if known - present.keys():
+    if damaged or known.keys() - present.keys():
         held_count = _count(connection)
         connection.execute("delete from held_files")
         connection.execute("delete from held_events")
-        known = set()
-    unknown = [path for name, path in present.items() if name not in known]
+        known = {}
+    unknown = [
+        path
+        for name, path in present.items()
+        if name not in known and name not in damaged and find_damage(path) is None
+    ]
     for path in unknown:
         frame = pl.read_parquet(path, columns=["event_uuid", "digest"], glob=False)
         remember(connection, home, path, _keyed(frame), path.parent.name.removeprefix("event_date="))
@@ -58,7 +79,7 @@ def absorb_unknown_files(connection: sqlite3.Connection, home: Home) -> tuple[li
 
 def remember(connection: sqlite3.Connection, home: Home, path: Path, news: pl.DataFrame, event_date: str) -> None:
     """Add one landed file and its events (uuid_hash, digest) to the index. The caller commits."""
-    connection.execute("insert or ignore into held_files values (?)", (_name(home, path),))
+    connection.execute("insert or ignore into held_files values (?, ?)", (_name(home, path), file_state(path)))
     connection.executemany(
         "insert or ignore into held_events values (?, ?, ?)",
         (

@@ -10,6 +10,7 @@ import polars as pl
 
 from pipelines.home.files import TEMPORARY_PREFIX, fsync, put_in_place, write_parquet, write_temporary_parquet
 from pipelines.home.layout import Home, partition_folder
+from pipelines.home.sealed import find_damage
 from pipelines.home.tables import Table
 from pipelines.raw import held
 from pipelines.raw.raw_tables import RAW_EMBED_EVENTS, RAW_EMBEDS, RAW_SWEEPS
@@ -71,14 +72,16 @@ class EventLanding:
             for key, rows in news.partition_by("event_date", as_dict=True, maintain_order=True).items()
         ]
         last_file = {embed_id: i for i, (_, rows, _) in enumerate(days) for embed_id in rows["embed_id"].unique()}
-        temporaries = [
-            write_temporary_parquet(
-                rows.select(RAW_EMBED_EVENTS.names),
-                path,
-                metadata_of({embed_id for embed_id, last in last_file.items() if last == i}, i == len(days) - 1),
-            )
-            for i, (path, rows, _) in enumerate(days)
-        ]
+        temporaries: list[Path] = []
+        try:
+            for i, (path, rows, _) in enumerate(days):
+                whole = {embed_id for embed_id, last in last_file.items() if last == i}
+                metadata = metadata_of(whole, i == len(days) - 1)
+                temporaries.append(write_temporary_parquet(rows.select(RAW_EMBED_EVENTS.names), path, metadata))
+        except BaseException:
+            for temporary in temporaries:
+                temporary.unlink()
+            raise
         for temporary, (path, _, _) in zip(temporaries, days, strict=True):
             put_in_place(temporary, path)
         if days:
@@ -104,12 +107,12 @@ def land_sweep(home: Home, row: dict[str, Any]) -> None:
 
 
 def raw_row_counts(home: Home, event_dates: Iterable[str]) -> dict[str, int]:
-    """The number of rows in raw for each event date, read from the files' footers."""
+    """Rows in raw of each event date, read from the files' footers; damaged files are left out."""
     return {
         event_date: sum(
             pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
             for path in partition_folder(home.raw_embed_events, event_date).glob("*.parquet")
-            if not path.name.startswith(TEMPORARY_PREFIX)
+            if not path.name.startswith(TEMPORARY_PREFIX) and find_damage(path) is None
         )
         for event_date in event_dates
     }

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from pipelines.home.layout import Home
+from pipelines.home.sealed import find_damage
 from pipelines.home.tables import TIMESTAMP, Column, Table
 from pipelines.home.times import moment
 from pipelines.raw.landing import land_rows
@@ -66,7 +67,8 @@ def land_unreadable(home: Home, segment: str, bodies: list[tuple[int, Unreadable
     """
     rows = [{**asdict(body), "received_at": moment(received_at), "sweep_id": segment} for received_at, body in bodies]
     found = pl.DataFrame(rows, schema=RAW_UNREADABLE.polars_schema, orient="row").unique(_KEY, maintain_order=True)
-    for path in unreadable_files(home, segment):
+    # What a damaged file of raw holds is added again: twice is better than not at all.
+    for path in filter(lambda path: find_damage(path) is None, unreadable_files(home, segment)):
         found = found.join(pl.read_parquet(path, columns=_KEY), on=_KEY, how="anti", maintain_order="left")
     land_rows(RAW_UNREADABLE, home.raw_unreadable, found.iter_rows(named=True), segment)
 

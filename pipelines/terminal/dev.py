@@ -6,6 +6,7 @@ import runpy
 import signal
 import socket
 import sys
+from functools import partial
 
 from pipelines.errors import ConfigurationError
 from pipelines.home.layout import Home
@@ -47,7 +48,11 @@ def run_dagster_dev(host: str, port: int) -> None:
 def dev_environment(host: str, port: int) -> dict[str, str]:
     """Environment variables of `dagster dev` and of its runs, with the settings that `.env` has."""
     settings = load_settings()
-    environment = {**os.environ, **dotenv_variables(), **instance_environment(settings.home)}
+    environment = {
+        **os.environ,
+        **dotenv_variables(),
+        **instance_environment(settings.home, partial(print, file=sys.stderr)),
+    }
     environment["EMBED_ANALYTICS_HOME"] = str(settings.home.root)
     if not environment.get("EMBED_ANALYTICS_DAGSTER_URL"):
         environment["EMBED_ANALYTICS_DAGSTER_URL"] = f"http://{host}:{port}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from pipelines.errors import EmbedAnalyticsError, InterruptedRunError, PermanentError
+from pipelines.home.full_disk import full_disk_named
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -44,7 +45,13 @@ def run_job(settings: Settings, job: str, config: dict[str, Any], tags: dict[str
     from pipelines.orchestration.jobs import RANGE_START
 
     run_id = str(uuid4())
-    with _quiet_logs(), open_instance(settings.home) as instance, terminal_runs.alive(instance, run_id):
+    # Dagster writes its history between the steps, and it meets a full disk as they do.
+    with (
+        full_disk_named(settings.home),
+        _quiet_logs(),
+        open_instance(settings.home) as instance,
+        terminal_runs.alive(instance, run_id),
+    ):
         if (first := tags.get(RANGE_START)) and settings.embed_analytics_start_date is None:
             include_in_partitions(settings.home, date.fromisoformat(first))
         definition = build_definitions(settings).resolve_job_def(job)

@@ -4,7 +4,7 @@ The published file is only ever read. The caller holds the home's writer lock.
 """
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +16,7 @@ from pipelines.errors import CheckFailedError, PermanentError
 from pipelines.home.code_version import code_version
 from pipelines.home.layout import Home
 from pipelines.home.ownership import open_home
+from pipelines.home.sealed import Damage
 from pipelines.home.times import utc_now
 from pipelines.settings import Settings
 from pipelines.warehouse import ledger, published_state, refresh, sources
@@ -46,7 +47,7 @@ class BuildOptions:
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build did: rows per table, results of the checks, seconds per phase."""
+    """What a build did: rows per table, results of the checks, seconds per phase; the files of raw that it left out."""
 
     build_id: str
     is_full: bool
@@ -55,6 +56,7 @@ class BuildReport:
     tables: Mapping[str, int]
     checks: list[CheckResult]
     seconds: Mapping[str, float]
+    damages: Sequence[Damage] = ()
 
     @property
     def failed_checks(self) -> list[CheckResult]:
@@ -108,15 +110,16 @@ def build(
     options: BuildOptions,
     *,
     full_refresh: bool = False,
+    full_reason: str | None = None,
     check_everything: bool = False,
     on_progress: OnProgress | None = None,
 ) -> BuildReport:
     """Build, check and publish the warehouse of a home.
 
-    Only what changed since the published build is computed again. Everything is computed with `full_refresh`, and when
-    the published build cannot be continued (`BuildReport.full_reason` says why). A full build and `check_everything`
-    check every row; a refresh checks the changed ones. Raises CheckFailedError (with `.report`) when a blocking check
-    found rows. After any failure the published file is unchanged.
+    Only what changed since the published build is computed again; everything is with `full_refresh`, for which
+    `full_reason` may be given, and where that build cannot be continued (`BuildReport.full_reason` says why). A full
+    build and `check_everything` check every row, a refresh the changed ones. Raises CheckFailedError (with `.report`)
+    when a blocking check found rows: the published file is as it was then, and after any other failure.
     """
     phases = _Phases(on_progress)
     built_at = utc_now()
@@ -126,9 +129,14 @@ def build(
     publication.clean()
     with phases("scan"):
         published, unreadable = _read_published(home)
-        found = ledger.scan(home, published.ledger if published else None)
+        # Who asks for everything has every file's bytes looked at, too.
+        known = None if published is None or full_refresh or check_everything else published.ledger
+        found = ledger.scan(home, known)
         versions = published_state.versions_of(load_models(), Parameters.from_settings(options.settings))
-        full_reason = "asked for" if full_refresh else unreadable or _reason_for_full(published, found, versions)
+        if full_refresh:
+            full_reason = full_reason or "asked for"
+        else:
+            full_reason = unreadable or _reason_for_full(published, found, versions)
     job = _Build(home, options, publication, None if full_reason else published, found, versions, phases)
     with publication.kept_if_it_fails():
         try:
@@ -215,7 +223,14 @@ class _Build:
             with self.phases("write"):
                 tables = self._finish(connection, facts, is_afresh=is_afresh)
         report = BuildReport(
-            facts.build_id, facts.is_full, full_reason, parameters.data_through, tables, results, self.phases.seconds
+            facts.build_id,
+            facts.is_full,
+            full_reason,
+            parameters.data_through,
+            tables,
+            results,
+            self.phases.seconds,
+            list(self.found.damages.values()),
         )
         if any(not result.passed and result.severity == "error" for result in results):
             raise BuildCheckFailedError(report)
@@ -265,6 +280,7 @@ class _Build:
             sources.create_raw(connection, self.home, new_files, with_held=self.continued is not None)
             sources.create_catalogues(connection, self.home, lake_partitions)
             sources.create_raw_deliveries(connection, self.found)
+            sources.create_damaged_raw_files(connection, self.found)
             sources.create_build(connection, facts, {})
             sources.create_home(connection, self.home)
         with self.phases("staging"):

@@ -9,7 +9,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -18,7 +18,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.errors import TransientError
 from pipelines.home.layout import Home
+from pipelines.home.sealed import Damage, find_damage
 
 Kind = Literal["lake_events", "lake_errors", "quarantine", "raw_events", "embeds", "sweeps"]
 
@@ -45,12 +47,21 @@ class SourceFile(NamedTuple):
     inode: int
 
 
+class DamagedLakeError(TransientError):
+    """A file of the lake cannot be read whole; flattening with `looks_at_all` makes it again."""
+
+
 @dataclass(frozen=True)
 class Ledger:
-    """Files by identity, with what their footers say: row counts, and the types of claim columns in lake events."""
+    """Files by identity, with what their footers say: rows, and the types of the claim columns of lake events.
+
+    `damages` says of each file of raw that cannot be read whole what is wrong with it. Such a file is in neither of the
+    others, so each build looks at it again.
+    """
 
     row_counts: Mapping[SourceFile, int]
     claim_types: Mapping[SourceFile, ClaimTypes]
+    damages: Mapping[SourceFile, Damage] = field(default_factory=dict[SourceFile, Damage])
 
     def files(self, *kinds: Kind) -> list[SourceFile]:
         """The files of these kinds, in the order of their paths."""
@@ -74,20 +85,29 @@ class Ledger:
 
 
 def scan(home: Home, known: Ledger | None = None) -> Ledger:
-    """The ledger of the home's present files. The footers of files in `known` are not read again."""
+    """The ledger of the home as it is now. Files that `known` holds are not read again; of the others every byte is.
+
+    Raises DamagedLakeError.
+    """
     row_counts: dict[SourceFile, int] = {}
     claim_types: dict[SourceFile, ClaimTypes] = {}
+    damages: dict[SourceFile, Damage] = {}
     for file in _list_files(home):
         if known is not None and file in known.row_counts:
             row_counts[file] = known.row_counts[file]
             if file in known.claim_types:
                 claim_types[file] = known.claim_types[file]
             continue
+        if (damage := find_damage(home.root / file.path)) is not None:
+            if file.kind in LAKE_KINDS:
+                raise DamagedLakeError(f"{damage}: refresh again, which makes it from raw.")
+            damages[file] = damage
+            continue
         with pq.ParquetFile(home.root / file.path) as parquet:
             row_counts[file] = parquet.metadata.num_rows
             if file.kind == "lake_events":
                 claim_types[file] = _claim_types(parquet.schema_arrow)
-    return Ledger(row_counts, claim_types)
+    return Ledger(row_counts, claim_types, damages)
 
 
 def _claim_types(schema: pa.Schema) -> ClaimTypes:

@@ -5,6 +5,7 @@ reader keeps the old one. The next build, which holds the home's lock, removes w
 """
 
 import errno
+import json
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import ConfigurationError
-from pipelines.home.files import fsync, put_in_place
+from pipelines.home.files import file_state, fsync, put_in_place, write_text
+from pipelines.home.full_disk import is_full_disk
 from pipelines.home.layout import Home
 from pipelines.home.permissions import share_as_published
 
@@ -75,6 +77,9 @@ class Publication:
             kept.parent.mkdir(exist_ok=True)
             if not kept.exists():
                 _keep(self.home.warehouse, kept)
+        # Before the rename, which changes none of it: whichever file a kill leaves published is known.
+        stamps = [file_state(path) for path in (self.building, self.home.warehouse) if path.exists()]
+        write_text(json.dumps({"stamps": stamps}), _stamps_file(self.home))
         # A client that opened the file for writing may have left a log, which DuckDB would replay on the new file.
         self.home.warehouse.with_name(f"{self.home.warehouse.name}.wal").unlink(missing_ok=True)
         put_in_place(self.building, self.home.warehouse)
@@ -84,14 +89,42 @@ class Publication:
 
     @contextmanager
     def kept_if_it_fails(self) -> Generator[None]:
-        """Keep the file as `failed` when the build fails."""
+        """Keep the file under another name when the build does not come to its end.
+
+        Where the disk is full none is kept, an earlier one neither: it would keep the disk full.
+        """
         try:
             yield
-        except BaseException:
-            if self.building.exists():
+        except BaseException as error:
+            if is_full_disk(error):
+                self.building.unlink(missing_ok=True)
+                self.failed.unlink(missing_ok=True)
+            elif self.building.exists():
                 self.building.replace(self.failed)
             self.clean()
             raise
+
+
+def published_damage(home: Home) -> str | None:
+    """What happened to the published file since it was published; None when nothing did, or nothing was published.
+
+    A file that something else wrote to is not continued: nobody knows what is in it.
+    """
+    try:
+        stamps = json.loads(_stamps_file(home).read_text(encoding="utf-8"))["stamps"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        if not home.warehouse.exists():
+            return None
+        return f"may have changed since it was published ({_stamps_file(home)} is missing or damaged)"
+    if not home.warehouse.exists():
+        return "is missing"
+    if file_state(home.warehouse) in stamps:
+        return None
+    return "is empty" if not home.warehouse.stat().st_size else "is not as it was published"
+
+
+def _stamps_file(home: Home) -> Path:
+    return home.state / "published.json"
 
 
 def kept_folder(home: Home) -> Path:

@@ -29,6 +29,32 @@ def connect_published(home: Home) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def unreadable_part(home: Home) -> str | None:
+    """What DuckDB says of the first block of the published file that it cannot read; None when it can read them all.
+
+    Every block in use is read, and DuckDB compares its checksum.
+    """
+    try:
+        connection = connect_published(home)
+    except duckdb.Error as error:
+        return first_line(error)
+    with connection:
+        tables = connection.execute(
+            "select schema_name, table_name from duckdb_tables() where database_name = 'warehouse'"
+        ).fetchall()
+        for schema, table in tables:
+            try:
+                connection.execute(f'select sum(hash(held)) from warehouse."{schema}"."{table}" as held').fetchall()
+            except duckdb.Error as error:
+                return f"{schema}.{table}: {first_line(error)}"
+    return None
+
+
+def first_line(error: duckdb.Error) -> str:
+    """DuckDB's errors go on with advice, and with its own stack."""
+    return str(error).strip().splitlines()[0]
+
+
 def seal(connection: duckdb.DuckDBPyConnection, spill: Path | None) -> None:
     """Stop SQL on this connection from reaching files, loading extensions and changing settings, for good.
 

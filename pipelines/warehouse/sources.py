@@ -217,6 +217,13 @@ def create_raw_deliveries(connection: duckdb.DuckDBPyConnection, ledger: Ledger)
     create_from_frame(connection, "raw_deliveries", frame)
 
 
+def create_damaged_raw_files(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
+    """source.damaged_raw_files: what this build left out of raw, and why."""
+    rows = [(file.lake_partition, file.path, damage.reason) for file, damage in ledger.damages.items()]
+    schema = {"lake_partition": pl.String, "path": pl.String, "reason": pl.String}
+    create_from_frame(connection, "damaged_raw_files", pl.DataFrame(rows, schema=schema, orient="row"))
+
+
 def duckdb_type(dtype: pl.DataType) -> str:
     """The warehouse's type for a Polars type of the layers' schemas."""
     return _DUCKDB_TYPES[type(dtype)]

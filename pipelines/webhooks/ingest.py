@@ -1,7 +1,8 @@
 """The journal becomes raw: each received event lands as a delivery of source `webhook`, and its segment goes.
 
 A segment is removed only when its raw files are in place and remembered. After a kill before that, the next
-refresh reads the segment again and lands what is still news.
+refresh reads the segment again and lands what is still news. A damaged segment is named and stays, and each refresh
+reads it again: what could be read of it has landed, and a person may still find the rest.
 """
 
 import sqlite3
@@ -11,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.home.layout import Home
+from pipelines.home.sealed import Damage
 from pipelines.home.times import micros, moment
 from pipelines.oneschema.tokens import MISSING, TokenReader
 from pipelines.oneschema.unreadable_text import keepable_text
 from pipelines.raw.landing import EventLanding
 from pipelines.raw.raw_rows import Envelope, to_raw
 from pipelines.raw.unreadable import UnreadableBody, land_unreadable, may_keep_text
-from pipelines.webhooks.records import Record, decode
-from pipelines.webhooks.segments import SUFFIX, Segment
+from pipelines.webhooks.records import Record, decode, is_torn
+from pipelines.webhooks.segments import SUFFIX, Segment, SegmentError
 
 # How much is landed at once, whichever is reached first.
 BATCH_EVENTS = 50_000
@@ -37,6 +39,8 @@ class IngestReport:
     landed_event_count: int = 0
     unreadable_count: int = 0
     damaged_count: int = 0
+    damages: list[Damage] = field(default_factory=list[Damage])
+    """Segments that cannot be read whole."""
     landed_by_date: dict[str, int] = field(default_factory=dict[str, int])
 
 
@@ -80,14 +84,29 @@ class _Ingest:
         except FileNotFoundError:
             # Empty, and just removed by its own receiver.
             return
+        except OSError as error:
+            self.report.damages.append(Damage(path, f"cannot be read ({error.strerror})"))
+            return
         self._segments.append(segment)
-        for line in segment.lines():
-            self._batch.append(self._delivery(line, segment))
-            self._batch_bytes += len(line)
-            if len(self._batch) >= BATCH_EVENTS or self._batch_bytes >= BATCH_BYTES:
-                self._land_batch()
+        before = self.report.damaged_count
+        try:
+            for line in segment.lines():
+                self._batch.append(self._delivery(line, segment))
+                self._batch_bytes += len(line)
+                if len(self._batch) >= BATCH_EVENTS or self._batch_bytes >= BATCH_BYTES:
+                    self._land_batch()
+        except SegmentError as error:
+            self._name(segment, f"cannot be read ({error})")
+        if count := self.report.damaged_count - before:
+            self._name(segment, f"has {count} damaged line{'s' * (count > 1)}")
+        elif segment.is_finished and not is_torn(segment.unfinished):
+            self._name(segment, "is damaged at its end")
         if len(self._segments) >= BATCH_SEGMENTS:
             self.finish()
+
+    def _name(self, segment: Segment, reason: str) -> None:
+        segment.is_damaged = True
+        self.report.damages.append(Damage(segment.path, reason))
 
     def finish(self) -> None:
         """Land what was read, and remove its segments."""

@@ -12,6 +12,7 @@ unfinished: its writer was killed. received_at is in microseconds since 1970. Th
 have been through: a refresh may have another.
 """
 
+import re
 import zlib
 from dataclasses import asdict, dataclass, replace
 
@@ -22,6 +23,8 @@ from pipelines.oneschema.event_fields import TOKEN_FIELD
 from pipelines.oneschema.json_text import Json, loads
 from pipelines.oneschema.tokens import MISSING, ReadToken, TokenReader
 from pipelines.raw.unreadable import UnreadableBody
+
+_BEGINNING = re.compile(rb"[0-9a-f]{0,8}|[0-9a-f]{8}\t(\[[^\x00]*)?")
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,12 @@ def encode_unreadable(body: UnreadableBody, received_at: int, tokens: TokenReade
 def _line(head: list[object], body: bytes) -> bytes:
     content = b"%b\t%b" % (orjson.dumps(head), body)
     return b"%08x\t%b\n" % (zlib.crc32(content), content)
+
+
+def is_torn(unfinished: bytes) -> bool:
+    """Whether these bytes without a line feed are what a killed writer leaves, the beginning of a line: not a line
+    whose line feed was changed, nor anything that no writer has begun."""
+    return _BEGINNING.fullmatch(unfinished) is not None and decode(unfinished[:-1]) is None
 
 
 def decode(line: bytes) -> Record | None:

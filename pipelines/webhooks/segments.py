@@ -81,14 +81,26 @@ def segment_sizes(folder: Path) -> list[SegmentSize]:
 
 
 def _started_at(path: Path) -> datetime:
-    return datetime.strptime(path.name.partition("-")[0], "%Y%m%dT%H%M%S%f")
+    """From its name; of a file that a person named, when it was last written."""
+    try:
+        return datetime.strptime(path.name.partition("-")[0], "%Y%m%dT%H%M%S%f")
+    except ValueError:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None)
+
+
+class SegmentError(Exception):
+    """The disk, or that it is a folder, keeps a segment from being read."""
 
 
 class Segment:
-    """One segment, open for reading, and locked where its writer is done with it. Raises FileNotFoundError."""
+    """One segment, open for reading, and locked where its writer is done with it. Raises OSError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.unfinished = b""
+        """What follows the last line feed, once `lines` has come to its end."""
+        self.is_damaged = False
+        """Set where what is in it cannot be read whole: then it stays, with what only a person may still find in it."""
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,15 +119,24 @@ class Segment:
 
     def lines(self) -> Iterator[bytes]:
         """The whole lines. What follows the last line feed was never acknowledged: its writer was killed, or is at
-        work on it."""
-        with os.fdopen(os.dup(self._descriptor), "rb") as file:
-            for line in file:
-                if line.endswith(b"\n"):
+        work on it. Raises SegmentError."""
+        for line in self._read():
+            if line.endswith(b"\n"):
+                yield line
+            else:
+                self.unfinished = line
+
+    def _read(self) -> Iterator[bytes]:
+        try:
+            with os.fdopen(os.dup(self._descriptor), "rb") as file:
+                while line := file.readline():
                     yield line
+        except OSError as error:
+            raise SegmentError(error.strerror) from error
 
     def remove(self) -> None:
-        """Remove a finished segment; one that is being written stays."""
-        if self.is_finished:
+        """Remove a finished segment; one that is being written stays, and so does a damaged one."""
+        if self.is_finished and not self.is_damaged:
             self.path.unlink()
 
     def close(self) -> None:

@@ -12,10 +12,12 @@ import pytest
 
 from assets.warehouse import model_key
 from pipelines.definitions import build_definitions
+from pipelines.errors import ConfigurationError
 from pipelines.home.layout import Home
 from pipelines.orchestration.instance import terminal_runs
 from pipelines.orchestration.instance.dagster_internals import DagsterSqliteStorage, WorkerStatus
 from pipelines.orchestration.instance.launcher import WatchedRunLauncher
+from pipelines.orchestration.instance.opening import open_instance, prepare_instance
 from pipelines.orchestration.instance.pruning import prune_run_history
 from pipelines.orchestration.instance.storage import PooledSqliteStorage
 from pipelines.orchestration.jobs import partition_range, run_config
@@ -168,3 +170,61 @@ def _present(instance: dg.DagsterInstance) -> dict[str, object]:
         "tables": [instance.get_latest_materialization_event(key) for key in (RAW, LAKE, *tables)],
         "checks": {key: record.run_id for key, record in checks.items()},
     }
+
+
+def _nothing_to_say(line: str) -> None:
+    raise AssertionError(line)
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeroed", "flipped"])
+def test_a_damaged_database_is_set_aside_and_the_next_run_is_recorded(home: Home, damage: str) -> None:
+    folder = home.dagster
+    with open_instance(home) as opened:
+        opened.get_runs()
+    names = ["history/runs.db", "history/runs/index.db", "schedules/schedules.db"]
+    for name in names:
+        # In the schema of the file, where SQLite always looks.
+        path = folder / name
+        content = path.read_bytes()
+        damaged = {
+            "cut": content[:600],
+            "zeroed": bytes(len(content)),
+            "flipped": bytes([content[0] ^ 1]) + content[1:],
+        }[damage]
+        path.write_bytes(damaged)
+        for log in path.parent.glob(f"{path.name}-*"):
+            log.unlink()
+        lines: list[str] = []
+        prepare_instance(home, lines.append)
+        (line,) = lines
+        assert line.startswith(f"{path} is damaged")
+        (aside,) = path.parent.glob(f"{path.name}.damaged-*")
+        assert (aside.name in line, aside.read_bytes()) == (True, damaged)
+        with open_instance(home) as opened:
+            opened.get_runs()
+    prepare_instance(home, _nothing_to_say)
+    with open_instance(home) as opened:
+        run = opened.create_run_for_job(DEFINITIONS.resolve_job_def("refresh"))
+        assert opened.get_run_by_id(run.run_id) is not None
+
+
+def test_a_damaged_database_that_another_process_has_open_stays(home: Home) -> None:
+    with open_instance(home) as opened:
+        opened.get_runs()
+    path = home.dagster / "history" / "runs.db"
+    holder = "import sys; file = open(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        with path.open("r+b") as file:
+            file.write(bytes(4096))
+        damaged = path.read_bytes()
+        with pytest.raises(ConfigurationError, match=r"runs\.db is damaged .* another process has it open"):
+            prepare_instance(home, _nothing_to_say)
+        process.communicate()
+    assert path.read_bytes() == damaged
+    lines: list[str] = []
+    prepare_instance(home, lines.append)
+    assert len(lines) == 1

@@ -5,21 +5,24 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines.errors import ConfigurationError, CredentialRefusedError
+from pipelines import steps
+from pipelines.errors import CredentialRefusedError
 from pipelines.home.times import utc_now
-from pipelines.poll.poll_state import PollState, open_state
+from pipelines.poll.poll_state import LockedStateError, PollState, open_state
 from pipelines.poll.report import SweepRequest
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator
-from tests.poll.sweeping import assert_raw_is_the_truth, raw_events, raw_sweeps, settings_for, sweep
+from tests.poll.sweeping import QUICK, assert_raw_is_the_truth, raw_events, raw_sweeps, settings_for, sweep
 from tests.proving import seeds
 
 # Small batches, so that a kill meets every stage: asking, writing, renaming, remembering.
@@ -198,7 +201,9 @@ def test_the_state_can_be_lost(home: Path) -> None:
         sweep(settings)
         for path in home.glob("state/poll.sqlite*"):
             path.unlink()
-        report = sweep(settings)
+        lines: list[str] = []
+        report = steps.sweep(settings, SweepRequest("refresh"), on_wait=lines.append, retry=QUICK)
+        assert ["poll.sqlite is missing" in line for line in lines] == [True]
         assert report.landed_event_count == 0
         assert report.delivered_event_count > 0
         assert_raw_is_the_truth(home, simulator)
@@ -206,12 +211,51 @@ def test_the_state_can_be_lost(home: Path) -> None:
             assert state.embed_count() == 40
 
 
-def test_a_damaged_state_is_said_to_be_so(home: Path) -> None:
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_damaged_state_is_set_aside_and_made_again(home: Path, *, is_seen: bool) -> None:
+    """Whether it is found before it is opened, or where SQLite reads it."""
+    with running_simulator(SimulatorOptions(embeds=20, days=3)) as simulator:
+        settings = settings_for(simulator, home)
+        sweep(settings)
+        path = home / "state" / "poll.sqlite"
+        times = path.stat()
+        content = path.read_bytes()
+        # All but the header and the schema.
+        damaged = content[:4096] + bytes(len(content) - 4096)
+        with path.open("r+b") as file:
+            file.write(damaged)
+        if not is_seen:
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        lines: list[str] = []
+        report = steps.sweep(settings, SweepRequest("refresh"), on_wait=lines.append, retry=QUICK)
+        (line,) = lines
+        assert f"{path} is damaged" in line
+        (aside,) = path.parent.glob("poll.damaged-*.sqlite")
+        assert aside.name in line
+        assert aside.read_bytes()[: len(damaged)] == damaged
+        assert report.due_count == 20
+        assert_raw_is_the_truth(home, simulator)
+        assert sweep(settings).due_count < 20
+
+
+def test_a_locked_state_is_not_a_damaged_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with running_simulator(SimulatorOptions(embeds=5)) as simulator:
-        (home / "state").mkdir(parents=True)
-        (home / "state" / "poll.sqlite").write_bytes(b"no database at all" * 100)
-        with pytest.raises(ConfigurationError, match=r"poll\.sqlite cannot be read .*delete"):
-            sweep(settings_for(simulator, home))
+        settings = settings_for(simulator, home)
+        sweep(settings)
+        path = home / "state" / "poll.sqlite"
+        connect = sqlite3.connect
+
+        def impatient(path: Path, **options: Any) -> sqlite3.Connection:
+            return connect(path, **options, timeout=0)
+
+        monkeypatch.setattr(sqlite3, "connect", impatient)
+        with closing(connect(path)) as other:
+            other.execute("begin exclusive")
+            with pytest.raises(LockedStateError, match=r"poll\.sqlite is locked"):
+                sweep(settings)
+        monkeypatch.undo()
+        assert not list(path.parent.glob("poll.damaged-*"))
+        assert sweep(settings).is_complete
 
 
 def test_raw_files_that_are_gone_land_again_and_moved_ones_cost_nothing(home: Path) -> None:

@@ -1,0 +1,73 @@
+"""Publishing what damaged files leave: what is derived is made again, what is of raw is left out and named.
+
+A file is found to be damaged before it is read where it changed since it was written, and where everything is looked
+at. Where a disk changed a byte and no time stamp, it is found when DuckDB reads it: then all is looked at, once.
+"""
+
+from collections.abc import Callable
+
+import duckdb
+
+from pipelines.flatten.days import FlattenOptions, flatten_days
+from pipelines.home.full_disk import is_full_disk
+from pipelines.home.layout import Home
+from pipelines.settings import Settings
+from pipelines.warehouse.build import BuildOptions, BuildReport, build
+from pipelines.warehouse.ledger import DamagedLakeError
+from pipelines.warehouse.publish import published_damage
+from pipelines.warehouse.published import first_line, unreadable_part
+
+# No file is damaged that makes these.
+_OF_THE_SQL = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.OutOfMemoryException)
+
+
+def publish_home(
+    settings: Settings, say: Callable[[str], None], *, full_refresh: bool = False, check_everything: bool = False
+) -> BuildReport:
+    """Flatten what is dirty, build and publish; `say` gets a line for each file that is damaged.
+
+    The caller holds the home's writer lock. Raises what `build` raises.
+    """
+    home, looks_at_all = settings.home, full_refresh or check_everything
+    # Another run may have landed events since this one flattened: a warehouse that lacks them would contradict raw.
+    _flatten(settings, say, looks_at_all=looks_at_all)
+    reason = _published_damage(home, reads_all=check_everything)
+    if reason is not None:
+        say(f"{home.warehouse} {reason}: it is built again from nothing.")
+    options = BuildOptions(settings)
+    full_refresh = full_refresh or reason is not None
+    try:
+        report = build(home, options, full_refresh=full_refresh, full_reason=reason, check_everything=check_everything)
+    except (DamagedLakeError, duckdb.Error) as error:
+        if isinstance(error, _OF_THE_SQL) or is_full_disk(error):
+            raise
+        is_lake = _flatten(settings, say, looks_at_all=True)
+        if not is_lake:
+            if full_refresh or not home.warehouse.exists() or not isinstance(error, duckdb.Error):
+                raise
+            reason = f"cannot be continued ({first_line(error)})"
+            say(f"{home.warehouse} {reason}: it is built again from nothing.")
+        report = build(
+            home,
+            options,
+            full_refresh=full_refresh or not is_lake,
+            full_reason=reason,
+            check_everything=check_everything,
+        )
+    for damage in report.damages:
+        say(f"{damage}: it is left out until it is mended or moved out of raw.")
+    return report
+
+
+def _flatten(settings: Settings, say: Callable[[str], None], *, looks_at_all: bool) -> bool:
+    """Flatten what is dirty; whether any file of the lake was damaged."""
+    report = flatten_days(settings.home, FlattenOptions.from_settings(settings), looks_at_all=looks_at_all)
+    report.say_made_again(say)
+    return bool(report.damages)
+
+
+def _published_damage(home: Home, *, reads_all: bool) -> str | None:
+    reason = published_damage(home)
+    if reason is None and reads_all and home.warehouse.exists() and (part := unreadable_part(home)) is not None:
+        return f"cannot be read whole ({part})"
+    return reason

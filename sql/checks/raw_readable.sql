@@ -1,0 +1,6 @@
+-- Every file of raw can be read whole: a damaged one is left out, with the events that are in no other, until it is mended or moved out of raw.
+-- table: stg_lake_days
+-- severity: warn
+select path, reason
+from source.damaged_raw_files
+order by path
