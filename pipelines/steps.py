@@ -1,7 +1,7 @@
 """The steps of every run. Each is safe to repeat, and holds the home's writer lock.
 
-Dagster's assets and the command line call these and nothing below them. `on_wait` gets what is worth a line while a
-step is at work: that it waits for another writer, and each file that is damaged.
+Dagster's assets and the command line call these, and nothing below them. `on_wait` gets a line when a step waits for
+another writer, and for each damaged file.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def sweep(
     def run() -> SweepReport:
         nonlocal received
         with open_state(home, on_wait) as state:
-            # Before the poll: what was received lies before the sweep's start, which is the data's "now".
+            # Before the poll, so that these events are older than the sweep's start, which becomes data_through.
             received = _take_in(settings, state, on_wait)
             report = run_sweep(context, state, request)
             report.add_webhook_events(received.landed_by_date)
@@ -92,7 +92,7 @@ def sweep(
         try:
             return run()
         except DamagedStateError:
-            # It has been set aside. What had landed is in raw, from which the next one is made.
+            # The state has been set aside. The next one is made from raw, which holds all that had landed.
             return run()
 
 
@@ -127,7 +127,7 @@ def publish(
     full_refresh: bool = False,
     check_everything: bool = False,
 ) -> BuildReport:
-    """Build, check and publish the warehouse. Raises CheckFailedError, which leaves the published one as it was."""
+    """Build, check and publish the warehouse. Raises CheckFailedError; the published warehouse is then unchanged."""
     from pipelines.warehouse.mending import publish_home
 
     with full_disk_named(settings.home), writer_lock(settings.home, on_wait):

@@ -1,5 +1,5 @@
-"""Raw to lake, for the dirty event dates: their raw files, the flattening or the choice of claim columns changed, or
-their files are not whole.
+"""Flattens the dirty event dates: those whose raw files, flattening or choice of claim columns changed, or whose lake
+files are not whole.
 
 The home has one choice of claim columns. It follows from the claims of all dates, which the lake's records hold. A date
 whose columns are not those of the choice is flattened again in the same run, so the lake does not depend on the order
@@ -133,10 +133,9 @@ def flatten_days(
 ) -> FlattenReport:
     """Flattens the dirty event dates and those of `redo` (`YYYY-MM-DD` or `unknown`), each replaced atomically.
 
-    A date of `redo` without raw files gets empty lake files. A date whose lake files are missing or damaged is dirty;
-    with `looks_at_all` every byte of the lake is read to find that. A raw file that cannot be read whole is left out,
-    and its date is dirty again once the file changes. `on_progress` is told how many dates are done and how many there
-    are.
+    A date in `redo` without raw files gets empty lake files. A date whose lake files are missing or damaged is dirty;
+    `looks_at_all` reads every byte of the lake to find damage. A raw file that cannot be read whole is left out. Its
+    date is dirty again once the file changes. `on_progress` gets the number of dates done and the number of all.
     """
     held = read_records(home, looks_at_all=looks_at_all)
     records = held.records
@@ -155,8 +154,7 @@ def flatten_days(
                     if on_progress:
                         on_progress(len(redone), len(redone | todo))
             records = read_records(home, written=todo).records
-        # Days that were flattened with another choice. What was seen does not change any more, so their round is the
-        # last.
+        # Days that were flattened with another choice. This round sees no new claims, so it is the last.
         todo = claim_lists.chosen_otherwise(records, options.choose(claim_lists.of_records(records)))
         if not todo:
             break
@@ -166,7 +164,7 @@ def flatten_days(
 
 
 def _clean(home: Home, records: pl.DataFrame) -> dict[str, list[str]]:
-    """The raw files of the event dates of which no damaged raw file has changed since."""
+    """By event date its raw files, without the dates where a damaged raw file has changed since."""
     return {
         event_date: names
         for event_date, names, damaged in records.select("event_date", "raw_files", "damaged_raw_files").iter_rows()
@@ -180,7 +178,7 @@ def _damages(held: LakeRecords) -> list[Damage]:
 
 
 def catalogues(home: Home) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """LAKE_DAYS, a row per event date of the lake, sorted by it; and CLAIMS_CATALOGUE. Both from files' metadata."""
+    """LAKE_DAYS, sorted by event date, and CLAIMS_CATALOGUE. Both come from the metadata of the lake's files."""
     records = read_records(home).records
     return records.select(LAKE_DAYS.names), claim_lists.catalogue(records)
 

@@ -1,7 +1,7 @@
 """The lake's files: one per event date and table, replaced whole. A file's metadata says what it was made from.
 
-`events.parquet` is written last, because its metadata is what says that the date is clean. A date is clean only while
-its files are whole and have the rows that this metadata counts.
+`events.parquet` is written last, because its metadata says that the date is clean. A date stays clean only while its
+files are whole and have as many rows as this metadata says.
 """
 
 import os
@@ -37,7 +37,7 @@ LAKE_RECORDS = pl.Schema(
         "claims": pl.List(pl.Struct(CLAIM_RECORD)),
         # The digest of the choice of columns that the date was flattened with.
         "claim_choice": pl.String(),
-        # Which files said so: a file is replaced whole, by another inode.
+        # Tells the date's files from those that replace them: a new file has another inode.
         "stamp": pl.String(),
     }
 )
@@ -115,9 +115,9 @@ def _quarantine_file(home: Home, event_date: str) -> Path:
 
 
 def write_day(home: Home, day: FlatDay, version: str, names: list[str], damaged: Mapping[str, str]) -> None:
-    """Replaces the event date's files; a crash at any moment leaves it as it was, or dirty.
+    """Replaces the event date's files. A crash at any moment leaves the date unchanged or dirty.
 
-    `names` are its raw files; `damaged` has those among them that were left out, with their raw_file_state.
+    `names` are its raw files. `damaged` are those of them that were left out, each with its raw_file_state.
     """
     quarantine_file = _quarantine_file(home, day.event_date)
     for table in (home.quarantine, home.lake_validation_errors, home.lake_embed_events):
@@ -142,10 +142,10 @@ def write_day(home: Home, day: FlatDay, version: str, names: list[str], damaged:
 def read_records(home: Home, *, written: Collection[str] = (), looks_at_all: bool = False) -> LakeRecords:
     """What the lake's files say of themselves, and which of them are missing or damaged.
 
-    A date's files are opened only where `state/lake_records.parquet` does not know them as they are: a refresh must
-    not open the lake's every file to learn what all but a few days said before. Then all of their bytes are read, but
-    not those of dates just `written`. With `looks_at_all` every file is: a disk may change a byte and no time stamp.
-    The state can be lost; then all are read again.
+    A refresh must not open every file of the lake, when all but a few days are unchanged. So
+    `state/lake_records.parquet` caches what the footers say. Files that it does not know are read whole, except those of
+    dates just `written`. `looks_at_all` reads every file whole, because a disk may change a byte and no time stamp. If
+    the cache is lost, all files are read again.
     """
     cache = home.state / "lake_records.parquet"
     dates = {date for table in _tables(home) for date in event_dates(table)}

@@ -1,6 +1,6 @@
-"""Writing files that are either there whole or not there: temporary name, fsync, rename, fsync of the folder.
+"""Writes files whole or not at all: temporary name, fsync, rename, fsync of the folder.
 
-What could not be written is removed: a full disk must not be kept full by the halves of files.
+A file that could not be written whole is removed: halves of files would keep a full disk full.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ def write_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] |
 
 
 def write_temporary_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] | None = None) -> Path:
-    """Write `frame` beside `path` under a temporary name, sealed and on disk when this returns; `put_in_place` renames
-    it."""
+    """Write `frame` beside `path` under a temporary name, sealed and durably. `put_in_place` renames it."""
     temporary = _temporary(path)
     with _removed_if_it_fails(temporary):
         frame.write_parquet(temporary, compression="zstd", compression_level=1, metadata=dict(metadata or {}))

@@ -1,9 +1,9 @@
 """The index of the events that raw holds, so that only news is landed.
 
-A table in the state database, made from the raw files and from nothing else: it lists the files it has read, so a file
-that landed just before a crash, or all of them after the state was deleted, are read in when the index is next opened.
-A damaged file is in no list: what it holds lands again, as far as the API still has it, until the file is mended.
-Hashes stand for uuids (16 bytes of BLAKE2b), which halves the index.
+It is a table in the state database, made only from the raw files. It lists the files that it has read. So a file that
+landed just before a crash is read in when the index is next opened, and all of them are after the state was deleted.
+A damaged file is not listed, so its events land again as far as the API still has them, until the file is mended.
+Uuids are stored as hashes (16 bytes of BLAKE2b), which halves the index.
 """
 
 import hashlib
@@ -48,8 +48,8 @@ def raw_event_files(home: Home) -> list[Path]:
 def absorb_unknown_files(connection: sqlite3.Connection, home: Home) -> tuple[list[Path], bool]:
     """Read the raw files that the index does not know. Returns these files, and whether raw has lost events.
 
-    Where a file that the index lists has gone or is damaged, as after raw was restored from a backup, the index is made
-    anew: what it says to be held would never land again.
+    If a listed file is gone or damaged, say because raw was restored from a backup, the index is built again from
+    nothing. Otherwise the events that it wrongly calls held would never land again. The caller commits.
     """
     known: dict[str, str | None] = dict(connection.execute("select path, state from held_files"))
     present = {_name(home, path): path for path in raw_event_files(home)}

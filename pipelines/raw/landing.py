@@ -107,7 +107,7 @@ def land_sweep(home: Home, row: dict[str, Any]) -> None:
 
 
 def raw_row_counts(home: Home, event_dates: Iterable[str]) -> dict[str, int]:
-    """Rows in raw of each event date, read from the files' footers; damaged files are left out."""
+    """The number of rows in raw for each event date, read from the files' footers. Damaged files are left out."""
     return {
         event_date: sum(
             pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()

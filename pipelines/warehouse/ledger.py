@@ -53,10 +53,10 @@ class DamagedLakeError(TransientError):
 
 @dataclass(frozen=True)
 class Ledger:
-    """Files by identity, with what their footers say: rows, and the types of the claim columns of lake events.
+    """Files by identity, with what their footers say: row counts, and the types of claim columns in lake events.
 
-    `damages` says of each file of raw that cannot be read whole what is wrong with it. Such a file is in neither of the
-    others, so each build looks at it again.
+    `damages` says what is wrong with each file of raw that cannot be read whole. Such a file is in neither of the other
+    two, so each build looks at it again.
     """
 
     row_counts: Mapping[SourceFile, int]
@@ -85,7 +85,7 @@ class Ledger:
 
 
 def scan(home: Home, known: Ledger | None = None) -> Ledger:
-    """The ledger of the home as it is now. Files that `known` holds are not read again; of the others every byte is.
+    """The ledger of the home's present files. Files in `known` are not read again; all others are read whole.
 
     Raises DamagedLakeError.
     """

@@ -89,9 +89,9 @@ class Publication:
 
     @contextmanager
     def kept_if_it_fails(self) -> Generator[None]:
-        """Keep the file under another name when the build does not come to its end.
+        """Keep the file as `failed` when the build fails.
 
-        Where the disk is full none is kept, an earlier one neither: it would keep the disk full.
+        When the disk is full, neither this file nor an earlier one is kept: it would keep the disk full.
         """
         try:
             yield

@@ -1,5 +1,5 @@
--- Nothing lost: the deliveries in raw, counted from its files, are the events in the lake, the merged duplicates and what was quarantined whole.
--- Where a file of raw is damaged, nobody knows how many it holds.
+-- Nothing is lost: the deliveries in raw's files are the events in the lake, the merged duplicates, or quarantined whole.
+-- A day with a damaged raw file is left out: nobody knows how many deliveries that file holds.
 -- table: stg_lake_days
 -- severity: error
 select

@@ -1,4 +1,4 @@
--- Every file of raw can be read whole: a damaged one is left out, with the events that are in no other, until it is mended or moved out of raw.
+-- Every file of raw can be read whole. A damaged file is left out, with the events that only it holds, until it is mended or moved out of raw.
 -- table: stg_lake_days
 -- severity: warn
 select path, reason

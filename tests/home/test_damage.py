@@ -25,6 +25,8 @@ from tests.home.conftest import settings_at
 from tests.home.damage import DAMAGES, flip_unseen
 from tests.terminal.test_cli import run
 
+pytestmark = pytest.mark.slow
+
 TOKENS = token_reader({})
 
 # The tables that say nothing of a sweep or of the build's time.
@@ -216,7 +218,6 @@ def test_a_damaged_segment_of_the_journal_stays_and_what_can_be_read_of_it_lands
     assert refresh(simulator, home)[0] == []
 
 
-@pytest.mark.slow
 def test_one_refresh_of_the_command_line_mends_what_is_derived_and_names_each_file_once(
     simulator: RunningSimulator, tmp_path: Path
 ) -> None:

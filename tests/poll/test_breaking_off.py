@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import CredentialRefusedError
+from pipelines.home.full_disk import DiskFullError
 from pipelines.oneschema.client import RetryPolicy
 from pipelines.poll import sweep as sweep_module
 from pipelines.poll.batches import Answer, BatchLander
@@ -47,7 +48,7 @@ def test_a_full_disk_ends_the_sweep(home: Path, monkeypatch: pytest.MonkeyPatch)
         with monkeypatch.context() as patch:
             patch.setattr(BatchLander, "land", full)
             patch.setattr(sweep_module, "BATCH_EVENTS", 1)
-            assert isinstance(error_of(lambda: sweep(settings)), OSError)
+            assert isinstance(error_of(lambda: sweep(settings)), DiskFullError)
         assert not raw_sweeps(home)["is_complete"].any()
         sweep(settings)
         assert_raw_is_the_truth(home, simulator)
