@@ -143,9 +143,9 @@ def read_records(home: Home, *, written: Collection[str] = (), looks_at_all: boo
     """What the lake's files say of themselves, and which of them are missing or damaged.
 
     A refresh must not open every file of the lake, when all but a few days are unchanged. So
-    `state/lake_records.parquet` caches what the footers say. Files that it does not know are read whole, except those of
-    dates just `written`. `looks_at_all` reads every file whole, because a disk may change a byte and no time stamp. If
-    the cache is lost, all files are read again.
+    `state/lake_records.parquet` caches what the footers say. Files that it does not know are read whole, except those
+    of dates just `written`. `looks_at_all` reads every file whole, because a disk may change a byte and no time stamp.
+    If the cache is lost, all files are read again.
     """
     cache = home.state / "lake_records.parquet"
     dates = {date for table in _tables(home) for date in event_dates(table)}

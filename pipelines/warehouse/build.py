@@ -117,9 +117,10 @@ def build(
     """Build, check and publish the warehouse of a home.
 
     Only what changed since the published build is computed again. Everything is computed with `full_refresh`, whose
-    cause `full_reason` may name, and when the published build cannot be continued (`BuildReport.full_reason` says why).
-    A full build and `check_everything` check every row; a refresh checks the changed ones. Raises CheckFailedError (with
-    `.report`) when a blocking check found rows. After any failure the published file is unchanged.
+    cause `full_reason` may name, and when the published build cannot be continued (`BuildReport.full_reason` says
+    why). A full build and `check_everything` check every row; a refresh checks the changed ones. Raises
+    CheckFailedError (with `.report`) when a blocking check found rows. After any failure the published file is as it
+    was.
     """
     phases = _Phases(on_progress)
     built_at = utc_now()
