@@ -77,7 +77,11 @@ def build_lake(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> 
 
 
 def _code_version(settings: Settings) -> str:
-    choice = [settings.embed_analytics_claim_column_limit, sorted(settings.embed_analytics_claim_types.items())]
+    choice = [
+        settings.embed_analytics_claim_column_limit,
+        sorted(settings.embed_analytics_claim_types.items()),
+        settings.embed_analytics_column_key_limit,
+    ]
     return f"{days.flatten_version()} {json.dumps(choice)}"
 
 

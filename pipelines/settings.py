@@ -112,6 +112,12 @@ class Settings(BaseSettings):
     embed_analytics_claim_types: dict[str, str] = Field(
         {}, description='DuckDB types of claim paths, as JSON: `{"org.seats": "BIGINT"}`; VARCHAR by default'
     )
+    embed_analytics_column_key_limit: int = Field(
+        2_000,
+        ge=1,
+        description="How many pairs of column key and error code an event may report; one with more has no counts, "
+        "and a check says so",
+    )
     embed_analytics_claim_policy: dict[str, Literal["keep", "hash", "drop"]] = Field(
         {},
         description='What is stored of claims, by path with wildcards, as JSON: `{"email": "hash", "x.*": "drop"}`',

@@ -47,14 +47,14 @@ class FlatDay:
 
 
 def flatten_event_dates(
-    raws: Mapping[str, pl.DataFrame], choose: ChooseColumns, claim_list_length: int
+    raws: Mapping[str, pl.DataFrame], choose: ChooseColumns, *, claim_list_length: int, column_key_limit: int
 ) -> list[FlatDay]:
     """Flattens the rows (RAW_EMBED_EVENTS) of event dates, given by date; `choose` picks the claim columns."""
     event_dates = list(raws)
     raw = pl.concat(
         rows.with_columns(pl.lit(number, pl.UInt32()).alias("date_index")) for number, rows in enumerate(raws.values())
     )
-    merged, origins, rejected, issues = _read(raw)
+    merged, origins, rejected, issues = _read(raw, column_key_limit)
     errors = _errors(merged)
     claims = read_claims(merged)
     seen = {event_date: claims.seen.get(number, {}) for number, event_date in enumerate(event_dates)}
@@ -77,13 +77,13 @@ def flatten_event_dates(
     ]
 
 
-def _read(raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, list[Issue]]:
+def _read(raw: pl.DataFrame, column_key_limit: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, list[Issue]]:
     """The merged rows, sorted; their ORIGIN; the rejected deliveries; the issues of both.
 
     Returning frees the intermediate frames, which are half of all memory on a day of a million events.
     """
     read = read_deliveries(raw)
-    accepted = read_data(read.accepted, read.issues)
+    accepted = read_data(read.accepted, read.issues, column_key_limit)
     merged = merge(accepted).sort("date_index", "embed_id", "occurred_at", "event_id", "event_uuid", nulls_last=True)
     merged = merged.with_columns(
         event_date=pl.col("occurred_at").dt.date(), has_error_counts=pl.col("counts").is_not_null()

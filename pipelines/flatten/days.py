@@ -52,13 +52,18 @@ class FlattenOptions:
 
     claim_column_limit: int = default_of("embed_analytics_claim_column_limit")
     claim_types: Mapping[str, str] = field(default_factory=dict[str, str])
+    column_key_limit: int = default_of("embed_analytics_column_key_limit")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "claim_types", check_claim_types(self.claim_types))
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        return cls(settings.embed_analytics_claim_column_limit, settings.embed_analytics_claim_types)
+        return cls(
+            settings.embed_analytics_claim_column_limit,
+            settings.embed_analytics_claim_types,
+            settings.embed_analytics_column_key_limit,
+        )
 
     @property
     def claim_list_length(self) -> int:
@@ -67,7 +72,7 @@ class FlattenOptions:
     @property
     def version(self) -> str:
         """The version in a file's metadata. It covers all but the choice of claim columns."""
-        return f"{flatten_version()}-{self.claim_list_length}"
+        return f"{flatten_version()}-{self.claim_list_length}-{self.column_key_limit}"
 
     def choose(self, claims: pl.DataFrame) -> dict[str, ClaimColumn]:
         return claim_lists.choose(claims, self.claim_column_limit, self.claim_types)
@@ -209,7 +214,8 @@ def _flatten(
                 for event_date in together
             },
             choose,
-            options.claim_list_length,
+            claim_list_length=options.claim_list_length,
+            column_key_limit=options.column_key_limit,
         )
         for day in days:
             write_day(home, day, options.version, todo[day.event_date], damaged[day.event_date])

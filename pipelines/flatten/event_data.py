@@ -25,9 +25,13 @@ _PLAIN_DATA = rf'^\{{(?:(?:"{_COUNTS_KEY}":{_PLAIN_COUNTS}|{_STRING}:{_SCALAR}),
 _READ = ("operation", "import_type", "counts")
 
 
-def read_data(accepted: pl.DataFrame, issues: list[Issue]) -> pl.DataFrame:
+def read_data(accepted: pl.DataFrame, issues: list[Issue], column_key_limit: int) -> pl.DataFrame:
     """Adds `operation`, `import_type` and `counts` (validation_error_counts as JSON that decodes into COUNTS, NULL
-    where `data` has no such object) and appends an issue for each value that cannot be read."""
+    where `data` has no such object) and appends an issue for each value that cannot be read.
+
+    An object of more than `column_key_limit` pairs of column key and error code is one issue, and `counts` is NULL:
+    with a part of them an event would look like a whole report, and what is missing from it like resolved.
+    """
     data = pl.col("data")
     counts = data.str.strip_prefix(f'{{"{_COUNTS_KEY}":').str.strip_suffix("}")
     with_alone = accepted.with_columns(
@@ -44,13 +48,36 @@ def read_data(accepted: pl.DataFrame, issues: list[Issue]) -> pl.DataFrame:
     others = with_alone.select("delivery", "data", position=pl.int_range(pl.len()), is_other=is_other).filter(
         "is_other"
     )
-    if not others.height:
-        return with_alone
-    found = _read_others(others.drop("is_other"), issues)
-    return with_alone.with_columns(with_alone[name].scatter(found["position"], found[name]) for name in _READ)
+    if others.height:
+        found = _read_others(others.drop("is_other"), issues, column_key_limit)
+        with_alone = with_alone.with_columns(with_alone[name].scatter(found["position"], found[name]) for name in _READ)
+    return _without_long_counts(with_alone, issues, column_key_limit)
 
 
-def _read_others(rows: pl.DataFrame, issues: list[Issue]) -> pl.DataFrame:
+def _without_long_counts(rows: pl.DataFrame, issues: list[Issue], column_key_limit: int) -> pl.DataFrame:
+    # Every key has a colon behind it: few colons, few pairs.
+    may_be_long = pl.col("counts").str.count_matches('":', literal=True) > column_key_limit
+    looked_at = rows.select("delivery", "counts", position=pl.int_range(pl.len())).filter(may_be_long)
+    long: list[int] = []
+    for delivery, text, position in looked_at.iter_rows():
+        if _pair_count(orjson.loads(text)) > column_key_limit:
+            issues.append(_long_counts(delivery, text, column_key_limit))
+            long.append(position)
+    return rows.with_columns(rows["counts"].scatter(long, None)) if long else rows
+
+
+def _pair_count(counts: dict[str, Json]) -> int:
+    """Pairs of column key and error code; a column without codes, or with something else, is one."""
+    sizes = (len(codes) if isinstance(codes, dict) else 1 for codes in counts.values())
+    return sum(size or 1 for size in sizes)
+
+
+def _long_counts(delivery: int, text: str, column_key_limit: int) -> Issue:
+    reason = f"more than {column_key_limit} pairs of column key and error code (EMBED_ANALYTICS_COLUMN_KEY_LIMIT)"
+    return (delivery, f"data.{_COUNTS_KEY}", reason, text)
+
+
+def _read_others(rows: pl.DataFrame, issues: list[Issue], column_key_limit: int) -> pl.DataFrame:
     """`position` and the columns read, in any order, for rows whose `data` holds more than just one of the keys."""
     data = pl.col("data")
     read = rows.with_columns(
@@ -66,16 +93,21 @@ def _read_others(rows: pl.DataFrame, issues: list[Issue]) -> pl.DataFrame:
         ),
     )
     slow = read.filter(~is_plain)
-    found = [_read_one(delivery, text, issues) for delivery, text in slow.select("delivery", "data").iter_rows()]
+    found = [
+        _read_one(delivery, text, issues, column_key_limit)
+        for delivery, text in slow.select("delivery", "data").iter_rows()
+    ]
     decoded = pl.DataFrame(found, schema=dict.fromkeys(_READ, pl.String()), orient="row")
     return pl.concat([read.filter(is_plain).select("position", *_READ), slow.select("position").hstack(decoded)])
 
 
-def _read_one(delivery: int, text: str, issues: list[Issue]) -> tuple[str | None, str | None, str | None]:
+def _read_one(
+    delivery: int, text: str, issues: list[Issue], column_key_limit: int
+) -> tuple[str | None, str | None, str | None]:
     data = loads(text.encode())
     assert isinstance(data, dict), "a value that is not an object was read as no data"
     texts = [_read_text(delivery, key, data.get(key), issues) for key in _TEXT_KEYS]
-    return (texts[0], texts[1], _read_counts(delivery, data.get(_COUNTS_KEY), issues))
+    return (texts[0], texts[1], _read_counts(delivery, data.get(_COUNTS_KEY), issues, column_key_limit))
 
 
 def _read_text(delivery: int, key: str, value: Json, issues: list[Issue]) -> str | None:
@@ -88,13 +120,16 @@ def _read_text(delivery: int, key: str, value: Json, issues: list[Issue]) -> str
     return read
 
 
-def _read_counts(delivery: int, counts: Json, issues: list[Issue]) -> str | None:
+def _read_counts(delivery: int, counts: Json, issues: list[Issue], column_key_limit: int) -> str | None:
     """The readable counts, as JSON. A count of 0 is kept, because it names the pair."""
     if counts is None:
         return None
     field = f"data.{_COUNTS_KEY}"
     if not isinstance(counts, dict):
         issues.append((delivery, field, f"{json_type(counts)}, not an object", dumps(counts)))
+        return None
+    if _pair_count(counts) > column_key_limit:
+        issues.append(_long_counts(delivery, dumps(counts), column_key_limit))
         return None
     kept: dict[str, dict[str, int]] = {}
     for column_key, codes in counts.items():

@@ -21,7 +21,7 @@ _DERIVED = {
         Column(
             "has_error_counts",
             pl.Boolean(),
-            "`data.validation_error_counts` is an object; {} reports no errors",
+            "`data.validation_error_counts` is an object within EMBED_ANALYTICS_COLUMN_KEY_LIMIT; {} reports no errors",
             required=True,
         )
     ],

@@ -211,7 +211,7 @@ def action_of(paths: tuple[str, ...], policy: Mapping[str, str]) -> str:
 
 
 def read_delivery(
-    delivery: Delivery, secrets: Mapping[str, str], policy: Mapping[str, str], lake: Lake
+    delivery: Delivery, secrets: Mapping[str, str], policy: Mapping[str, str], pair_limit: int, lake: Lake
 ) -> dict[str, Any] | None:
     """The row of one delivery, None when it is rejected. Bad fields are noted."""
     delivered = delivery.event
@@ -262,16 +262,20 @@ def read_delivery(
         row[name] = value if isinstance(value, str) else None
         if value is not None and not isinstance(value, str):
             bad.append(f"data.{name}")
-    row["counts"] = read_counts(data.get("validation_error_counts"), bad)
+    row["counts"] = read_counts(data.get("validation_error_counts"), pair_limit, bad)
     lake.bad_fields += [(row["event_uuid"], name, delivery.digest) for name in bad]
     return row
 
 
-def read_counts(counts: Json, bad: list[str]) -> dict[tuple[str, str], int] | None:
+def read_counts(counts: Json, pair_limit: int, bad: list[str]) -> dict[tuple[str, str], int] | None:
     name = "data.validation_error_counts"
     if not isinstance(counts, dict):
         if counts is not None:
             bad.append(name)
+        return None
+    # A column without codes, or with something else, counts as a pair.
+    if sum(len(codes) or 1 if isinstance(codes, dict) else 1 for codes in counts.values()) > pair_limit:
+        bad.append(name)
         return None
     found: dict[tuple[str, str], int] = {}
     for column_key, codes in counts.items():
@@ -449,12 +453,13 @@ def flatten(
     policy: Mapping[str, str],
     folders: Mapping[str, str],
     list_length: int = 128,
+    pair_limit: int = 2_000,
 ) -> Lake:
     """`folders` says which event date of raw holds a uuid."""
     lake = Lake()
     by_uuid: dict[str, list[tuple[dict[str, Any], Delivery]]] = {}
     for delivery in deliveries:
-        row = read_delivery(delivery, secrets, policy, lake)
+        row = read_delivery(delivery, secrets, policy, pair_limit, lake)
         if row is not None:
             by_uuid.setdefault(row["event_uuid"], []).append((row, delivery))
     events = [merge(found, lake) for found in by_uuid.values()]

@@ -29,6 +29,7 @@ SMALL_BATCHES = st.lists(DELIVERIES, min_size=1, max_size=5)
 SEEDS = st.integers(0, 2**32)
 LIMITS = st.sampled_from([64, 3])
 SHORT_LIST = 3
+PAIR_LIMITS = st.sampled_from([2_000, 3, 1])
 SHORTEST_LISTS = st.sampled_from([128, SHORT_LIST])
 POLICIES = st.sampled_from(
     [
@@ -67,17 +68,17 @@ def test_agrees_with_the_reference_on_anything(
 @pytest.mark.parametrize("fewest_of_a_shape", [2, 64])
 @pytest.mark.prove
 @settings(max_examples=examples(150))
-@given(seed=SEEDS, limit=LIMITS, policy=POLICIES, shortest_list=SHORTEST_LISTS)
+@given(seed=SEEDS, limit=LIMITS, policy=POLICIES, shortest_list=SHORTEST_LISTS, pair_limit=PAIR_LIMITS)
 # Two tokens of one event that differ in a number and its text alone.
-@example(seed=1552, limit=64, policy={}, shortest_list=128)
+@example(seed=1552, limit=64, policy={}, shortest_list=128, pair_limit=2_000)
 def test_agrees_with_the_reference(
-    fewest_of_a_shape: int, seed: int, limit: int, policy: dict[str, str], shortest_list: int
+    fewest_of_a_shape: int, seed: int, limit: int, policy: dict[str, str], shortest_list: int, pair_limit: int
 ) -> None:
     """With claims taken out by shape as soon as two payloads are alike, and parsed one by one; with all claim paths
     listed and with a few."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(claims, "_FEWEST_OF_A_SHAPE", fewest_of_a_shape)
-        agree(batch(seed), limit, policy, shortest_list)
+        agree(batch(seed), limit, policy, shortest_list, pair_limit)
 
 
 @pytest.mark.slow
@@ -117,7 +118,13 @@ def folders_of(raw: pl.DataFrame) -> dict[str, str]:
     return dict(raw.select("event_uuid", "event_date").drop_nulls().iter_rows())
 
 
-def agree(deliveries: list[reference.Delivery], limit: int, policy: dict[str, str], shortest_list: int = 128) -> None:
+def agree(
+    deliveries: list[reference.Delivery],
+    limit: int,
+    policy: dict[str, str],
+    shortest_list: int = 128,
+    pair_limit: int = 2_000,
+) -> None:
     raw, landed = land(deliveries, token_reader(SECRETS, policy))
     expected = reference.flatten(
         landed,
@@ -126,12 +133,13 @@ def agree(deliveries: list[reference.Delivery], limit: int, policy: dict[str, st
         policy=policy,
         folders=folders_of(raw),
         list_length=max(shortest_list, limit),
+        pair_limit=pair_limit,
     )
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(claim_lists, "_SHORTEST_LIST", shortest_list)
         home = Home(Path(folder))
         write_raw(home, raw, "all")
-        report = flatten_days(home, FlattenOptions(claim_column_limit=limit))
+        report = flatten_days(home, FlattenOptions(claim_column_limit=limit, column_key_limit=pair_limit))
         events = read_table(home.lake_embed_events)
         errors = read_table(home.lake_validation_errors)
         quarantined = read_table(home.quarantine)

@@ -310,6 +310,16 @@ def test_warnings_do_not_block(lake: Lake) -> None:
     assert lake.home.warehouse.exists()
 
 
+def test_claim_paths_that_are_not_listed_are_a_warning(lake: Lake) -> None:
+    lake.write([event("a", 1, "embed_closed", at(0), claims={"user_id": "u"})])
+    assert failing(lake) == set()
+    lake.days["2026-03-02"]["unlisted_claim_count"] = 2
+    assert failing(lake, full_refresh=True) == {("claims_listed", "warn")}
+    lake.days["2026-03-02"]["unlisted_claim_count"] = 0
+    lake.claims[0]["unlisted_path_count"] = 1
+    assert failing(lake, full_refresh=True) == {("claims_listed", "warn")}
+
+
 def test_of_sweeps_of_one_moment_the_later_name_is_the_latest(lake: Lake) -> None:
     lake.sweep(at(0), failed_count=1)
     lake.sweep(at(0))

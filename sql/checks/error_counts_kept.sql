@@ -1,0 +1,7 @@
+-- No event reports more pairs of column key and error code than EMBED_ANALYTICS_COLUMN_KEY_LIMIT. Of one that does the
+-- row stays, and data with all of the counts, but it is treated as one that carries no counts.
+-- table: meta_quarantine
+-- severity: warn
+select event_uuid, embed_id, reason
+from meta_quarantine
+where level = 'field' and field = 'data.validation_error_counts' and reason like '%(EMBED_ANALYTICS_COLUMN_KEY_LIMIT)'
