@@ -11,7 +11,7 @@ from assets import raw
 from assets.failures import clear_failures
 from assets.metadata import MaterializeResult, file_table
 from assets.partitions import ONE_RUN, partitions_beside
-from assets.upkeep import FRESHNESS, tags_of
+from assets.upkeep import freshness_of, tags_of
 from pipelines import steps
 from pipelines.flatten import days, lake_tables
 from pipelines.home.layout import Home
@@ -95,7 +95,7 @@ def _spec(key: dg.AssetKey, table: Table, settings: Settings) -> dg.AssetSpec:
         metadata=file_table(table, *CODE),
         owners=[settings.embed_analytics_owner],
         tags=tags_of("lake"),
-        freshness_policy=FRESHNESS,
+        freshness_policy=freshness_of(settings),
         code_version=_code_version(settings),
     )
 

@@ -11,7 +11,7 @@ from assets.failures import RETRY, clear_failures
 from assets.metadata import MaterializeResult, file_table
 from assets.partitions import ONE_RUN, partitions_beside
 from assets.put_off import can_be_put_off, put_off
-from assets.upkeep import FRESHNESS, tags_of
+from assets.upkeep import freshness_of, tags_of
 from pipelines import steps
 from pipelines.errors import EmbedAnalyticsError
 from pipelines.home.layout import Home
@@ -58,7 +58,7 @@ def build_raw(
         metadata=file_table(raw_tables.RAW_EMBED_EVENTS, *CODE),
         owners=[settings.embed_analytics_owner],
         tags=tags_of("raw"),
-        freshness_policy=FRESHNESS,
+        freshness_policy=freshness_of(settings),
         partitions_def=partitions,
         backfill_policy=ONE_RUN,
         retry_policy=RETRY,
@@ -161,5 +161,5 @@ def _written_beside(key: dg.AssetKey, table: Table, settings: Settings) -> dg.As
         metadata=file_table(table, *CODE),
         owners=[settings.embed_analytics_owner],
         tags=tags_of("raw"),
-        freshness_policy=FRESHNESS,
+        freshness_policy=freshness_of(settings),
     )

@@ -4,8 +4,14 @@ from datetime import timedelta
 
 import dagster as dg
 
-# Refreshed once an hour: two missed refreshes are worth a look, a missed day is a fault.
-FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26), warn_window=timedelta(hours=3))
+from pipelines.settings import Settings
+from pipelines.warehouse.freshness import late_after
+
+
+def freshness_of(settings: Settings) -> dg.FreshnessPolicy:
+    """What is late is worth a look, what is late by a day is a fault."""
+    late = late_after(settings)
+    return dg.FreshnessPolicy.time_window(fail_window=late + timedelta(days=1), warn_window=late)
 
 
 def tags_of(layer: str, **more: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from assets import lake, raw
 from assets.failures import clear_failures
 from assets.metadata import MaterializeResult, model_definition, model_lineage, model_schema
 from assets.put_off import raise_put_off
-from assets.upkeep import FRESHNESS, tags_of
+from assets.upkeep import freshness_of, tags_of
 from pipelines import steps
 from pipelines.home.layout import Home
 from pipelines.orchestration.progress import line_sink
@@ -99,7 +99,7 @@ def _specs(settings: Settings) -> Iterator[dg.AssetSpec]:
             owners=[settings.embed_analytics_owner],
             tags=tags_of("warehouse", refresh=model.refresh),
             code_version=versions[model.name],
-            freshness_policy=FRESHNESS,
+            freshness_policy=freshness_of(settings),
         )
 
 
@@ -143,6 +143,7 @@ def _check_results(checks: list[CheckResult]) -> Iterator[dg.AssetCheckResult]:
             severity=SEVERITIES[check.severity],
             metadata={
                 "failing_rows": check.failing_count,
+                "looked_at": "every row" if check.is_whole else "the rows that changed",
                 "sample": dg.MetadataValue.json([{k: str(v) for k, v in row.items()} for row in check.sample]),
             },
         )

@@ -123,7 +123,10 @@ class Settings(BaseSettings):
         description='What is stored of claims, by path with wildcards, as JSON: `{"email": "hash", "x.*": "drop"}`',
     )
     embed_analytics_claim_hash_key: SecretStr | None = Field(None, description="Key of the claim policy's `hash`")
-    embed_analytics_refresh_cron: str = Field("7 * * * *", description="When `make dev` refreshes (cron, UTC)")
+    embed_analytics_refresh_cron: str = Field(
+        "7 * * * *",
+        description="When `make dev` refreshes (cron, UTC); data older than two refreshes and an hour is late",
+    )
     embed_analytics_reconcile_cron: str = Field("23 3 * * 0", description="When `make dev` reconciles (cron, UTC)")
     embed_analytics_prune_cron: str = Field("41 4 1 * *", description="When `make dev` prunes run history (cron, UTC)")
     embed_analytics_keep_runs_days: int = Field(

@@ -19,7 +19,7 @@ from pipelines.home.ownership import open_home
 from pipelines.home.sealed import Damage
 from pipelines.home.times import utc_now
 from pipelines.settings import Settings
-from pipelines.warehouse import ledger, published_state, refresh, sources
+from pipelines.warehouse import ledger, passed_checks, published_state, refresh, sources
 from pipelines.warehouse.checks import CheckResult, load_checks, run_checks
 from pipelines.warehouse.ledger import LAKE_KINDS, Ledger
 from pipelines.warehouse.literals import quoted
@@ -118,9 +118,9 @@ def build(
 
     Only what changed since the published build is computed again. Everything is computed with `full_refresh`, whose
     cause `full_reason` may name, and when the published build cannot be continued (`BuildReport.full_reason` says
-    why). A full build and `check_everything` check every row; a refresh checks the changed ones. Raises
-    CheckFailedError (with `.report`) when a blocking check found rows. After any failure the published file is as it
-    was.
+    why). A full build and `check_everything` check every row; a refresh checks the changed ones, where the check holds
+    for the others. Raises CheckFailedError (with `.report`) when a blocking check found rows. After any failure the
+    published file is as it was.
     """
     phases = _Phases(on_progress)
     built_at = utc_now()
@@ -141,7 +141,7 @@ def build(
     job = _Build(home, options, publication, None if full_reason else published, found, versions, phases)
     with publication.kept_if_it_fails():
         try:
-            return job.run(built_at, published, full_reason, is_narrowed=not (full_reason or check_everything))
+            return job.run(built_at, published, full_reason, may_narrow=not (full_reason or check_everything))
         except duckdb.OutOfMemoryException as error:
             raise BuildOutOfMemoryError(str(error).splitlines()[0]) from error
 
@@ -191,6 +191,9 @@ class _Build:
         self.found = found
         self.versions = versions
         self.phases = phases
+        self.check_versions = published_state.check_versions_of(
+            load_checks(), Parameters.from_settings(options.settings)
+        )
         models = load_models()
         # Models to make from nothing. A refresh narrows this to those that changed, and the models that read them.
         self.stale = {model.name for model in models}
@@ -199,7 +202,7 @@ class _Build:
         self.middle = [model for model in models if model not in self.staging and model not in self.last]
 
     def run(
-        self, built_at: datetime, published: PublishedState | None, full_reason: str | None, *, is_narrowed: bool
+        self, built_at: datetime, published: PublishedState | None, full_reason: str | None, *, may_narrow: bool
     ) -> BuildReport:
         """Build, check, close and publish. Raises BuildCheckFailedError before anything is published."""
         is_afresh = self.continued is None or self.continued.is_bloated
@@ -220,7 +223,7 @@ class _Build:
                     self._compact(connection)
             parameters = self._make_tables(connection, facts)
             with self.phases("checks"):
-                results = run_checks(connection, load_checks(), is_narrowed=is_narrowed)
+                results = self._run_checks(connection, published, may_narrow=may_narrow)
             with self.phases("write"):
                 tables = self._finish(connection, facts, is_afresh=is_afresh)
         report = BuildReport(
@@ -238,7 +241,27 @@ class _Build:
         with self.phases("publish"):
             previous = published.build_id if published else None
             self.publication.publish(previous, self.options.settings.embed_analytics_keep_warehouses)
+            held = {result.name: self.check_versions[result.name] for result in results if result.passed}
+            passed_checks.write(self.home, facts.build_id, held)
         return report
+
+    def _run_checks(
+        self, connection: duckdb.DuckDBPyConnection, published: PublishedState | None, *, may_narrow: bool
+    ) -> list[CheckResult]:
+        """What every check finds. One that finds rows, or cannot be run, looks at all rows the next time."""
+        checks, results = load_checks(), list[CheckResult]()
+        narrowed: frozenset[str] = frozenset()
+        if published is not None and may_narrow:
+            passed = passed_checks.read(self.home, published.build_id)
+            narrowed = passed_checks.narrowable(checks, passed, self.check_versions, self.stale)
+        try:
+            for result in run_checks(connection, checks, narrowed=narrowed):
+                results.append(result)
+        finally:
+            if published is not None:
+                held = {result.name for result in results if result.passed}
+                passed_checks.forget(self.home, published.build_id, self.check_versions.keys() - held)
+        return results
 
     def _open(self, connection: duckdb.DuckDBPyConnection, *, is_afresh: bool) -> None:
         connection.execute(f"set temp_directory = {quoted(self.publication.spill)}")

@@ -2,10 +2,10 @@
 
 Its leading comment says what must hold and ends in directives. `table:` is the table that it checks. `severity:` is
 error (the warehouse is not published) or warn. `scope:` is a unit, or `whole`: a refresh checks only the unit's changed
-values.
+values, where `passed_checks.py` says that it may.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +16,7 @@ import duckdb
 import sqlglot
 from sqlglot import exp
 
-from pipelines.warehouse.models import SQL, read_header
+from pipelines.warehouse.models import SQL, read_header, read_parameters, read_relations, version_of
 from pipelines.warehouse.sql_errors import ModelError, blamed_on
 from pipelines.warehouse.tables import UNITS, shadowed
 
@@ -36,15 +36,24 @@ class Check:
     scope: str
     sql: str
     description: str
+    depends_on: tuple[str, ...]
+    sources: tuple[str, ...]
+    parameters: tuple[str, ...]
+
+    @property
+    def code_version(self) -> str:
+        """A text that changes with what the check says, and with where it looks."""
+        return f"{version_of(self.sql)} {self.scope}"
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found. `sample` holds at most SAMPLE_ROWS offending rows."""
+    """What a check found. `sample` holds at most SAMPLE_ROWS offending rows. `is_whole`: it looked at every row."""
 
     name: str
     table: str
     severity: Severity
+    is_whole: bool
     passed: bool
     failing_count: int
     sample: list[dict[str, Any]]
@@ -65,16 +74,31 @@ def _read_check(path: Path) -> Check:
     severity, scope = header.directives.get("severity"), header.directives.get("scope", "whole")
     if severity not in ("error", "warn") or "table" not in header.directives or scope not in (*UNITS, "whole"):
         raise ModelError(f"{file} needs the lines `-- table:`, `-- severity:` and, if any, `-- scope:`.")
-    return Check(path.stem, header.directives["table"], severity, scope, text, header.description)
+    with blamed_on(file):
+        trees = [tree for tree in sqlglot.parse(text, dialect="duckdb") if tree is not None]
+    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
+        raise ModelError(f"{file} is not one SELECT.")
+    models, sources = read_relations(trees[0])
+    return Check(
+        name=path.stem,
+        table=header.directives["table"],
+        severity=severity,
+        scope=scope,
+        sql=text,
+        description=header.description,
+        depends_on=models,
+        sources=sources,
+        parameters=read_parameters(trees[0]),
+    )
 
 
 def run_checks(
-    connection: duckdb.DuckDBPyConnection, checks: Iterable[Check], *, is_narrowed: bool
-) -> list[CheckResult]:
-    """Run the checks over everything, or only over the changed units of each check's scope."""
-    results: list[CheckResult] = []
+    connection: duckdb.DuckDBPyConnection, checks: Iterable[Check], *, narrowed: Collection[str]
+) -> Iterator[CheckResult]:
+    """Run the checks one by one: those named in `narrowed` over the changed units of their scope, others over all."""
     for check in checks:
-        with blamed_on(f"sql/checks/{check.name}.sql"), _narrowed(connection, check, is_narrowed=is_narrowed):
+        is_whole = check.name not in narrowed
+        with blamed_on(f"sql/checks/{check.name}.sql"), _narrowed(connection, check, is_whole=is_whole):
             offending = connection.execute(
                 f"select *, count(*) over () as failing_count from (\n{check.sql}\n) limit {SAMPLE_ROWS}"
             )
@@ -82,22 +106,10 @@ def run_checks(
             rows = [dict(zip(columns, row, strict=True)) for row in offending.fetchall()]
         count = cast(int, rows[0]["failing_count"]) if rows else 0
         sample = [{name: value for name, value in row.items() if name != "failing_count"} for row in rows]
-        results.append(
-            CheckResult(check.name, check.table, check.severity, count == 0, count, sample, check.description)
+        yield CheckResult(
+            check.name, check.table, check.severity, is_whole, count == 0, count, sample, check.description
         )
-    return results
 
 
-def _narrowed(
-    connection: duckdb.DuckDBPyConnection, check: Check, *, is_narrowed: bool
-) -> AbstractContextManager[None]:
-    if not is_narrowed or check.scope == "whole":
-        return nullcontext()
-    return shadowed(connection, _tables_of(check), check.scope)
-
-
-@cache
-def _tables_of(check: Check) -> tuple[str, ...]:
-    tree = sqlglot.parse_one(check.sql, dialect="duckdb")
-    local = {cte.alias for cte in tree.find_all(exp.CTE)}
-    return tuple(sorted({t.name for t in tree.find_all(exp.Table) if t.db != "source" and t.name not in local}))
+def _narrowed(connection: duckdb.DuckDBPyConnection, check: Check, *, is_whole: bool) -> AbstractContextManager[None]:
+    return nullcontext() if is_whole else shadowed(connection, check.depends_on, check.scope)

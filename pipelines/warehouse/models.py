@@ -150,7 +150,7 @@ def _read_model(path: Path) -> Model:
     if refresh not in get_args(Refresh):
         raise ModelError(f"{file} needs a line `-- refresh:` with one of {', '.join(get_args(Refresh))}.")
     columns, has_claim_columns = _read_columns(tree, file)
-    models, sources = _read_relations(tree)
+    models, sources = read_relations(tree)
     grain = header.directives.get("grain")
     return Model(
         name=path.stem,
@@ -162,7 +162,7 @@ def _read_model(path: Path) -> Model:
         has_claim_columns=has_claim_columns,
         depends_on=models,
         sources=sources,
-        parameters=tuple(sorted(PARAMETER_NAMES.intersection(column.name for column in tree.find_all(exp.Column)))),
+        parameters=read_parameters(tree),
         code_version=version_of(text),
         _tree=tree,
     )
@@ -189,7 +189,8 @@ def _comments(selected: exp.Expr) -> Iterator[str]:
         yield from selected.this.comments or ()
 
 
-def _read_relations(tree: exp.Query) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def read_relations(tree: exp.Query) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The models that a SELECT reads, and the relations of schema `source`."""
     local = {cte.alias for cte in tree.find_all(exp.CTE)}
     models: set[str] = set()
     sources: set[str] = set()
@@ -200,6 +201,11 @@ def _read_relations(tree: exp.Query) -> tuple[tuple[str, ...], tuple[str, ...]]:
         elif table.name and table.name not in local:
             models.add(table.name)
     return tuple(sorted(models)), tuple(sorted(sources))
+
+
+def read_parameters(tree: exp.Query) -> tuple[str, ...]:
+    """The columns of source.parameters that a SELECT names."""
+    return tuple(sorted(PARAMETER_NAMES.intersection(column.name for column in tree.find_all(exp.Column))))
 
 
 @cache

@@ -2,13 +2,14 @@
 
 Time is `data_through`, and the bounds of plausible times, `plausible_from` and `plausible_until`.
 
-The marks in `pipelines/settings.py` are the only list. The columns of source.parameters follow from them, and so does
-which models a changed setting makes stale. A setting's column has the setting's name without `embed_analytics_`. A
-number of days, hours, minutes or seconds is an INTERVAL, and its unit is left out of the name.
+The marks in `pipelines/settings.py` are the only list of settings. The columns of source.parameters follow from them,
+and so does which models a changed setting makes stale. A setting's column has the setting's name without
+`embed_analytics_`. A number of days, hours, minutes or seconds is an INTERVAL, and its unit is left out of the name.
+`late_after` follows from a setting that SQL cannot read: when the refresh runs.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from types import NoneType, UnionType
@@ -16,6 +17,7 @@ from typing import Any, Literal, Self, Union, get_args, get_origin
 
 from pipelines.home.times import PLAUSIBLE_AHEAD
 from pipelines.settings import FOR_MODELS, Settings
+from pipelines.warehouse.freshness import late_after
 
 ParameterValue = timedelta | date | bool | int | float | str | None
 
@@ -26,14 +28,18 @@ _DUCKDB_TYPES: dict[type, str] = {bool: "boolean", int: "bigint", float: "double
 
 @dataclass(frozen=True)
 class Parameter:
-    """One setting as a column of source.parameters. `unit` is the unit of a duration."""
+    """One setting as a column of source.parameters. `unit` is the unit of a duration; `derived` makes the value where
+    it is not the setting's own."""
 
     name: str
     setting: str
     duckdb_type: str
     unit: str | None = None
+    derived: Callable[[Settings], ParameterValue] | None = None
 
     def value(self, settings: Settings) -> ParameterValue:
+        if self.derived is not None:
+            return self.derived(settings)
         value: Any = getattr(settings, self.setting)
         return value if self.unit is None or value is None else timedelta(**{self.unit: value})
 
@@ -64,7 +70,10 @@ def _duckdb_type(setting: str, annotation: object) -> str:
     return _DUCKDB_TYPES[kind]
 
 
-PARAMETERS = _marked(Settings)
+PARAMETERS = (
+    *_marked(Settings),
+    Parameter("late_after", "embed_analytics_refresh_cron", "interval", derived=late_after),
+)
 TIMES = ("data_through", "plausible_from", "plausible_until")
 PARAMETER_NAMES = frozenset({*TIMES, *(parameter.name for parameter in PARAMETERS)})
 

@@ -12,6 +12,7 @@ import polars as pl
 from pipelines.home.layout import Home
 from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES
 from pipelines.warehouse import ledger
+from pipelines.warehouse.checks import Check
 from pipelines.warehouse.ledger import Ledger
 from pipelines.warehouse.models import Model
 from pipelines.warehouse.parameters import Parameters
@@ -51,12 +52,20 @@ class PublishedState:
 
 def versions_of(models: Iterable[Model], parameters: Parameters) -> dict[str, str]:
     """A text for each model that changes with its SQL, its refresh, and the settings and vocabulary that it uses."""
-    versions: dict[str, str] = {}
-    for model in models:
-        used = [parameters.version(name) for name in model.parameters if name in parameters.settings]
-        words = [_VOCABULARY_VERSION] if _VOCABULARY.intersection(model.sources) else []
-        versions[model.name] = " ".join([model.code_version, model.refresh, *used, *words])
-    return versions
+    return {
+        model.name: f"{model.code_version} {model.refresh}{_version_of_inputs(model, parameters)}" for model in models
+    }
+
+
+def check_versions_of(checks: Iterable[Check], parameters: Parameters) -> dict[str, str]:
+    """The same of each check."""
+    return {check.name: f"{check.code_version}{_version_of_inputs(check, parameters)}" for check in checks}
+
+
+def _version_of_inputs(reader: Model | Check, parameters: Parameters) -> str:
+    used = [parameters.version(name) for name in reader.parameters if name in parameters.settings]
+    words = [_VOCABULARY_VERSION] if _VOCABULARY.intersection(reader.sources) else []
+    return "".join(f" {version}" for version in (*used, *words))
 
 
 def read_published(home: Home) -> PublishedState | None:

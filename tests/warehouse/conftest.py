@@ -15,6 +15,8 @@ def new_lake(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Lake]:
     """Makes lakes in folders; the last one made is the one that builds read their reports from."""
 
     def make(root: Path) -> Lake:
+        # As a home is made, whatever this process may have written before.
+        root.mkdir(mode=0o700, parents=True)
         lake = Lake(Home(root))
         monkeypatch.setattr(sources, "read_catalogues", lake.catalogues)
         return lake

@@ -1,0 +1,43 @@
+"""When data is late: it follows from the times at which it is refreshed."""
+
+from datetime import datetime, timedelta
+from functools import cache
+
+from pipelines.errors import ConfigurationError
+from pipelines.settings import Settings
+
+# What a run may take.
+_RUN = timedelta(hours=1)
+
+# The gaps looked at: the weekend of a schedule that runs each minute of a workday, the longest month of a monthly one.
+_SPAN = timedelta(days=8)
+_TICKS = 500
+
+
+def late_after(settings: Settings) -> timedelta:
+    """The age of the data from which it is late: one refresh of EMBED_ANALYTICS_REFRESH_CRON may be missed.
+
+    Raises ConfigurationError for an expression that is not one, or never comes due.
+    """
+    return 2 * _longest_gap(settings.embed_analytics_refresh_cron) + _RUN
+
+
+@cache
+def _longest_gap(cron: str) -> timedelta:
+    from croniter import CroniterError, croniter
+
+    begin = last = datetime(2024, 1, 1)
+    longest, ticks = timedelta(), 0
+    try:
+        # A sixth field would be seconds.
+        schedule = croniter(cron if len(cron.split()) <= 5 else "", begin)
+        while ticks < _TICKS or last - begin < _SPAN:
+            due = schedule.get_next(datetime)
+            # The first tick ends no gap.
+            longest, last, ticks = max(longest, due - last if ticks else longest), due, ticks + 1
+    except CroniterError:
+        raise ConfigurationError(
+            f"A setting cannot be used: EMBED_ANALYTICS_REFRESH_CRON: {cron!r} is not a cron expression of five fields "
+            "that comes due."
+        ) from None
+    return longest

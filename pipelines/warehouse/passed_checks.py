@@ -1,0 +1,52 @@
+"""Which checks passed over every row of the published file: these alone may a refresh narrow to what changed.
+
+`state/checks.json` stands beside the warehouse and not in it: a build that fails is not published, and what failed in
+it must be known to the next one. Without the file, or with that of another build, every check looks at all rows once.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from pipelines.home.files import write_text
+from pipelines.home.layout import Home
+from pipelines.warehouse.checks import Check
+
+
+def read(home: Home, build_id: str) -> dict[str, str]:
+    """The version of each check that holds for every row of this published build."""
+    try:
+        noted = json.loads(_file(home).read_text(encoding="utf-8"))
+        return dict(noted["versions"]) if noted["build_id"] == build_id else {}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def write(home: Home, build_id: str, versions: Mapping[str, str]) -> None:
+    """Note the checks that hold for every row of this build, once it is published."""
+    write_text(json.dumps({"build_id": build_id, "versions": versions}), _file(home))
+
+
+def forget(home: Home, build_id: str, names: Iterable[str]) -> None:
+    """Checks that did not pass in a build that goes on from this one: they hold no more until they saw every row."""
+    held = read(home, build_id)
+    if not held.keys().isdisjoint(names := frozenset(names)):
+        write(home, build_id, {name: version for name, version in held.items() if name not in names})
+
+
+def narrowable(
+    checks: Iterable[Check], passed: Mapping[str, str], versions: Mapping[str, str], rebuilt: Collection[str]
+) -> frozenset[str]:
+    """The checks that need to see only what changed: they have a scope, held before as they are now, and read none of
+    the models that were made from nothing since (`rebuilt`)."""
+    return frozenset(
+        check.name
+        for check in checks
+        if check.scope != "whole"
+        and passed.get(check.name) == versions[check.name]
+        and not set(rebuilt).intersection(check.depends_on)
+    )
+
+
+def _file(home: Home) -> Path:
+    return home.state / "checks.json"

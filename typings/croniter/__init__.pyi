@@ -1,0 +1,9 @@
+"""What this project uses of croniter, which has no types of its own."""
+
+from datetime import datetime
+
+class CroniterError(ValueError): ...
+
+class croniter:  # noqa: N801
+    def __init__(self, expr_format: str, start_time: datetime) -> None: ...
+    def get_next(self, ret_type: type[datetime]) -> datetime: ...
