@@ -1,11 +1,12 @@
-r"""Paths of claims: the one grammar of what settings name, meta_claims lists and funnel(by) takes.
+r"""Paths of claims: one grammar for settings, meta_claims and funnel(by).
 
-A path is the keys from the top joined by dots; a dot or a backslash within a key has a backslash before it. So the
+A path is the keys from the top, joined by dots. A dot or a backslash within a key has a backslash before it. So the
 claim `https://acme.example/email` has the path `https://acme\.example/email`, and `org.plan` is the key `plan` of the
-object `org`. A backslash before anything else is itself. Elements of arrays have the path of their array.
+object `org`. A backslash before any other character is an ordinary character. Elements of arrays have the path of their
+array.
 
-What a person writes may leave a dot within a key plain: then it stands for a dot between keys as well as for one
-within a key. In a pattern `*`, `?` and `[...]` stand for any characters, dots included; `[*]` is a star.
+In a setting, a dot within a key may be written without the backslash. It then matches a dot between keys as well as one
+within a key. In a pattern, `*`, `?` and `[...]` stand for any characters, dots included; `[*]` is a star.
 """
 
 import re
@@ -50,7 +51,7 @@ def split(path: str) -> list[str]:
 
 
 def walk(payload: dict[str, Json]) -> Iterator[tuple[str, Json]]:
-    """Every path of a payload with its value, objects before what is in them, in the order of the text."""
+    """Every path of a payload with its value, in the order of the text. An object comes before what is in it."""
     levels: list[Iterator[tuple[str, Json]]] = [iter(payload.items())]
     prefixes = [""]
     while levels:
@@ -68,7 +69,7 @@ def walk(payload: dict[str, Json]) -> Iterator[tuple[str, Json]]:
 
 @cache
 def naming(text: str) -> re.Pattern[str]:
-    r"""An expression whose `fullmatch` says whether a path is the one that a setting names, without wildcards.
+    r"""An expression whose `fullmatch` says whether a path is the one that a setting names. It has no wildcards.
 
     >>> bool(naming("acme.example").fullmatch(r"acme\.example"))
     True
@@ -78,12 +79,12 @@ def naming(text: str) -> re.Pattern[str]:
 
 @cache
 def pattern(text: str) -> re.Pattern[str]:
-    r"""An expression whose `fullmatch` says whether a pattern fits a path, in a time linear in the path's length.
+    r"""An expression whose `fullmatch` says whether a pattern fits a path. It takes time linear in the path's length.
 
     >>> bool(pattern(r"*acme\.example").fullmatch(r"org.acme\.example"))
     True
     """
-    # Between two stars the first place that fits is as good as any, and is not tried again.
+    # Between two stars, the first place that fits is as good as any, so there is no backtracking into it.
     parts = [""]
     for piece in _PIECE.findall(text):
         if piece == "*":
@@ -112,7 +113,7 @@ def _character(character: str) -> str:
 
 def _set(piece: str) -> str:
     """The expression of a set of characters, as the shell writes one."""
-    # Without the end of the text, which the standard library adds.
+    # [:-2] removes the end-of-text anchor that the standard library adds.
     held = translate(piece)[:-2]
     found = [rf"(?![.\\]){held}"]
     found += [expression for character, expression in ((".", _DOT), ("\\", _BACKSLASH)) if re.match(held, character)]

@@ -1,7 +1,7 @@
 """What is stored of each claim: kept, hashed or dropped, by path, before anything is written.
 
-A pattern is one of `claim_paths`: `email`, `debug.*`, `*email*`. It holds for the path and for everything below it. Of
-several patterns that fit, the most specific wins: the one with most literal characters (a backslash that escapes is
+A pattern is one of `claim_paths`: `email`, `debug.*`, `*email*`. It holds for the path and for everything below it. If
+several patterns fit, the most specific wins: the one with the most literal characters (a backslash that escapes is
 one, so `a\\.b` is more specific than `a.b`), then the stricter (drop, hash, keep).
 """
 
@@ -19,9 +19,10 @@ _STRICTNESS = {"keep": 0, "hash": 1, "drop": 2}
 
 
 class ClaimPolicy:
-    """Raises ConfigurationError for an unknown action, and for `hash` without a key. False when it changes nothing.
+    """The policy of EMBED_ANALYTICS_CLAIM_POLICY. It is false when it changes nothing.
 
-    `applied` is the policy that a payload has been through already: what that one hashed is not hashed again.
+    `applied` is the policy that was already applied to a payload. Claims that it hashed are not hashed again. Raises
+    ConfigurationError for an unknown action, and for `hash` without a key.
     """
 
     def __init__(
@@ -43,8 +44,8 @@ class ClaimPolicy:
         return any(action != "keep" for _, action in self._patterns)
 
     def apply(self, payload: Json) -> Json:
-        """The payload after the policy. `hash` replaces each scalar, arrays' elements included, by the hex
-        HMAC-SHA256 of its text (of a number its JSON text); keys and null stay. `drop` removes the claim."""
+        """The payload after the policy. `hash` replaces each scalar, including elements of arrays, with the hex
+        HMAC-SHA256 of its text (a number's JSON text). Keys and null stay. `drop` removes the claim."""
         return self._object(payload, []) if self and isinstance(payload, dict) else payload
 
     def _object(self, value: dict[str, Json], paths: list[str]) -> dict[str, Json]:
@@ -72,20 +73,20 @@ class ClaimPolicy:
         return self._hashed(value)
 
     def _hashed(self, value: str | float) -> str:
-        # Parsed with numbers as JsonText, so a scalar is a text or a boolean.
+        # Numbers were parsed as JsonText, so a scalar is a text or a boolean.
         text = value if isinstance(value, str) else ("true" if value else "false")
         return hmac.digest(self._key, text.encode(), "sha256").hex()
 
 
 class _Dropped:
-    """Stands for a claim of which nothing is left."""
+    """Stands for a claim that was dropped."""
 
 
 _DROPPED = _Dropped()
 
 
 def _most_specific_first(policy: Mapping[str, str]) -> list[tuple[re.Pattern[str], str]]:
-    """So that the first pattern that fits wins."""
+    """The patterns in an order in which the first one that fits wins."""
     ordered = sorted(policy.items(), key=lambda item: (-_literal_length(item[0]), -_STRICTNESS[item[1]], item[0]))
     return [(pattern(text), action) for text, action in ordered]
 

@@ -1,4 +1,4 @@
-"""The vendor's API over HTTP: a small async client per worker, retries, faults sorted into permanent and transient.
+"""The vendor's API over HTTP: an async client per worker, with retries and errors that are permanent or transient.
 
 httpx slows down when many tasks share one pool (docs/architecture.md, "Measured"). So each worker owns a client with
 one connection, and all share the pace, the TLS context and the counters.
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429})
 
-# How a server refuses parameters that it does not know.
+# Statuses with which a server refuses parameters that it does not know.
 PARAMETER_STATUSES = frozenset({400, 422})
 
 
@@ -43,7 +43,7 @@ class EmbedGoneError(PermanentError):
 
 
 class RequestRejectedError(PermanentError):
-    """The API refused this one request (400, 409, 422, 451, a redirect) or answered something of another shape."""
+    """The API refused this one request (400, 409, 422, 451, a redirect), or its answer has an unexpected shape."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -51,11 +51,11 @@ class RequestRejectedError(PermanentError):
 
 
 class EmbedRefusedError(RequestRejectedError):
-    """The API answered 401 or 403 for one embed. Whether it refuses the key, GET /whoami tells."""
+    """The API answered 401 or 403 for one embed. GET /whoami tells whether it refuses the key."""
 
 
 class RetryableResponseError(SourceError):
-    """One answer that may be better next time; `retry_after` is what the server asked for, in seconds."""
+    """An answer that may be better next time. `retry_after` is the wait that the server asked for, in seconds."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -64,7 +64,7 @@ class RetryableResponseError(SourceError):
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long one request is tried again: exponential backoff with full jitter between the two waits, in seconds.
+    """How long one request is retried: exponential backoff with full jitter between the two waits, in seconds.
 
     No single attempt takes longer than the budget, not even one whose answer trickles in.
     """
@@ -75,7 +75,7 @@ class RetryPolicy:
     wait_max_seconds: float = 30
 
 
-# The first request of a run finds out whether there is a host at all; one that does not answer must end within 30 s.
+# A run's first request finds out whether the host answers at all. If it does not, the run must end within 30 s.
 FIRST_CONTACT = RetryPolicy(attempts=8, budget_seconds=12, wait_initial_seconds=0.3, wait_max_seconds=2)
 FIRST_CONTACT_TIMEOUT_SECONDS = 6.0
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -83,9 +83,9 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 
 @dataclass
 class Connection:
-    """What every worker's client has in common. The key is a SecretStr, so no repr shows it.
+    """What the clients of all workers share. The key is a SecretStr, so no repr shows it.
 
-    Raises ConfigurationError for a URL that cannot be asked.
+    Raises ConfigurationError for a URL that requests cannot go to.
     """
 
     api_url: str
@@ -96,7 +96,7 @@ class Connection:
     transport: Callable[[], httpx.AsyncBaseTransport] | None = None
     allows_plain_http: bool = False
     request_count: int = 0
-    # False once the server refused `offset` and `count`.
+    # False once the server has refused `offset` and `count`.
     takes_offsets: bool = True
     tls: ssl.SSLContext | bool = field(default=True, repr=False)
     proxy: str | None = field(default=None, repr=False)
@@ -106,19 +106,19 @@ class Connection:
             url = httpx.URL(self.api_url)
         except httpx.InvalidURL:
             url = httpx.URL()
-        # The URL is in messages and in home.json, so it must not be where the key is.
+        # The URL appears in messages and in home.json, so it must not hold a credential.
         if url.scheme not in ("http", "https") or not url.host or url.userinfo:
             raise ConfigurationError(
-                "ONESCHEMA_API_URL is not a URL that can be asked: it needs https://, a host, and no user or password."
+                "ONESCHEMA_API_URL cannot be used: it needs https:// and a host, and must not have a user or password."
             )
-        # As parsed: a scheme may be written in capitals.
+        # From the parsed URL, because a scheme may be written in capitals.
         if url.scheme == "http" and not is_loopback(url.host) and not self.allows_plain_http:
             raise ConfigurationError(
                 "ONESCHEMA_API_URL begins with http://, which would send the API key in the clear: write https://, or "
-                "set ONESCHEMA_ALLOW_PLAIN_HTTP=true if the network between is trusted."
+                "set ONESCHEMA_ALLOW_PLAIN_HTTP=true if you trust the network in between."
             )
         self.proxy = proxy_for(url)
-        # Loading the CA bundle takes 20 ms; one context serves all workers, and plain HTTP needs none.
+        # Loading the CA bundle takes 20 ms. One context serves all workers, and plain HTTP needs none.
         self.tls = httpx.create_ssl_context() if url.scheme == "https" else False
 
 
@@ -128,7 +128,7 @@ async def open_client(connection: Connection) -> AsyncGenerator["OneSchemaClient
     try:
         http = _http_client(connection)
     except (httpx.InvalidURL, ValueError, ImportError):
-        # Without the cause: a proxy's URL may hold a password.
+        # The cause is left out: a proxy's URL may hold a password.
         raise ConfigurationError(
             "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names a proxy that cannot be used: it needs http:// or https://."
         ) from None
@@ -147,16 +147,16 @@ def _http_client(connection: Connection) -> httpx.AsyncClient:
         verify=connection.tls,
         transport=connection.transport() if connection.transport else None,
         proxy=connection.proxy,
-        # What it would read of the environment is in `proxy` and `tls`.
+        # `proxy` and `tls` already hold what httpx would read from the environment.
         trust_env=False,
     )
 
 
 @dataclass(frozen=True)
 class EventsAnswer:
-    """What the API says of one embed's events: None where the bodies are those already known.
+    """The API's answer for one embed's events. The events are None if the bodies are those already known.
 
-    `problem` says why there may be more events than came; then the digest must not be taken for known.
+    `problem` says why there may be more events than were answered. If it is set, do not remember the digest as known.
     """
 
     body_digest: bytes
@@ -190,9 +190,9 @@ class OneSchemaClient:
             ) from None
 
     async def embeds(self, request: PageRequest) -> Page:
-        """One page of embed summaries, if the server pages; else all of them. Paging is not documented.
+        """One page of embed summaries, or all of them if the server does not page. Paging is not documented.
 
-        A server that refuses `offset` and `count` at the list's beginning is asked without them from then on.
+        If the server refuses `offset` and `count` for the first page, all later requests leave them out.
         """
         path = "/v1/embeds"
 
@@ -205,7 +205,7 @@ class OneSchemaClient:
             try:
                 return await self._get(path, page, params={"offset": request.offset, "count": request.count})
             except RequestRejectedError as error:
-                # Refused later on, the beginning of the list would be taken for the rest of it.
+                # On a later page, asking again without them would take the beginning of the list for the rest of it.
                 if error.status not in PARAMETER_STATUSES or request.offset > 0:
                     raise
                 self._connection.takes_offsets = False
@@ -214,17 +214,17 @@ class OneSchemaClient:
     async def embed_events(
         self, embed_id: int, known_body_digest: bytes | None = None, *, attempts: int | None = None
     ) -> EventsAnswer:
-        """The events of one embed, not decoded when the body is known already.
+        """The events of one embed. A body that is known already is not decoded.
 
-        Raises EmbedGoneError on 404 and 410, EmbedRefusedError on 401 and 403. `attempts` are as many as the policy has
-        by default.
+        `attempts` lowers the policy's number of attempts. Raises EmbedGoneError on 404 and 410, and EmbedRefusedError
+        on 401 and 403.
         """
         path = f"/v1/embeds/{embed_id}/events"
 
         digest = hashlib.blake2b(digest_size=16)
 
         def read(response: httpx.Response) -> tuple[bytes, Page | None]:
-            """The body, and None as its page where it ends the bodies that are known: its cursor is then known, too."""
+            """The body and its page. The page is None if all bodies so far are those known, so that no page follows."""
             so_far = digest.copy()
             so_far.update(response.content)
             if so_far.digest() == known_body_digest and announced_link(response) is None:
@@ -257,11 +257,12 @@ class OneSchemaClient:
         retry: RetryPolicy | None = None,
         timeout: httpx.Timeout | None = None,
     ) -> T:
-        """What `read` makes of a 200, asked for at `path`, or at `url` for a page that an answer of `path` announced.
+        """Return `read(response)` for a 200. `url` is the address of a page that an earlier answer of `path` announced.
 
-        Transient faults (time-outs, dropped connections, 408, 425, 429, 5xx, bodies that end early or are no JSON) are
-        retried within the policy's budget, no sooner than a Retry-After asks. Raises CredentialRefusedError (401, 403),
-        EmbedGoneError (404, 410), RequestRejectedError (other 4xx, redirects), HostUnreachableError or SourceError.
+        Transient faults are retried within the policy's budget, no sooner than a Retry-After asks: time-outs, dropped
+        connections, 408, 425, 429, 5xx, bodies that end early or are not JSON. Raises CredentialRefusedError (401,
+        403), EmbedGoneError (404, 410), RequestRejectedError (other 4xx, redirects), HostUnreachableError or
+        SourceError.
         """
         policy = retry or self._connection.retry
         attempts = tenacity.AsyncRetrying(
@@ -271,7 +272,7 @@ class OneSchemaClient:
             sleep=self._connection.pace.sleep,
             reraise=True,
         )
-        # Whole: httpx would parse both parts again to join them.
+        # Joined here, because httpx would parse both parts again to join them.
         url = url or self._connection.api_url + path
         timeout = timeout or self._http.timeout
         return await attempts(self._get_once, path, url, read, params, timeout, policy.budget_seconds)
@@ -288,7 +289,7 @@ class OneSchemaClient:
         await self._connection.pace.turn()
         self._connection.request_count += 1
         try:
-            # httpx's time-outs are for each read: a body that trickles would never end.
+            # httpx's time-outs are per read, so a body that trickles in would never end.
             async with asyncio.timeout(limit_seconds):
                 response = await self._http.get(url, params=params, timeout=timeout)
         except TimeoutError:
@@ -299,7 +300,7 @@ class OneSchemaClient:
                 "check ONESCHEMA_API_URL or ONESCHEMA_REGION, and the network."
             ) from None
         except (httpx.TransportError, httpx.DecodingError) as error:
-            # Only the type: an httpx message may quote what the server sent.
+            # Only the error's type: its message may quote what the server sent.
             raise RetryableResponseError(
                 f"GET {path} of {self._connection.api_url} broke off ({type(error).__name__}); "
                 "is ONESCHEMA_API_URL the address of the OneSchema API?"
@@ -332,8 +333,8 @@ def _json(body: bytes, path: str) -> Json:
     try:
         return loads(body)
     except ValueError:
-        # A body that ends early looks the same: the next attempt tells.
-        raise RetryableResponseError(f"GET {path} answered a body that is no JSON") from None
+        # A body that ends early looks the same, so it is worth another attempt.
+        raise RetryableResponseError(f"GET {path} answered a body that is not JSON") from None
 
 
 def _page(answer: Json, response: httpx.Response, path: str) -> Page:

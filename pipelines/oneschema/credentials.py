@@ -1,8 +1,8 @@
-"""Credentials out of everything that is about to be written: by their field names, and by their shape.
+"""Removes credentials from everything that is about to be written, by field name and by shape.
 
-A field of `CREDENTIAL_FIELDS` goes whole, whatever the case of its name; a text that has the shape of a JWT, and any
-repetition of a removed value, becomes `REMOVED`. So an event without its credentials is the same for every token that
-it was fetched with, which is what its digest needs.
+A field of `CREDENTIAL_FIELDS` is removed whole, whatever the case of its name. A text that has the shape of a JWT, and
+any repetition of a removed value, becomes `REMOVED`. So an event without its credentials is the same for every token
+that it was fetched with, which its digest relies on.
 """
 
 import json
@@ -16,14 +16,14 @@ from pipelines.oneschema.vocabulary import CREDENTIAL_FIELDS
 
 REMOVED = "<credential removed>"
 
-# A removed value shorter than this is not looked for elsewhere: it would hit ordinary words.
+# A removed value shorter than this is not looked for elsewhere, because it would match ordinary words.
 _SHORTEST_SECRET = 8
-# So many removed values are looked for one by one. Where an event has more, looking for each in every text would take
-# the square of its length: then a text goes whole that holds the beginning of any of them.
+# Up to this many removed values are looked for one by one. With more, that would take time quadratic in the event's
+# length, so any text that holds the beginning of one of them is removed whole.
 _MOST_SECRETS = 20
 
 _BASE64 = r"A-Za-z0-9_+/\-"
-# A text that could hold a JWT, and how the JSON of a header begins.
+# A text that could hold a JWT, and the beginning of a header's JSON.
 _DOTTED = re.compile(rf"[{_BASE64}=.]+")
 _OBJECT_START = re.compile(r"\{[\s\"]")
 _ESCAPE = re.compile(r"\\[\\\"]")
@@ -32,8 +32,8 @@ _JSON_SPACE = " \t\n\r"
 # Numbers stay text: Python refuses to read very long ones.
 _JSON = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
 
-# A cheap look for a JWT: base64url of an object's start, and three segments. Each run of letters is tried from its
-# start alone and given up for good: tried from each of its letters, a long run would take the square of its length.
+# A cheap look for a JWT: base64url of an object's start, and three segments. Each run of letters is tried only from its
+# start. Trying it from each of its letters would take time quadratic in the length of the run.
 _TWO_DOTS = re.compile(rf"\.[{_BASE64}=]*\.[{_BASE64}]".encode())
 _JWT_SHAPE = re.compile(
     rf"(?<![{_BASE64}])(?>[{_BASE64}]*?e[yw])[{_BASE64}]{{2,}}+=*+\.[{_BASE64}=]*+\.[{_BASE64}]".encode()
@@ -42,12 +42,12 @@ _QUOTED_FIELDS = tuple(f'"{field}"'.encode() for field in sorted(CREDENTIAL_FIEL
 
 
 def may_hold_credentials(json_text: bytes) -> bool:
-    """A cheap look at a JSON text: False means that `without_credentials` would change nothing."""
+    """A cheap look at a JSON text. False means that `without_credentials` would change nothing."""
     lower = json_text.lower()
     for field in _QUOTED_FIELDS:
         if field in lower:
             return True
-    # Counting dots is the cheapest look of all, and most events have one at most: in their created_at.
+    # Counting dots is the cheapest look of all. Most events have at most one, in their created_at.
     return (
         json_text.count(b".") >= 2
         and _TWO_DOTS.search(json_text) is not None
@@ -58,13 +58,13 @@ def may_hold_credentials(json_text: bytes) -> bool:
 def strip_credentials(event: Json) -> tuple[Json, bytes]:
     """A decoded event without credentials, everything in it storable, and its canonical JSON.
 
-    Both are the same whatever the credentials were: whether a cheap look clears an event depends on them, so the
-    thorough way ends in the same text.
+    Both are the same whatever the credentials were. The cheap look may clear an event or not depending on its
+    credentials, so the thorough way must give the same text.
     """
     kept = event
     removed: list[Json] = []
     if type(event) is dict and not CREDENTIAL_FIELDS.isdisjoint(event):
-        # What every webhook's event has at its top level needs no walk through the others.
+        # Every webhook's event has such a field at its top level. Removing that one needs no walk through the others.
         kept = event.copy()
         removed = [kept.pop(field) for field in CREDENTIAL_FIELDS if field in kept]
     try:
@@ -82,21 +82,21 @@ def strip_credentials(event: Json) -> tuple[Json, bytes]:
 
 
 def _may_repeat(secret: Json, json_text: bytes) -> bool:
-    """Whether a removed value may stand elsewhere in the event; one that is not a text is not looked at cheaply."""
+    """Whether a removed value may occur elsewhere in the event. For a value that is not a text, this is always so."""
     if not isinstance(secret, str):
         return secret is not None
-    # A JWT cannot stand where there are not two dots.
+    # A JWT cannot occur in a text without two dots.
     if not secret or (secret.count(".") >= 2 and json_text.count(b".") < 2):
         return False
     try:
-        # A repetition has its JSON form there: JSON escapes character by character.
+        # JSON escapes character by character, so a repetition appears in its JSON form.
         return orjson.dumps(secret)[1:-1] in json_text
     except TypeError:
         return True
 
 
 def without_credentials(value: Json) -> Json:
-    """A copy of a decoded value without credentials at any depth; the value may nest some hundred levels."""
+    """A copy of a decoded value without credentials at any depth. The value may nest some hundred levels."""
     secrets: set[str] = set()
     _collect(value, secrets)
     return _scrub(value, _Secrets(secrets), in_counts=False)
@@ -105,7 +105,7 @@ def without_credentials(value: Json) -> Json:
 def _is_credential(key: str, value: Json, *, in_counts: bool) -> bool:
     if key.lower() not in CREDENTIAL_FIELDS:
         return False
-    # A template column may be called `token`; below validation_error_counts its value is an object of counts.
+    # A template column may be called `token`. Below validation_error_counts, its value is an object of counts.
     return not (
         in_counts and isinstance(value, dict) and not any(isinstance(v, str | dict | list) for v in value.values())
     )
@@ -124,7 +124,7 @@ def _collect(value: Json, secrets: set[str], *, is_secret: bool = False) -> None
 
 
 class _Secrets:
-    """The values that an event's credential fields had, to be removed wherever else they stand in it."""
+    """The values of an event's credential fields, to be removed wherever else they occur in it."""
 
     def __init__(self, secrets: set[str]) -> None:
         # A secret may be part of a longer one.
@@ -134,7 +134,7 @@ class _Secrets:
             self._beginnings = {secret[:_SHORTEST_SECRET] for secret in secrets}
 
     def without(self, text: str) -> str:
-        """The text with REMOVED for each of them, in a time that does not grow with their number."""
+        """The text with REMOVED in place of each secret. The time does not grow with the number of secrets."""
         if self._beginnings:
             pieces = (text[start : start + _SHORTEST_SECRET] for start in range(len(text) - _SHORTEST_SECRET + 1))
             return text if self._beginnings.isdisjoint(pieces) else REMOVED
@@ -159,7 +159,7 @@ def _scrub(value: Json, secrets: _Secrets, *, in_counts: bool) -> Json:
 
 
 def _scrub_text(text: str, secrets: _Secrets) -> str:
-    # str(): a number kept as JsonText has no credential in it and must stay one.
+    # A number kept as JsonText holds no credential and must stay a number.
     if not text or (text[0] in "-0123456789" and type(text) is not str):
         return text
     text = secrets.without(text)
@@ -167,7 +167,7 @@ def _scrub_text(text: str, secrets: _Secrets) -> str:
 
 
 def _without_jwts(dotted: re.Match[str]) -> str:
-    """A dotted text with REMOVED for each header, payload and signature in it, whatever stands before the header."""
+    """A dotted text with REMOVED in place of each JWT, whatever comes before its header."""
     segments = dotted.group().split(".")
     kept: list[str] = []
     position = 0
@@ -180,14 +180,14 @@ def _without_jwts(dotted: re.Match[str]) -> str:
 
 
 def _header_start(segment: str) -> int | None:
-    """Where the JWT header begins that ends where the segment does; letters before it may be of base64url, too."""
+    """Where a JWT header begins that ends with the segment. Letters of base64url may come before it."""
     if "ey" not in segment and "ew" not in segment:
         return None
     first = segment.rstrip("=").rfind("=") + 1
     starts: list[int] = []
-    # Four letters are three bytes, so one decoding serves each fourth letter that a header may begin at.
+    # Four letters are three bytes, so four decodings cover every letter at which a header may begin.
     for start in range(first, first + 4):
-        # As many characters as bytes: only brackets and quotes matter.
+        # latin-1 gives one character per byte. Only brackets and quotes matter here.
         text = (segment_bytes(segment[start:]) or b"").decode("latin-1")
         at = _last_object(text)
         if at is not None and at % 3 == 0:
@@ -196,10 +196,10 @@ def _header_start(segment: str) -> int | None:
 
 
 def _last_object(text: str) -> int | None:
-    """Where the JSON object begins that a text ends with; None where it ends with none.
+    """Where the JSON object begins with which a text ends. None if it does not end with an object.
 
-    Read from its end, a text has one bracket only that may open its last object. Trying each would take the square of
-    its length.
+    Read backwards, only one bracket can open the last object. Trying each bracket would take time quadratic in the
+    length of the text.
     """
     text = text.rstrip(_JSON_SPACE)
     if not text.endswith("}"):
@@ -217,7 +217,7 @@ def _last_object(text: str) -> int | None:
 
 
 def _is_object(text: str, start: int) -> bool:
-    """Whether one JSON object is all of a text from `start` on."""
+    """Whether the text from `start` to its end is one JSON object."""
     try:
         _, end = _JSON.raw_decode(text, start)
     except ValueError:

@@ -1,5 +1,7 @@
-"""The fields of an embed in the vendor's list that are kept, each in one line: raw/embeds, the poll's state and the
-reading of the list are made of them. Its id, its token and its JWT are read apart from these.
+"""The fields that are kept of an embed in the vendor's list, one line each.
+
+The columns of raw/embeds, the poll's state and the reading of the list are made from them. The embed's id, token and
+JWT are read separately.
 """
 
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ class EmbedField:
         return f"{self.name} {'integer' if self.kind is INTEGER else 'text'}"
 
     def read(self, value: Json) -> object:
-        """The value; of a text field any other JSON as its text, so that nothing is dropped in silence."""
+        """The value to keep. A text field keeps any other JSON as its text, so that nothing is dropped silently."""
         if value is None:
             return None
         read = self.kind.read(value)
@@ -39,6 +41,6 @@ class EmbedField:
 # In the order of the columns.
 EMBED_FIELDS: tuple[EmbedField, ...] = (
     EmbedField("template_key", TEXT, "key of its template"),
-    EmbedField("status", TEXT, "how far the session is, as the API calls it"),
+    EmbedField("status", TEXT, "the session's status, in the API's words"),
     EmbedField("imported_row_count", INTEGER, "rows imported; only when the status is imported"),
 )

@@ -1,8 +1,8 @@
-"""The fields of the vendor's event, each in one line: landing, reading, merging, the quarantine and the schemas of raw
-and the lake are made of them.
+"""The fields of the vendor's event, one line each.
 
-A field that the vendor adds arrives in `extra` until it has its line here. From then on it has a column in raw and in
-the lake; a value that cannot be read is NULL there and a row of the quarantine.
+Landing, reading, merging, the quarantine and the schemas of raw and the lake are all made from them. A field that the
+vendor adds arrives in `extra` until it has a line here. With a line, it has a column in raw and in the lake. A value
+that cannot be read is NULL there, and a row in the quarantine.
 """
 
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from pipelines.home.tables import Column
 from pipelines.oneschema.reading import BOOLEAN, INTEGER, NAME, OBJECT, TEXT, TIME, Kind
 
 Merge = Literal["identity", "alone", "with data"]
-"""How deliveries of one event agree on a field: it says which are of one event; the first that has it, in the order of
-flatten.merge, by itself; or together with what is read of `data`."""
+"""How the deliveries of one event are merged: the field identifies the event; or its first value is taken, in the order
+of flatten.merge; or it is taken together with `data`."""
 
 
 @dataclass(frozen=True)
 class EventField:
     """A field of an event: its name in the vendor's JSON, its column in the lake, its kind, and its documentation.
 
-    A field of an envelope (`is_enveloped`) is the embed's where the event does not say its own, and is an attribute of
-    raw_rows.Envelope. An event without a `required` one is quarantined whole.
+    If `is_enveloped`, the field is also an attribute of raw_rows.Envelope, and an event without its own value takes the
+    embed's. An event without a `required` field is quarantined whole.
     """
 
     name: str
@@ -34,11 +34,11 @@ class EventField:
 
     def __post_init__(self) -> None:
         if self.kind.is_converted and self.name == self.column:
-            raise ValueError(f"{self.name}: its column needs another name, since raw keeps the value as it came.")
+            raise ValueError(f"{self.name}: its column needs another name, because raw keeps the value as it came.")
 
     @property
     def raw_column(self) -> str:
-        """Its column in raw: that of the lake, unless raw has the value in another type, as it came."""
+        """The column's name in raw: the lake's name, unless raw keeps the value in another type, as it came."""
         return self.name if self.kind.is_converted else self.column
 
     @property

@@ -1,4 +1,4 @@
-"""JSON that survives what vendors and customers send: the slow, careful road beside orjson.
+"""Reads JSON whatever vendors and customers send: the slow, careful way beside orjson.
 
 orjson refuses lone surrogates, NaN and control characters, and rounds integers beyond 64 bits. Here every such value
 becomes one that any store can hold, and nothing is lost:
@@ -12,8 +12,8 @@ becomes one that any store can hold, and nothing is lost:
 | an integer of more than 64 digits | its digits as a string; shorter ones stay exact integers |
 | nesting below MAX_DEPTH levels | the JSON text of the subtree, as a string |
 
-Of nesting alone orjson takes more, 1,024 levels, and leaves it as it is; landing sends what orjson cannot write again
-down the careful road. Both roads take a time in proportion to the text, whatever it holds and wherever it was cut.
+orjson itself takes deeper nesting, 1,024 levels, and leaves it unchanged. Landing uses the careful way for what orjson
+cannot write again. Both ways take time linear in the text, whatever it holds and wherever it was cut off.
 """
 
 import json
@@ -29,8 +29,8 @@ Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | 
 MAX_DEPTH = 100
 _MAX_DIGITS = 64
 
-# A string that does not end reaches to the end of the text, and is given up for good (the possessive `*+`): tried again
-# from each quote in it, it would take the square of its length.
+# A string that does not end reaches to the end of the text. The possessive `*+` gives it up at once: trying again from
+# each quote in it would take time quadratic in its length.
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{\]}]', re.DOTALL)
 _ESCAPE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)"
@@ -39,13 +39,13 @@ _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _RAW_SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPES_OF_RAW = {code: f"\\\\u{code:04x}" for code in range(0xD800, 0xE000)}
 
-# Digits become 0 and everything else stays, so that a run of digits is found by a plain substring search.
+# Makes every digit a 0, so that a plain substring search finds a run of digits.
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _LONG_INTEGER = b"0" * 19
 
 
 class JsonText(str):
-    """A piece of JSON kept as the text it was: a number whose digits must not change."""
+    """A piece of JSON kept as its text: a number whose digits must not change."""
 
     __slots__ = ()
 
@@ -56,14 +56,14 @@ def loads(body: bytes) -> Json:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return loads_carefully(body)
-    # orjson makes a double of an integer beyond 64 bits, without a word.
+    # orjson silently turns an integer beyond 64 bits into a double.
     if _LONG_INTEGER in body.translate(_DIGITS_TO_ZERO):
         return loads_carefully(body)
     return value
 
 
 def loads_carefully(body: bytes | str, *, keep_numbers: bool = False) -> Json:
-    """As `loads`, by the standard library; with `keep_numbers` each number is the JsonText it was written as."""
+    """Like `loads`, but by the standard library. With `keep_numbers`, each number is the JsonText of its digits."""
     text = body if isinstance(body, str) else _decoded(body)
     if _SURROGATE_ESCAPE.search(text):
         text = _ESCAPE.sub(_escape_lone_surrogate, text)
@@ -79,12 +79,12 @@ def loads_carefully(body: bytes | str, *, keep_numbers: bool = False) -> Json:
 
 
 def storable(value: object) -> Json:
-    """A decoded value with everything in it made storable as this module's table says."""
+    """A decoded value with everything in it made storable, as this module's table says."""
     return loads_carefully(dumps(value, ascii_only=True))
 
 
 def dumps(value: object, *, ascii_only: bool = False) -> str:
-    """Compact JSON with sorted keys, of any depth; a JsonText is written as it is."""
+    """Compact JSON with sorted keys, of any depth. A JsonText is written as it is."""
     written: list[str] = []
     waiting = [value]
     while waiting:
@@ -110,11 +110,11 @@ def dumps(value: object, *, ascii_only: bool = False) -> str:
 
 
 def canonical(value: object) -> bytes:
-    """Compact JSON with sorted keys of a storable value: as `dumps`, and by orjson where that can write it."""
+    """The compact JSON of a storable value, with sorted keys: equal to `dumps`, but written by orjson if it can."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:
-        # Integers beyond 64 bits.
+        # The value has integers beyond 64 bits.
         return dumps(value).encode()
 
 
@@ -133,13 +133,13 @@ def _number(text: str) -> float | str:
 
 
 def _decoded(body: bytes) -> str:
-    """The text of a JSON body. JSON begins with two ASCII characters, so its zero bytes tell the encoding."""
+    """The text of a JSON body. JSON begins with two ASCII characters, so its zero bytes reveal the encoding."""
     encoding = json.detect_encoding(body)
     return body.decode(encoding, "surrogateescape" if encoding.startswith("utf-8") else "surrogatepass")
 
 
 def _limit_depth(text: str) -> str:
-    """The text with each subtree below MAX_DEPTH levels as a string. Raises ValueError where one is not JSON."""
+    """The text with each subtree below MAX_DEPTH levels as a string. Raises ValueError if one is not JSON."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return text
     depth = 0
@@ -155,7 +155,7 @@ def _limit_depth(text: str) -> str:
             if depth % MAX_DEPTH == 1 and depth > 1:
                 piece = pieces.pop()
                 subtree = text[piece.start : found.end()]
-                # Nobody else looks at what is in that string.
+                # Nothing else checks the JSON in that string.
                 json.loads(piece.close(text, found.end()), parse_int=str, parse_float=str, strict=False)
                 is_outermost = len(pieces) == 1
                 pieces[-1].replace(
@@ -165,7 +165,7 @@ def _limit_depth(text: str) -> str:
             if depth < 0:
                 break
     if depth:
-        raise ValueError("not JSON: brackets that do not match")
+        raise ValueError("not JSON: its brackets do not match")
     return pieces[0].close(text, len(text))
 
 

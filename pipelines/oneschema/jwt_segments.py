@@ -11,7 +11,7 @@ _TO_URL_ALPHABET = str.maketrans("+/", "-_")
 
 
 def segment_bytes(segment: str) -> bytes | None:
-    """The bytes of a base64url segment, None when it is not one. Padding and the plain alphabet's `+/` are read too."""
+    """The bytes of a base64url segment. None if it is not one. Padding and the plain alphabet's `+/` are accepted."""
     segment = segment.translate(_TO_URL_ALPHABET)
     if _SEGMENT.fullmatch(segment) is None:
         return None
@@ -23,7 +23,7 @@ def segment_bytes(segment: str) -> bytes | None:
 
 
 def json_object(segment: str) -> dict[str, Json] | None:
-    """The JSON object of a segment with its numbers as JsonText, None when it holds none."""
+    """The JSON object of a segment, with its numbers as JsonText. None if it does not hold one."""
     content = segment_bytes(segment)
     if content is None:
         return None

@@ -1,4 +1,4 @@
-"""When the next request may be sent: a fixed upper rate, slower after each 429, and back to it as answers succeed."""
+"""Decides when the next request may be sent: at a fixed upper rate, and slower for a while after each 429."""
 
 import asyncio
 import time
@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-# A server that asks for more than this is not obeyed to the letter: an hourly run would never end.
+# A longer Retry-After is cut to this. Otherwise an hourly run might never end.
 RETRY_AFTER_MAX_SECONDS = 120.0
 
-# Requests that begin together come back together, and then their answers wait for one another at every turn. This far
-# apart they do not, and it holds nobody up: a request takes this process longer.
+# Requests that start together come back together, and then their answers wait for each other again and again. This much
+# space prevents that. It slows nothing down, because this process needs longer for each request.
 SPACING_SECONDS = 0.001
 
-# One 429 makes requests at least this far apart, each further one half as far again, and each success takes a tenth
-# off: a server that refuses up to a fifth of the requests whatever the pace does not bring it to a halt.
+# One 429 puts at least this much time between requests. Each further 429 adds half, and each success takes off a tenth.
+# So a server that refuses up to a fifth of the requests, whatever the pace, does not bring the sweep to a halt.
 FIRST_SLOWDOWN_SECONDS = 0.02
 SLOWDOWN = 1.5
 RECOVERY = 0.9
@@ -22,7 +22,7 @@ SLOWEST_INTERVAL_SECONDS = 5.0
 
 
 def retry_after_seconds(header: str | None, now: datetime | None = None) -> float | None:
-    """Seconds that a Retry-After asks for, in either form (seconds or an HTTP date), clamped; None if unreadable."""
+    """The seconds of a Retry-After (a number of seconds or an HTTP date), clamped. None if it cannot be read."""
     if header is None:
         return None
     text = header.strip()
@@ -42,9 +42,9 @@ def retry_after_seconds(header: str | None, now: datetime | None = None) -> floa
 
 
 class Pace:
-    """Shared by all workers: `turn()` returns when the caller may send its request.
+    """The pace that all workers share: `turn()` returns when the caller may send its request.
 
-    `requests_per_second` bounds the rate (None: SPACING_SECONDS does). `monotonic` and `sleep` are the clock, in
+    `requests_per_second` bounds the rate; with None, SPACING_SECONDS does. `monotonic` and `sleep` are the clock, in
     seconds.
     """
 
@@ -64,7 +64,7 @@ class Pace:
 
     @property
     def interval_seconds(self) -> float:
-        """Present distance between two requests."""
+        """The present time between two requests."""
         return self._interval
 
     async def turn(self) -> None:
@@ -76,9 +76,9 @@ class Pace:
             await self.sleep(turn - now)
 
     def refused(self, retry_after: float | None) -> None:
-        """A 429 came: slow down, and hold everybody back for as long as the server asks."""
+        """Call this on a 429: slows down, and makes all workers wait for as long as the server asks."""
         now = self._monotonic()
-        # Requests already under way answer 429 together: one slowdown for all of them.
+        # Requests already under way are refused together. They count as one slowdown.
         if now - self._slowed_at >= self._interval:
             self._interval = min(max(self._interval * SLOWDOWN, FIRST_SLOWDOWN_SECONDS), SLOWEST_INTERVAL_SECONDS)
             self._slowed_at = now
@@ -86,6 +86,6 @@ class Pace:
             self._next_turn = max(self._next_turn, now + retry_after)
 
     def succeeded(self) -> None:
-        """A request was answered: recover a little."""
+        """Call this when a request was answered: speeds up a little."""
         recovered = self._interval * RECOVERY
         self._interval = max(recovered, self._least_interval)

@@ -1,6 +1,6 @@
-"""How a server announces the next page of a list: a Link header, or a cursor beside the array; and its total.
+"""Reads how a server announces the next page of a list (a Link header, or a cursor beside the array) and its total.
 
-The vendor documents neither. A plain array without a header announces nothing: then offsets are the caller's affair.
+The vendor documents neither. A plain array without a header announces nothing; then the caller has to use offsets.
 """
 
 import re
@@ -10,10 +10,10 @@ import httpx
 
 from pipelines.oneschema.json_text import Json
 
-# Objects beside the array in which public APIs put the next page and the total.
+# Public APIs put the next page and the total into objects with these names beside the array.
 _BESIDE = ("paging", "pagination", "page_info", "pageInfo", "meta", "links", "_links", "cursors")
 _TOTALS = ("total", "total_count", "totalCount")
-# A server that never ends its pages must not be followed for ever.
+# A server whose pages never end must not be followed forever.
 ANNOUNCED_LIMIT = 10_000
 
 _WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -21,7 +21,7 @@ _WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 @dataclass(frozen=True)
 class PageRequest:
-    """A page to ask for: by its place in the list, or at the address that the server announced."""
+    """A page to request: by its place in the list, or at the address that the server announced."""
 
     offset: int
     count: int
@@ -30,18 +30,18 @@ class PageRequest:
 
 @dataclass(frozen=True)
 class Page:
-    """One answer of a list. `problem` says why the page after it, which the server announced, cannot be asked for."""
+    """One answer of a list. `problem` says why the next page that the server announced cannot be requested."""
 
     items: list[Json]
     next_url: str | None = None
     total: int | None = None
     problem: str | None = None
-    # Asked without offset and count, which the server refuses: no later offset can be asked for.
+    # The server refuses offset and count, so no later offset can be requested.
     is_unpaged: bool = False
 
 
 class AnnouncedWalk:
-    """A walk over the pages that the server announces: ask at `url`, hand the page to `update_state`, and so on."""
+    """A walk over the pages that the server announces. Request `url`, pass the page to `update_state`, and repeat."""
 
     def __init__(self) -> None:
         self.has_next_page = True
@@ -59,18 +59,18 @@ class AnnouncedWalk:
 
 
 class Trail:
-    """The announced addresses that were followed: none is followed twice, and they have to end."""
+    """The announced addresses that were followed. None is followed twice, and their number is bounded."""
 
     def __init__(self) -> None:
         self._followed: set[str] = set()
 
     def next_of(self, page: Page) -> tuple[str | None, str | None]:
-        """(the address to ask next, why an announced one is not asked)."""
+        """The next address to request, or None; and why an announced address is not followed, or None."""
         url = page.next_url
         if url is None:
             return None, page.problem
         if url in self._followed:
-            return None, "names a next page that was asked already"
+            return None, "names a next page that was already requested"
         if len(self._followed) >= ANNOUNCED_LIMIT:
             return None, f"did not end within {ANNOUNCED_LIMIT} pages"
         self._followed.add(url)
@@ -78,7 +78,7 @@ class Trail:
 
 
 def shortfall(total: int | None, came: int) -> str | None:
-    """What is wrong where the server's total says more than came."""
+    """The problem if the server's total is more than what came, else None."""
     if total is None or total <= came:
         return None
     return f"says that there are {total}, and {came} came (a total may count deleted ones)"
@@ -90,7 +90,7 @@ def announced_link(response: httpx.Response) -> str | None:
 
 
 def read_page(answer: Json, response: httpx.Response) -> Page | None:
-    """The page that a decoded answer is; None where it is neither an array nor an object with one array in it."""
+    """The page in a decoded answer. None if the answer is neither an array nor an object with one array in it."""
     asked = response.request.url
     page = Page([], announced_link(response), _whole_number(response.headers.get("X-Total-Count")))
     if isinstance(answer, list):
@@ -118,8 +118,8 @@ def _on_the_same_server(page: Page, asked: httpx.URL) -> Page:
     except httpx.InvalidURL:
         return replace(page, next_url=None, problem="names a next page whose address cannot be read")
     if (url.scheme, url.host, url.port, url.userinfo) != (asked.scheme, asked.host, asked.port, asked.userinfo):
-        # The key goes to no other server, and what that one answers is not this vendor's word.
-        return replace(page, next_url=None, problem="names a next page at another server, which is not asked")
+        # The key must not go to another server, and another server's answer is not the vendor's data.
+        return replace(page, next_url=None, problem="names a next page at another server, which is not followed")
     if url == asked:
         return replace(page, next_url=None, problem="names itself as its next page")
     return replace(page, next_url=str(url))
@@ -130,9 +130,9 @@ def _with_those_beside(answer: dict[str, Json]) -> list[dict[str, Json]]:
 
 
 def _announced_in_body(answer: dict[str, Json], asked: httpx.URL) -> str | None:
-    """An address as it is; of a cursor, the address asked for with the cursor in place of an offset.
+    """The announced address. For a cursor, it is the requested address with the cursor in place of an offset.
 
-    The parameter is called like the field, without `next`: `next_cursor` is asked for as `cursor`, a bare `next` too.
+    The parameter is named like the field, without `next`: `next_cursor` is sent as `cursor`, and so is a bare `next`.
     """
     if answer.get("has_more") is False or answer.get("hasMore") is False:
         return None

@@ -1,6 +1,6 @@
-"""Which proxy leads to the API: the environment's, as the standard library reads it, with networks in NO_PROXY.
+"""Finds the proxy for the API in the environment, as the standard library reads it, plus networks in NO_PROXY.
 
-httpx reads the same variables, and refuses the IPv6 networks that Docker Desktop and OrbStack put into NO_PROXY.
+httpx reads the same variables, but refuses the IPv6 networks that Docker Desktop and OrbStack put into NO_PROXY.
 """
 
 import urllib.request
@@ -10,7 +10,7 @@ import httpx
 
 
 def proxy_for(url: httpx.URL) -> str | None:
-    """URL of the proxy to ask `url` through, None for none."""
+    """The URL of the proxy for requests to `url`, or None."""
     proxies = urllib.request.getproxies_environment()
     proxy = proxies.get(url.scheme) or proxies.get("all")
     if proxy is None or _is_excepted(url.host, proxies.get("no", "")):
@@ -30,7 +30,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _is_excepted(host: str, no_proxy: str) -> bool:
-    """Whether NO_PROXY names the address or a network that it lies in."""
+    """Whether NO_PROXY names the address or a network that contains it."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -39,7 +39,7 @@ def _is_excepted(host: str, no_proxy: str) -> bool:
         try:
             network = ip_network(entry.strip().strip("[]"), strict=False)
         except ValueError:
-            # A host name, which the standard library compares.
+            # This is a host name, which the standard library compares.
             continue
         if address.version == network.version and address in network:
             return True

@@ -1,9 +1,8 @@
-"""How an event's fields are read: the one place, shared by landing (for the folder) and by flattening (for the row).
+"""Reads the fields of an event, for landing (the folder) and for flattening (the row).
 
-A value of its documented type is read by Polars, a column at a time; any other value by a function of this module, one
-at a time. What can be read without guessing is read: integers as text or as a double without a fraction, times as epoch
-seconds, as milliseconds (1e12 to 1e14), as either in decimal text, and as ISO 8601 with a zone. null is a missing
-value.
+Polars reads values of the documented type, a column at a time. The functions of this module read any other value, one
+at a time. They read what needs no guessing: integers as text or as a double without a fraction; times as epoch seconds,
+as milliseconds (1e12 to 1e14), as either in decimal text, and as ISO 8601 with a zone. null is a missing value.
 """
 
 import math
@@ -21,19 +20,19 @@ from pipelines.oneschema.json_text import Json, dumps
 MILLISECONDS_FROM = 1e12
 MILLISECONDS_TO = 1e14
 
-# The first and last microsecond that a timestamp of any of our readers can hold: the years 1 to 9999.
+# The first and last microsecond that a timestamp can hold in all of our readers: the years 1 to 9999.
 FIRST_MICROSECOND = -62_135_596_800_000_000
 LAST_MICROSECOND = 253_402_300_799_999_999
 
-# From this many seconds on, the microseconds of a double are computed exactly in double arithmetic: its fraction has
-# at most 39 bits, and 39 bits times 1e6 = 15625 * 2**6 fit into 53.
+# From this many seconds on, double arithmetic computes the microseconds of a double exactly: its fraction has at most
+# 39 bits, and 39 bits times 1e6 = 15625 * 2**6 fit into 53.
 EXACT_FROM_SECONDS = 2.0**14
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,64}")
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,19}(\.[0-9]{1,30})?")
 # ISO 8601 as public systems print it: extended or basic form, a T or a space, a point or a comma before the fraction,
-# an offset of hours alone (PostgreSQL).
+# an offset with hours only (PostgreSQL).
 _ISO = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?|[0-9]{8}[Tt ][0-9]{4}(?:[0-9]{2})?)"
     r"(?:[.,]([0-9]{1,30}))? ?(Z|z|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?)"
@@ -52,7 +51,7 @@ def read_text(value: object) -> str | Unreadable:
 
 
 def read_name(value: object) -> str | Unreadable:
-    """A text that identifies something, so not an empty one."""
+    """A text that identifies something, so it must not be empty."""
     return Unreadable("empty") if value == "" else read_text(value)
 
 
@@ -66,7 +65,7 @@ def read_object(value: Json) -> str | Unreadable:
 
 
 def read_integer(value: object) -> int | Unreadable:
-    """An integer of 64 bits: as a number, as text, or as a double without a fraction that counts exactly."""
+    """A 64-bit integer, from a number, a text, or a double that is a whole number in the exact range."""
     if isinstance(value, str):
         number = int(value) if _INTEGER.fullmatch(value) else None
     elif isinstance(value, float):
@@ -84,7 +83,7 @@ def read_count(value: object) -> int | Unreadable:
 
 
 def read_timestamp(value: object) -> int | Unreadable:
-    """Microseconds since 1970 UTC of a `created_at`, rounded half to even; a double is the exact number that it is."""
+    """A `created_at` as microseconds since 1970 UTC, rounded half to even. A double counts as its exact value."""
     if isinstance(value, str):
         if not _DECIMAL.fullmatch(value):
             return _read_iso(value)
@@ -118,10 +117,10 @@ def _in_range(read: int) -> int | Unreadable:
 
 
 def microseconds(created_at: pl.Expr) -> pl.Expr:
-    """`read_timestamp` of a column of doubles (Int64), null where it is unreadable.
+    """`read_timestamp` for a column of doubles (Int64), null where it cannot be read.
 
-    Exact from EXACT_FROM_SECONDS on; before (the first hours of 1970) a microsecond may be off, so rows there are read
-    one at a time.
+    It is exact from EXACT_FROM_SECONDS on. Before that (the first hours of 1970) it may be off by a microsecond, so
+    those rows are read one at a time.
     """
     is_milliseconds = created_at.is_between(MILLISECONDS_FROM, MILLISECONDS_TO)
     is_seconds = created_at.is_between(FIRST_MICROSECOND / 1e6 - 1, LAST_MICROSECOND / 1e6 + 1)
@@ -148,15 +147,17 @@ def json_type(value: object) -> str:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of value: the JSON type that is documented, the type that raw keeps such a value in, and how any other
-    value is read. `read` reads every value of the JSON type, too, unless it `is_picky`."""
+    """A kind of value: its documented JSON type, raw's type for it, and how any other value is read.
+
+    `read` also accepts every value of the JSON type, unless it `is_picky`.
+    """
 
     json_type: type
     raw_type: pl.DataType
     read: Callable[[Json], object]
     is_picky: bool = False
     lake_type: pl.DataType | None = None
-    """The type in the lake, where it is another one than raw's."""
+    """The type in the lake, if it differs from raw's."""
 
     @property
     def is_converted(self) -> bool:

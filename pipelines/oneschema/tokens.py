@@ -1,7 +1,7 @@
-"""Embed tokens: from a JWT to what may be kept of it, before anything is written.
+"""Reads embed tokens: what may be kept of a JWT, before anything is written.
 
-The signature and the token itself are credentials and end here. What is kept: the payload after the claim policy, how
-far the token could be trusted, and a fingerprint that tells two tokens apart.
+The signature and the token itself are credentials and go no further. Kept are the payload after the claim policy, how
+far the token can be trusted, and a fingerprint that tells two tokens apart.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from pipelines.oneschema.credentials import may_hold_credentials, without_creden
 from pipelines.oneschema.json_text import MAX_DEPTH, Json, dumps, loads_carefully
 from pipelines.oneschema.jwt_segments import json_object, segment_bytes
 
-# A sweep meets each embed's token once per event; beyond so many characters the cache starts anew rather than grow.
+# A sweep meets an embed's token once per event. Beyond this many characters, the cache is emptied and starts again.
 _CACHED_CHARACTERS = 32 * 1024 * 1024
 _LONGEST_CACHED_TOKEN = 8_192
 
@@ -41,9 +41,9 @@ MISSING = ReadToken(claims=None, jwt_status="missing", fingerprint=None)
 class TokenReader:
     """Reads embed tokens. `client_secrets` are by client id (`iss`), `claim_policy` is keep, hash or drop by path.
 
-    The status of a token whose payload can be read: where a secret is configured for its `iss`, `verified` when it is
-    HS256 and its signature fits, else `invalid_signature` (any other alg included, `none` above all); where none is,
-    `unverified`. Raises ConfigurationError for a policy that cannot be carried out.
+    A token whose payload can be read is `unverified` if no secret is configured for its `iss`. Otherwise it is
+    `verified` if it is HS256 and its signature is right, else `invalid_signature`. Any other alg is invalid, above all
+    `none`. Raises ConfigurationError for a policy that cannot be carried out.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class TokenReader:
         self.claim_policy = dict(claim_policy)
         self._hash_key = hash_key
         self._policy = ClaimPolicy(claim_policy, hash_key)
-        # What decides how a token is read, without a secret in it.
+        # Everything that decides how a token is read, without any secret.
         self.configuration = dumps([sorted(claim_policy.items()), hash_key is not None, sorted(self._secrets)])
         self._read: dict[str, ReadToken] = {}
         self._last_header: tuple[str, dict[str, Json] | None] = ("", None)
         self._cached_characters = 0
 
     def read(self, token: object) -> ReadToken:
-        """What is kept of a token of any type; None and "" are a missing one. Never raises."""
+        """What is kept of a token of any type. None and "" count as missing. Never raises."""
         if token is None or token == "":
             return MISSING
         if not isinstance(token, str):
@@ -84,7 +84,7 @@ class TokenReader:
         return known
 
     def read_again(self, read: ReadToken, applied: Mapping[str, str]) -> ReadToken:
-        """What is kept of a token under the present policy; what is left of it was read under the policy `applied`."""
+        """Apply the present policy to a token that was read under the policy `applied`."""
         if read.claims is None or applied == self.claim_policy:
             return read
         policy = ClaimPolicy(self.claim_policy, self._hash_key, applied)
@@ -104,12 +104,12 @@ class TokenReader:
         )
 
     def _header(self, segment: str) -> dict[str, Json] | None:
-        # All tokens of an integration begin with the same one.
+        # All tokens of an integration begin with the same header.
         known, header = self._last_header
         if segment != known:
             header = json_object(segment)
             self._last_header = (segment, header)
-        # Not read back: another thread may have put the header of another token there.
+        # Do not read it back from the cache: another thread may have stored another token's header there.
         return header
 
     def _status(self, header: dict[str, Json], issuer: object, segments: list[str]) -> str:
@@ -123,7 +123,7 @@ class TokenReader:
         return "verified" if hmac.compare_digest(expected, signature) else "invalid_signature"
 
     def _kept(self, claims: str) -> str:
-        """The payload without credentials and after the policy; left untouched, its text stays as it was signed."""
+        """The payload without credentials, after the policy. If neither changes it, its text stays as it was signed."""
         # An escape could hide a field's name or a token's shape from the cheap look.
         has_credentials = "\\" in claims or may_hold_credentials(claims.encode())
         if not has_credentials and not self._policy:
@@ -135,7 +135,7 @@ class TokenReader:
 
 
 def _payload(content: bytes) -> tuple[str, object] | None:
-    """The text of a payload and its `iss`, None when it is not a JSON object."""
+    """The text of a payload and its `iss`. None if it is not a JSON object."""
     try:
         value: Json = orjson.loads(content)
         is_plain = content.count(b"{") + content.count(b"[") <= MAX_DEPTH and not _repeats_a_key(content, value)
@@ -151,15 +151,15 @@ def _payload(content: bytes) -> tuple[str, object] | None:
 
 
 def _repeats_a_key(content: bytes, value: Json) -> bool:
-    """Whether an object in a JSON text names a key twice: of such the last one holds (RFC 7519, section 4).
+    """Whether an object in a JSON text names a key twice. Of repeated keys the last one counts (RFC 7519, section 4).
 
-    `value` has each key once, so written again it has fewer colons. Where an escape may stand for a colon the answer
-    does not matter: such a payload is rewritten in any case (see _kept).
+    `value` has each key once, so writing it again gives fewer colons. If an escape may stand for a colon, the answer
+    does not matter: such a payload is rewritten anyway (see _kept).
     """
     return b"\\" not in content and content.count(b":") != orjson.dumps(value).count(b":")
 
 
 def _fingerprint(token: str) -> str:
-    # Truncated, so that it says nothing about the token beyond "the same as that one": a token's signature alone has
-    # four times as many bits.
+    # Truncated, so that it only tells whether two tokens are the same. A token's signature alone has four times as many
+    # bits.
     return hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=8, person=b"embed-token").hexdigest()

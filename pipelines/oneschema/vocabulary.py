@@ -1,4 +1,4 @@
-"""The vendor's words: each event type, trigger type and funnel step is written here and nowhere else.
+"""The vendor's vocabulary: each event type, trigger type and funnel step is written here and nowhere else.
 
 Source: the vendor's page "Using Event Webhooks" and its API reference. The lists are open: an unknown event type or
 trigger type is a row like any other, and is listed in `meta_event_types`.
@@ -25,14 +25,14 @@ TRIGGER_TYPES: dict[str, str] = {
 
 
 class FunnelStep(NamedTuple):
-    """A step of the funnel, as `source.funnel_steps` has it. `step` is the event type that performs it."""
+    """A step of the funnel, as in `source.funnel_steps`. `step` is the event type that performs it."""
 
     step_number: int
     step: str
     is_optional: bool
 
 
-# In their order. The vendor skips the panes of the optional ones where it can do without the customer.
+# The steps in order. The vendor skips the panes of the optional ones when it does not need the customer for them.
 FUNNEL_STEPS: tuple[FunnelStep, ...] = (
     FunnelStep(1, "embed_initialized", is_optional=False),
     FunnelStep(2, "file_uploaded", is_optional=False),

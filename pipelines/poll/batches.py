@@ -1,4 +1,4 @@
-"""Answers become raw files, and then the frontier."""
+"""Turns answers into raw files, and then updates the frontier."""
 
 import json
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from pipelines.raw.raw_rows import Envelope, to_raw
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of asking one embed: events (None: the body is the known one), gone, or an error.
+    """The outcome of asking for one embed: events (None: the body is the known one), gone, or an error.
 
-    `problem` says why there may be more events than came, which then has no digest to be known by.
+    `problem` says why there may be more events than came. If it is set, there is no digest.
     """
 
     embed: KnownEmbed
@@ -63,7 +63,7 @@ class BatchLander:
         self._coverage = _Coverage(state, sweep_id) if counts_coverage else None
 
     def land(self, answers: list[Answer]) -> LandedBatch:
-        """Land one batch; when this returns it is durable and remembered."""
+        """Land one batch. When this returns, the batch is durable and remembered."""
         deliveries = to_raw(
             ((event, envelope) for answer in answers if answer.events for event, envelope in self._events(answer)),
             self._tokens,
@@ -82,7 +82,7 @@ class BatchLander:
         return landed
 
     def coverage(self) -> list[dict[str, Any]] | None:
-        """raw/sweeps.coverage of a reconcile, when all of it has landed."""
+        """raw/sweeps.coverage of a reconcile. Call it when everything has landed."""
         return self._coverage.rows() if self._coverage else None
 
     def _events(self, answer: Answer) -> list[tuple[Any, Envelope]]:
@@ -111,7 +111,7 @@ class BatchLander:
             return Polled(embed.embed_id, polled_at, retry_at, failure_count=failures, is_gone=answer.is_gone)
         first, last, has_future = span or _Span(None, None, has_future=False)
         due_at = self._rule.next_due_at(answer.asked_at, moment(self._active_at(embed, last, asked_at)))
-        # A future event becomes plausible with time: look at its body again, rather than take it as known.
+        # A future event becomes plausible with time, so its body must be read again rather than taken as known.
         body_digest = None if has_future or answer.body_digest is None else answer.body_digest.hex()
         return Polled(
             embed.embed_id,
@@ -123,7 +123,7 @@ class BatchLander:
         )
 
     def _active_at(self, embed: KnownEmbed, last_event_at: int | None, asked_at: int) -> int:
-        """The embed's last plausible activity; an event dated after the poll counts as of the poll."""
+        """The time of the embed's last plausible activity. An event dated after the poll counts as at the poll."""
         latest = micros(self._started_at + PLAUSIBLE_AHEAD)
         known = [at for at in (embed.last_event_at, last_event_at) if at is not None and at <= latest]
         if known:
@@ -138,11 +138,11 @@ class _Span(NamedTuple):
     first: int | None
     last: int | None
     has_future: bool
-    """Some event lies beyond what is plausible now."""
+    """Whether some event lies beyond what is plausible now."""
 
 
 def _spans(deliveries: pl.DataFrame, started_at: datetime) -> dict[int, _Span]:
-    """The span of each embed's events. An implausible time moves neither its own session nor a neighbour."""
+    """The span of each embed's events. An implausible time affects neither its own session nor any other."""
     at, latest = pl.col("occurred_at"), micros(started_at + PLAUSIBLE_AHEAD)
     plausible = at.filter(at.is_between(micros(PLAUSIBLE_FROM), latest))
     spans = deliveries.group_by("embed_id").agg(
@@ -152,10 +152,10 @@ def _spans(deliveries: pl.DataFrame, started_at: datetime) -> dict[int, _Span]:
 
 
 class _Coverage:
-    """Counts, per raw folder, how much of what is held the source still has, before anything of the reconcile lands.
+    """Counts, per raw folder, how many of the held events the source still has, before the reconcile lands anything.
 
-    Counts are kept by embed, and the first one stands: when an embed is asked again after a crash, what was new may
-    have landed already.
+    Counts are kept by embed, and the first count stands: if an embed is asked again after a crash, its new events may
+    already have landed.
     """
 
     COUNTS = ("held_at_source_count", "unheld_count", "new_at_source_count")
@@ -177,7 +177,7 @@ class _Coverage:
             schema={"embed_id": pl.Int64, "polled_at": pl.Int64},
             orient="row",
         )
-        # What had happened when the embed was last asked should have been answered then.
+        # An event that had happened when the embed was last asked should have been in that answer.
         was_there = (pl.col("occurred_at") < pl.col("polled_at")).fill_null(value=False)
         counts = (
             deliveries.unique("uuid_hash", keep="first", maintain_order=True)

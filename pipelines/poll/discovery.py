@@ -1,9 +1,9 @@
-"""Finding the embeds, on a list whose order and paging are not documented.
+"""Finds the embeds in a list whose order and paging are not documented.
 
-The list is asked with `offset` and `count`. A server may honour both, cap the count, or ignore both and answer
-everything every time; or it announces the next page itself, which is then followed. `walk_all` finds every embed
-whichever it does. `walk_recent` finds the new ones in few requests where the list turned out to be sorted by id, and
-says so when it could not.
+The list is requested with `offset` and `count`. A server may honour both, cap the count, ignore both and answer
+everything every time, or announce the next page itself, which is then followed. `walk_all` finds every embed in all of
+these cases. `walk_recent` finds the new ones in few requests if the list turned out to be sorted by id, and says so if
+it could not.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ FetchPage = Callable[[PageRequest], Awaitable[Page]]
 
 PAGE_SIZE = 1000
 
-# 10,000,000 embeds at PAGE_SIZE; a server that never ends its list must not be followed forever, nor cut off silently.
+# 10,000,000 embeds at PAGE_SIZE. A list that never ends must not be followed forever, nor be cut off silently.
 PAGE_LIMIT = 10_000
 
-# How often a walk steps back because the list moved under it; one in another order at each request would never end.
+# How often a walk steps back because the list moved. If each answer had another order, the walk would never end.
 RETREAT_LIMIT = 100
 
 
-# Of the largest embed id: 2**63 - 1.
+# Digits of the largest embed id, 2**63 - 1.
 _ID_DIGITS = 19
 
 
@@ -42,8 +42,8 @@ class PageLimitError(SourceError):
 class ListShape:
     """What a walk over the whole list found out about the server.
 
-    `total_count` is what the server says, `missing_count` how many fewer came in a whole walk and its repetition,
-    `problem` why an announced page was not asked for.
+    `total_count` is the server's own total. `missing_count` is how many fewer came, in a whole walk and its repetition.
+    `problem` says why an announced page was not requested.
     """
 
     order: Order = "none"
@@ -56,14 +56,14 @@ class ListShape:
 
     @property
     def allows_recent(self) -> bool:
-        """New embeds can be found without walking everything; pages of one embed leave no room for an overlap."""
+        """Whether new embeds can be found without walking everything. Pages of one embed cannot overlap."""
         return self.is_paged and self.order != "none" and self.page_length > 1
 
 
 def embed_id_of(summary: Json) -> int:
-    """The id of an embed summary; for one without a readable id, a negative number that stands for its content."""
+    """The id of an embed summary. If it has no readable id, a negative number that stands for its content."""
     value = summary.get("id") if isinstance(summary, dict) else None
-    # Python refuses to read an integer of more digits than an id can have.
+    # Python refuses to read a very long integer. No id has so many digits.
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _ID_DIGITS:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
@@ -86,14 +86,14 @@ class Sorting:
 
     @property
     def order(self) -> Order:
-        """`none` also while too few ids were seen to tell."""
+        """The order. It is `none` while too few ids were seen to tell."""
         if self._rises == self._falls:
             return "none"
         return "ascending" if self._rises else "descending"
 
 
 class Position:
-    """Where the next page begins: at the last embed of the page before, so that a list that moved is noticed."""
+    """Where the next page begins: at the last embed of the page before, to notice when the list has moved."""
 
     def __init__(self) -> None:
         self.offset = 0
@@ -101,7 +101,7 @@ class Position:
         self._retreats = 0
 
     def must_step_back(self, ids: list[int], walked: Set[int]) -> bool:
-        """Embeds before this page were deleted, and others have slipped past: it begins with one not walked."""
+        """Whether embeds before this page were deleted, so that others were skipped: its first embed was not walked."""
         has_moved = self.offset > 0 and self.last is not None and walked.isdisjoint(ids[:1])
         return has_moved and self._retreats < RETREAT_LIMIT
 
@@ -115,7 +115,7 @@ class Position:
 
 
 class Repetition:
-    """Whether the server answers the same list whatever page is asked for."""
+    """Whether the server answers the same list whichever page is requested."""
 
     def __init__(self) -> None:
         self._first_page: set[int] = set()
@@ -123,11 +123,11 @@ class Repetition:
         self.is_certain = False
 
     def is_whole(self, offset: int, ids: list[int]) -> bool:
-        """A later page that holds all of the first one."""
+        """Whether this is a later page that holds all embeds of the first one."""
         return offset > 0 and self._first_page.issubset(ids)
 
     def update_state(self, offset: int, ids: list[int], fresh: list[int]) -> None:
-        """Once may also be embeds that were added in front of the list; the next page makes it certain."""
+        """Once may also mean that embeds were added in front of the list. The next page makes it certain."""
         if offset == 0:
             self._first_page = set(ids)
         was_repeated, self.is_repeated = self.is_repeated, not fresh or self.is_whole(offset, ids)
@@ -135,7 +135,7 @@ class Repetition:
 
 
 class WholeWalk:
-    """A walk over the whole list: ask for `request`, hand the answer to `update_state`, while `has_next_page`."""
+    """A walk over the whole list. While `has_next_page`, send `request` and pass the answer to `update_state`."""
 
     def __init__(self, shape: ListShape, page_size: int) -> None:
         self.has_next_page = True
@@ -175,7 +175,7 @@ class WholeWalk:
         self._repetition.update_state(offset, ids, list(fresh))
         self._position.go_on(ids)
         is_last_page = not ids or (not fresh and ids == [last])
-        # More than was asked for, or the same list again: the server ignores paging, and this was everything.
+        # With more embeds than requested, or the same list again, the server ignores paging, and this was everything.
         self.has_next_page = not (is_last_page or len(ids) > self._page_size or self._repetition.is_certain)
         self._shape.is_paged |= self.has_next_page and offset > 0 and not self._repetition.is_repeated
         return list(fresh.values())
@@ -192,12 +192,12 @@ class WholeWalk:
 async def walk_all(
     fetch: FetchPage, shape: ListShape, *, page_size: int = PAGE_SIZE, page_limit: int = PAGE_LIMIT
 ) -> AsyncGenerator[list[Json]]:
-    """Every embed, each once, page by page; `shape` is filled in on the way.
+    """Every embed, each once, page by page. Fills in `shape` on the way.
 
-    Pages overlap by one embed. A page has to begin with an embed that was walked, else the walk steps back by a page.
-    Embeds added in front only bring known ones again, as long as they are fewer between two requests than a page holds.
-    Once the server announces a next page, its announcements are followed to their end.
-    The walk ends at an empty page, or when pages bring nothing new. Raises PageLimitError.
+    Pages overlap by one embed. A page must begin with an embed that was walked, else the walk steps back by a page.
+    Embeds added in front only repeat known ones, as long as fewer are added between two requests than a page holds.
+    Once the server announces a next page, its announcements are followed to their end. The walk ends at an empty page,
+    or when pages bring nothing new. Raises PageLimitError.
     """
     walk = WholeWalk(shape, page_size)
     for _ in range(page_limit):
@@ -209,7 +209,7 @@ async def walk_all(
 
 
 async def one_ahead(pages: AsyncGenerator[T]) -> AsyncGenerator[T]:
-    """The same pages; the next one is asked for while one is taken in."""
+    """The same pages. The next page is requested while the present one is taken in."""
     coming = asyncio.create_task(anext(pages, None))
     try:
         while (page := await coming) is not None:
@@ -222,9 +222,9 @@ async def one_ahead(pages: AsyncGenerator[T]) -> AsyncGenerator[T]:
 
 
 class RecentWalk:
-    """A walk over the new end of a sorted list: ask for `request`, hand the answer to `update_state`, and so on.
+    """A walk over the new end of a sorted list. Send `request`, pass the answer to `update_state`, and repeat.
 
-    `is_as_thought` turns false at a page that shows that the list is not as `shape` has it.
+    `is_as_thought` turns false at a page that does not fit `shape`.
     """
 
     def __init__(self, shape: ListShape, look_back: int, page_size: int) -> None:
@@ -242,7 +242,7 @@ class RecentWalk:
         return PageRequest(self.offset, self._page_size)
 
     def update_state(self, page: Page, ids: list[int], known: Set[int]) -> None:
-        """Take in a page; `known` are those of its `ids` that were listed by an earlier walk."""
+        """Take in a page. `known` are those of its `ids` that an earlier walk listed."""
         self._shape.total_count = page.total
         is_as_asked = page.next_url is None and page.problem is None and not page.is_unpaged
         is_sorted = ids == sorted(set(ids), reverse=not self._rises)
@@ -254,16 +254,16 @@ class RecentWalk:
         self.has_next_page = self.is_as_thought and len(ids) > 1 and not is_far_enough
 
     def _stands_on_known_ground(self, ids: list[int], known: Set[int]) -> bool:
-        """The first page of an ascending list begins with a known embed, else new ones may lie before it."""
+        """Whether no new embed can lie before the first page: it begins with a known embed, or the list descends."""
         if not self._rises or self.offset > self._first_offset or self.offset == 0:
             return True
         return ids[:1] == sorted(known)[:1] != []
 
     def _goes_on(self, ids: list[int]) -> bool:
-        """A later page goes on from the last embed of the one before.
+        """Whether a later page goes on from the last embed of the one before.
 
-        Else embeds were deleted and others slipped past, or the server does not page any more. Embeds added in front of
-        a descending list bring known ones again.
+        If not, embeds were deleted and others were skipped, or the server no longer pages. Embeds added in front of a
+        descending list only repeat known ones.
         """
         if self._last is None:
             return True
@@ -279,10 +279,10 @@ async def walk_recent(
     page_size: int = PAGE_SIZE,
     page_limit: int = PAGE_LIMIT,
 ) -> AsyncGenerator[list[Json] | None]:
-    """The newest embeds of a list that was sorted by id: all that are not known, and at least the last `look_back`.
+    """The newest embeds of a list that was sorted by id: all unknown ones, and at least the last `look_back`.
 
-    Ids grow with time, so new embeds stand at one end; `known_among` tells which of some ids were listed before. Yields
-    None, as the last thing, where the list is not as `shape` has it: the caller then walks everything.
+    Ids grow with time, so new embeds are at one end. `known_among` returns those of some ids that were listed before.
+    If the list does not fit `shape`, the last thing yielded is None, and the caller has to walk everything.
     """
     walk = RecentWalk(shape, look_back, page_size)
     for _ in range(page_limit):
@@ -297,5 +297,5 @@ async def walk_recent(
 
 def _too_long(page_limit: int, page_size: int) -> PageLimitError:
     return PageLimitError(
-        f"GET /v1/embeds did not end within {page_limit} pages of {page_size}: nothing was cut off, the sweep stops."
+        f"GET /v1/embeds did not end within {page_limit} pages of {page_size}: the sweep stops, and cuts nothing off."
     )

@@ -1,4 +1,4 @@
-"""Taking in the list of embeds: what is new or changed lands in raw/embeds and becomes due."""
+"""Takes in the list of embeds: a new or changed embed lands in raw/embeds and becomes due."""
 
 import asyncio
 import hashlib
@@ -19,16 +19,16 @@ from pipelines.poll.discovery import PAGE_SIZE, ListShape, embed_id_of, one_ahea
 from pipelines.poll.poll_state import Listed, PollState
 from pipelines.raw.landing import land_embeds
 
-# A refresh spends at most this many requests on the list, and a tenth of what it spends on events.
+# A refresh spends at most this many requests on the list, plus a tenth of what it spends on events.
 LIST_REQUESTS = 4
 LIST_SHARE = 10
 
 
 @dataclass
 class ListingCounts:
-    """What a listing found; `unreadable_count` embeds had no id that could be read.
+    """What a listing found. `unreadable_count` is the number of embeds without a readable id.
 
-    `total_count` is what the server says, `problem` why there may be more embeds than were listed.
+    `total_count` is the server's own total. `problem` says why there may be more embeds than were listed.
     """
 
     listed_count: int = 0
@@ -51,12 +51,14 @@ async def list_embeds(
 ) -> ListingCounts:
     """Ask for the list and take it in, page by page: raw/embeds first, then the state.
 
-    `is_full` walks everything. Else, where the last walk found the list sorted by id, only its new end is asked for,
-    with as many of the embeds before it as the request budget allows, since their status is news as well. Where the
-    server's total says more than came, everything is walked, and once more if that is not enough; a difference that
-    stays is a problem that each listing names until a whole walk finds it gone. When the
-    claim policy or the client secrets changed, everything is walked and each token read anew, so that nothing lands
-    under the old policy; that makes no embed due.
+    `is_full` walks everything. Otherwise, if the last walk found the list sorted by id, only its new end is requested,
+    with as many of the embeds before it as the request budget allows, because their status may have changed.
+
+    If the server's total is more than what came, everything is walked, and once more if that does not help. A
+    difference that stays is a problem that each listing names until a whole walk finds it gone.
+
+    If the claim policy or the client secrets have changed, everything is walked and each token is read again, so that
+    nothing lands under the old policy. That makes no embed due.
     """
     counts = ListingCounts()
     rereads = state.fact("token_reading") != tokens.configuration
@@ -65,7 +67,7 @@ async def list_embeds(
     def take_in(page: list[Json]) -> None:
         now = clock()
         changed, rows, new_count = _changed(page, state, tokens, now, sweep_id, environment_name, rereads=rereads)
-        # Pages overlap, so that nothing slips between two of them.
+        # Pages overlap, so an embed may come twice.
         listed.update(embed_id_of(summary) for summary in page)
         counts.listed_count = len(listed)
         counts.unreadable_count = sum(embed_id < 0 for embed_id in listed)
@@ -122,7 +124,7 @@ def _changed(
     *,
     rereads: bool,
 ) -> tuple[list[Listed], list[dict[str, Any]], int]:
-    """(embeds that are new or changed, or to be read anew; their rows for raw/embeds; how many are new)."""
+    """Returns (the embeds that are new, changed or to be read again; their rows for raw/embeds; how many are new)."""
     by_id = {
         embed_id: summary for summary in page if isinstance(summary, dict) and (embed_id := embed_id_of(summary)) >= 0
     }

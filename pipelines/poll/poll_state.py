@@ -1,7 +1,7 @@
 """What the poll remembers between sweeps: `state/poll.sqlite`.
 
-Everything here can be made again: the index of held events from the raw files, the frontier by asking. So losing it
-costs requests and nothing else. A transaction is committed only after its raw files are in place.
+Everything here can be made again: the index of held events from the raw files, the frontier by asking the API. So
+losing it costs only requests. A transaction is committed only after its raw files are in place.
 """
 
 import json
@@ -41,20 +41,20 @@ create table if not exists embeds (
 create index if not exists embeds_due on embeds (due_at) where due_at is not null;
 create index if not exists embeds_polled on embeds (polled_at);
 create table if not exists open_sweeps (sweep_id text primary key, sweep text not null) without rowid;
--- For the reconcile under way: what the source had, per embed and raw folder, beside what was held then.
+-- For the reconcile under way: what the source had and what was held, per embed and raw folder.
 create table if not exists coverage (
     embed_id integer, event_date text, held_at_source_count integer, unheld_count integer, new_at_source_count integer,
     primary key (embed_id, event_date)
 ) without rowid;
 """
 
-# Key in a raw file's Parquet metadata: the embeds whose answers are in raw whole once this file is.
+# Key in a raw file's Parquet metadata: the embeds whose answers are completely in raw once this file is.
 BATCH_METADATA = "embed_analytics.polled"
 
 
 @dataclass(frozen=True)
 class KnownEmbed:
-    """An embed as last landed in raw/embeds, with what the next poll of it needs. Times are microseconds since 1970."""
+    """An embed as last landed in raw/embeds, and what its next poll needs. Times are microseconds since 1970."""
 
     embed_id: int
     template_key: str | None
@@ -71,7 +71,7 @@ class KnownEmbed:
 
 @dataclass(frozen=True)
 class Listed:
-    """An embed of the list that is new or changed: its EMBED_FIELDS in their order, and its token.
+    """A new or changed embed of the list: its EMBED_FIELDS in order, and its token.
 
     `summary_digest` covers every field, credentials included.
     """
@@ -83,13 +83,13 @@ class Listed:
 
     @property
     def landed(self) -> tuple[object, ...]:
-        """What a new row of raw/embeds is for. A new token with the same payload is none."""
+        """The values whose change makes a new row in raw/embeds. A new token with the same payload does not."""
         return (*self.values, self.token.claims, self.token.jwt_status)
 
 
 @dataclass(frozen=True)
 class Polled:
-    """The outcome of asking one embed for its events. Times are microseconds since 1970; polled_at None: no answer."""
+    """The outcome of asking for one embed's events. Times are microseconds since 1970. No answer: polled_at is None."""
 
     embed_id: int
     polled_at: int | None
@@ -103,7 +103,7 @@ class Polled:
 
 @dataclass(frozen=True)
 class OpenSweep:
-    """A sweep that is under way, or that a crash left unfinished."""
+    """A sweep that is under way, or was left unfinished by a crash."""
 
     sweep_id: str
     kind: str
@@ -113,7 +113,7 @@ class OpenSweep:
 
 
 class PollState:
-    """The state database, open. Methods write into the open transaction; `commit` ends it."""
+    """The open state database. Methods write into the open transaction, and `commit` ends it."""
 
     def __init__(self, home: Home, connection: sqlite3.Connection) -> None:
         self._home = home
@@ -137,7 +137,7 @@ class PollState:
     # Sweeps that have begun and not ended
 
     def open_sweeps(self) -> list[OpenSweep]:
-        """The oldest first."""
+        """The open sweeps, the oldest first."""
         rows = self.connection.execute("select sweep from open_sweeps order by sweep_id")
         return [OpenSweep(**json.loads(text)) for (text,) in rows]
 
@@ -181,7 +181,7 @@ class PollState:
         return {row[0]: row[1:] for row in rows}
 
     def list_embeds(self, listed: Iterable[Listed], now: datetime) -> None:
-        """Take in new and changed embeds. Each is due at once, unless the list says the same of it as before."""
+        """Take in new and changed embeds. Each becomes due at once, unless the list says what it said before."""
         names = ["embed_id", *_FIELDS, "claims", "jwt_status", "token_fingerprint", "summary_digest"]
         updates = ", ".join(f"{name} = excluded.{name}" for name in [*names[1:], "is_gone"])
         is_same = "embeds.summary_digest is excluded.summary_digest"
@@ -196,13 +196,13 @@ class PollState:
         )
 
     def embeds(self, embed_ids: Iterable[int]) -> list[KnownEmbed]:
-        """Those embeds, in the order given."""
+        """These embeds, in the order given."""
         names = ", ".join(field.name for field in fields(KnownEmbed))
         query = f"select {names} from json_each(?) join embeds on embed_id = value order by key"
         return [KnownEmbed(*row) for row in self.connection.execute(query, (json.dumps(list(embed_ids)),))]
 
     def began_before(self, embed_id: int) -> int | None:
-        """An upper bound of when an embed began: ids grow with time, so a later embed's first event is one."""
+        """An upper bound for when an embed began. Ids grow with time, so a later embed's first event is one."""
         row = self.connection.execute(
             "select first_event_at from embeds"
             " where embed_id > ? and first_event_at is not null order by embed_id limit 1",
@@ -211,19 +211,19 @@ class PollState:
         return row[0] if row else None
 
     def due(self, now: datetime, answered_since: datetime | None, *, longest_interval: timedelta) -> list[int]:
-        """Embeds that a refresh asks: failed ones first, then the oldest, whose events the vendor deletes first.
+        """The embeds that a refresh asks: failed ones first, then the oldest, whose events the vendor deletes first.
 
-        Embeds that answered since the given time, the start of a sweep that is taken up again, are left out. A due_at
-        further ahead than the rule's longest interval was set by a wrong clock, or by a rule that has changed since:
-        such an embed is due now.
+        A resumed sweep gives its start as `answered_since`, and embeds that answered since then are left out. If a
+        due_at is further ahead than the rule's longest interval, the clock was wrong or the rule has changed: such an
+        embed is due now.
         """
         latest = micros(now + longest_interval)
         return self._ids("(due_at <= :now or due_at > :latest)", now, answered_since, latest=latest)
 
     def mend_clock(self, now: datetime) -> None:
-        """Undo what a sweep set while its clock was ahead: it seems to have begun later than now.
+        """Undo what a sweep recorded while its clock was ahead. Such a sweep seems to have begun later than now.
 
-        Every embed that it asked, saw first or could not ask is due now. Without such a sweep, nothing is done.
+        Every embed that it asked, saw first or could not ask becomes due now. Without such a sweep, nothing is done.
         """
         held = self.fact("latest_sweep_at")
         if held is not None and int(held) > micros(now):
@@ -238,7 +238,7 @@ class PollState:
         self.set_fact("latest_sweep_at", str(micros(now)))
 
     def unasked_since(self, since: datetime) -> tuple[int, datetime | None]:
-        """(how many embeds, not settled and not gone, were not answered since then; the first one's last answer)."""
+        """Embeds, neither settled nor gone, without an answer since then: (how many, the earliest last answer)."""
         count, first = self.connection.execute(
             "select count(*), min(coalesce(polled_at, first_seen_at)) from embeds"
             " where due_at is not null and not is_gone and coalesce(polled_at, first_seen_at) < ?",
@@ -247,18 +247,18 @@ class PollState:
         return count, moment(first) if count else None
 
     def begun_by(self, last_date: date, now: datetime, answered_since: datetime | None) -> list[int]:
-        """Embeds that a backfill asks, in the same order: all but those known to begin after `last_date`."""
+        """The embeds that a backfill asks, in the same order: all except those known to begin after `last_date`."""
         end = micros(datetime.combine(last_date, datetime.min.time()) + timedelta(days=1))
         return self._ids("(first_event_at is null or first_event_at < :end)", now, answered_since, end=end)
 
     def not_polled_in(self, sweep_id: str) -> list[int]:
-        """Every embed that this sweep has not asked: what a reconcile asks, since it compares its own answers."""
+        """Every embed that this sweep has not asked. A reconcile asks all, because it compares its own answers."""
         return self._ids("polled_in_sweep is not :sweep_id", None, None, sweep_id=sweep_id)
 
     def _ids(
         self, condition: str, now: datetime | None, answered_since: datetime | None, **values: object
     ) -> list[int]:
-        # Up to now: a clock that was ahead for a while must not keep an embed from being asked.
+        # Not later than now: a clock that was ahead for a while must not keep an embed from being asked.
         query = f"""
             select embed_id from embeds
             where {condition} and not is_gone
@@ -269,7 +269,7 @@ class PollState:
         return [embed_id for (embed_id,) in self.connection.execute(query, values)]
 
     def polled(self, outcomes: Iterable[Polled], sweep_id: str) -> None:
-        """Remember outcomes; a time of None leaves what is known. Without an answer, a resumed sweep asks again."""
+        """Remember outcomes. A time of None keeps the known one. Without an answer, a resumed sweep asks again."""
         self.connection.executemany(
             """
             update embeds set
@@ -294,7 +294,7 @@ class PollState:
         )
 
     def add_missing_fields(self) -> None:
-        """Give a state from before a field was known its column. The next listing reads every embed for it."""
+        """Add the columns of fields that are newer than this state. The next listing reads them for every embed."""
         held_names = {row[1] for row in self.connection.execute("pragma table_info(embeds)")}
         for field in EMBED_FIELDS:
             if field.name not in held_names:
@@ -302,7 +302,7 @@ class PollState:
                 self.set_fact("token_reading", None)
 
     def forget_implausible_times(self) -> None:
-        """Once: forget first and last events that are implausibly early, which former versions believed."""
+        """Forget implausibly early times of first and last events, which former versions believed. Runs once."""
         if self.fact("plausible_from") is None:
             earliest = micros(PLAUSIBLE_FROM)
             self.connection.execute(
@@ -318,7 +318,7 @@ class PollState:
             self.set_fact("plausible_from", str(earliest))
 
     def recover(self) -> None:
-        """Take in what landed in raw just before a crash kept it from being remembered here."""
+        """Take in what landed in raw just before a crash, and was not yet remembered here."""
         sweep_ids = {sweep.sweep_id for sweep in self.open_sweeps()}
         files, has_lost_events = held.absorb_unknown_files(self.connection, self._home)
         for path in files:
@@ -326,7 +326,7 @@ class PollState:
             if batch and (manifest := json.loads(batch))["sweep_id"] in sweep_ids:
                 self.polled((Polled(**outcome) for outcome in manifest["polled"]), manifest["sweep_id"])
         if has_lost_events:
-            # What was answered is not held any more: every embed is asked as if it were new.
+            # Raw has lost answers, so every embed is asked as if it were new.
             self.connection.execute(
                 "update embeds set due_at = first_seen_at, polled_at = null, polled_in_sweep = null, body_digest = null"
             )

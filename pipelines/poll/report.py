@@ -1,4 +1,4 @@
-"""What a sweep is asked, how far it is, and what it did."""
+"""A sweep's request, its progress and its report."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ SweepKind = Literal["refresh", "backfill", "reconcile"]
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """What to ask for: a refresh what is due, a backfill a range of event dates (inclusive), a reconcile everything."""
+    """What a sweep asks for: a refresh what is due, a backfill a range of event dates (inclusive), a reconcile all."""
 
     kind: SweepKind = "refresh"
     from_date: date | None = None
@@ -22,7 +22,7 @@ class SweepRequest:
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """How far a sweep is: embeds answered, failed and to ask, events landed, seconds since the asking began."""
+    """How far a sweep is: embeds answered, failed and to ask, events landed, and seconds since the first question."""
 
     done: int
     failed: int
@@ -41,14 +41,14 @@ class SweepProgress:
 
     @property
     def metadata(self) -> dict[str, int | float]:
-        """The same for Dagster, as far as it is known."""
+        """The known values, for Dagster."""
         known = {**vars(self), "embeds_per_second": self.rate, "seconds_left": self.seconds_left}
         return {name: value for name, value in known.items() if value is not None}
 
 
 @dataclass
 class Failure:
-    """Why an embed was not answered; the text holds no credential. No embed_id: embeds of the list without one."""
+    """Why an embed was not answered. The text holds no credential. No embed_id: the list gave embeds without an id."""
 
     embed_id: int | None
     error: str
@@ -57,7 +57,7 @@ class Failure:
 
 @dataclass
 class SweepReport:
-    """What a sweep did; its attributes are the columns of raw/sweeps (RAW_SWEEPS), and more."""
+    """What a sweep did. Its attributes are the columns of raw/sweeps (RAW_SWEEPS), and more."""
 
     sweep_id: str
     kind: str
@@ -73,7 +73,7 @@ class SweepReport:
     delivered_event_count: int = 0
     landed_event_count: int = 0
     landed_by_date: dict[str, int] = field(default_factory=dict[str, int])
-    # Landed from the webhooks' journal by the same step; landed_by_date has them too, landed_event_count has not.
+    # What the same step landed from the webhook journal. landed_by_date includes it, landed_event_count does not.
     webhook_event_count: int = 0
     request_count: int = 0
     unasked_embed_count: int | None = None
@@ -104,6 +104,6 @@ class SweepReport:
         return len(self.failures)
 
     def row(self) -> dict[str, Any]:
-        """The row for raw/sweeps: each column is the attribute of its name, lists as JSON."""
+        """The row for raw/sweeps. Each column is the attribute of the same name; lists are JSON."""
         values = {name: getattr(self, name) for name in RAW_SWEEPS.names}
         return {name: json.dumps(v, default=vars) if isinstance(v, list) else v for name, v in values.items()}

@@ -1,7 +1,7 @@
-"""One sweep of the API: list the embeds, ask the due ones, land what is news, remember it.
+"""One sweep of the API: list the embeds, ask the due ones, land the news, remember it.
 
-Order of writing, everywhere: raw files, then the state, then the record of the sweep. A sweep killed at any instant is
-taken up again by the next one of its kind, which asks only for what had not landed.
+The order of writing is always raw files, then the state, then the record of the sweep. If a sweep is killed at any
+instant, the next one of its kind resumes it, and asks only for what had not landed.
 """
 
 import asyncio
@@ -38,30 +38,30 @@ from pipelines.poll.poll_state import KnownEmbed, OpenSweep, PollState
 from pipelines.poll.report import Failure, SweepProgress, SweepReport, SweepRequest
 from pipelines.raw.landing import LandedBatch, land_sweep
 
-# A crashed sweep is taken up again if it began no longer ago than this; an older one would leave fresh embeds unasked.
+# A crashed sweep is resumed if it began no longer ago than this. An older one would leave fresh embeds unasked.
 RESUME_WITHIN = {
     "refresh": timedelta(hours=1),
     "backfill": timedelta(hours=24),
     "reconcile": timedelta(hours=24),
 }
 
-# How much is gathered before it lands, whichever is reached first. Memory holds three batches: one that lands, one that
-# waits, and one that is being gathered.
+# A batch lands when it reaches one of these bounds. Memory holds three batches: one that is landing, one that is
+# waiting, and one that is being gathered.
 BATCH_EVENTS = 25_000
 BATCH_SECONDS = 5.0
 
-# How often an embed is tried that failed in the sweep before: many of them must not hold up the rest.
+# How often to try an embed that failed in the sweep before. Many such embeds must not hold up the rest.
 ATTEMPTS_OF_FAILING = 2
 
-# Embeds whose state is read ahead of the workers.
+# How many embeds' state is read ahead of the workers.
 READ_AHEAD = 500
 
 
 @dataclass(frozen=True)
 class SweepContext:
-    """What a sweep works with. `clock` gives naive UTC; the caller holds the home's writer lock.
+    """What a sweep works with. `clock` gives naive UTC. The caller holds the home's writer lock.
 
-    `on_broken_off` gets the report of a sweep that is about to raise what the API, or the way to it, did.
+    When the API, or the way to it, makes a sweep break off, `on_broken_off` gets its report before the error is raised.
     """
 
     home: Home
@@ -77,16 +77,16 @@ class SweepContext:
 
 
 def run_sweep(context: SweepContext, state: PollState, request: SweepRequest) -> SweepReport:
-    """Run one sweep and record it in raw/sweeps, also when it found nothing or broke off.
+    """Run one sweep and record it in raw/sweeps, even if it found nothing or broke off.
 
     Raises CredentialRefusedError, HostUnreachableError, WrongHomeError or SourceError when it had to break off, after
-    what it had is landed. Embeds that failed are in the report and do not raise.
+    landing what it had. Embeds that failed are in the report and raise nothing.
     """
     sweep = _Sweep(context, state, request)
     try:
         return asyncio.run(sweep.run())
     except (ConfigurationError, WrongHomeError):
-        # It never began: this needs another setting, whatever the API does.
+        # The sweep never began. It needs another setting, whatever the API does.
         raise
     except EmbedAnalyticsError:
         context.on_broken_off(sweep.report)
@@ -108,7 +108,7 @@ class _Sweep:
 
     @property
     def report(self) -> SweepReport:
-        """What it has done so far."""
+        """What the sweep has done so far."""
         return self._report
 
     async def run(self) -> SweepReport:
@@ -118,7 +118,7 @@ class _Sweep:
                 client = await stack.enter_async_context(open_client(context.connection))
                 context.check_organisation(await client.whoami())
                 self._state.mend_clock(context.clock())
-                # From here on the home is this API's, and the sweep leaves a record.
+                # From here on the home belongs to this API, and the sweep leaves a record.
                 self._state.begin_sweep(self._opened())
                 self._state.commit()
                 self._has_begun = True
@@ -144,7 +144,7 @@ class _Sweep:
         for left in self._state.open_sweeps():
             left_at = datetime.fromisoformat(left.started_at)
             if not timedelta(0) <= now - left_at <= RESUME_WITHIN[left.kind]:
-                # It crashed and is too old to be taken up: it still gets its record.
+                # It crashed and is too old to be resumed, but it still gets its record.
                 land_sweep(self._context.home, SweepReport(left.sweep_id, left.kind, left_at).row())
                 self._state.end_sweep(left.sweep_id)
                 self._state.commit()
@@ -160,8 +160,8 @@ class _Sweep:
         return (first.isoformat() if first else None, last.isoformat() if last else None)
 
     async def _list(self, client: OneSchemaClient) -> EmbedAnalyticsError | None:
-        """What kept the list from being taken in whole. The embeds that are known are asked all the same: their
-        events may be deleted before the list comes back."""
+        """List the embeds. Returns the error that kept the list from being taken in whole, if any. Known embeds are
+        asked even then, because their events may be deleted before the list works again."""
         try:
             self._report.listing = await list_embeds(
                 client,
@@ -178,12 +178,12 @@ class _Sweep:
         if problem := self._report.listing.problem:
             self._report.failures.append(Failure(None, problem, is_transient=False))
         if count := self._report.listing.unreadable_count:
-            problem = f"{count} embeds of GET /v1/embeds have no id that can be read: they cannot be asked"
+            problem = f"{count} embeds of GET /v1/embeds have no readable id, so their events cannot be fetched"
             self._report.failures.append(Failure(None, problem, is_transient=False))
         return None
 
     def _to_ask(self) -> list[int]:
-        # Embeds that the list has just made due are due by the clock's present reading, not by the sweep's start.
+        # The list has just made embeds due, as of the clock's present time and not as of the sweep's start.
         now = self._context.clock()
         answered_since = self._report.started_at if self._report.is_resumed else None
         if self._request.kind == "refresh":
@@ -203,7 +203,7 @@ class _Sweep:
             environment_name=self._context.environment_name,
             counts_coverage=self._request.kind == "reconcile",
         )
-        # Bounded, so that workers wait for the disk rather than fill the memory.
+        # The queue is bounded, so that workers wait for the disk rather than fill the memory.
         answers: asyncio.Queue[Answer | None] = asyncio.Queue(maxsize=4 * len(clients))
         batches: asyncio.Queue[list[Answer] | None] = asyncio.Queue(maxsize=1)
         todo = self._read_ahead(embed_ids)
@@ -235,7 +235,7 @@ class _Sweep:
 
     async def _ask_one(self, client: OneSchemaClient, embed: KnownEmbed) -> Answer:
         asked_at = self._context.clock()
-        # Coverage needs the uuids, so a reconcile decodes bodies that are known, too.
+        # Coverage needs the uuids, so a reconcile decodes known bodies, too.
         known_digest = None if self._request.kind == "reconcile" else embed.body_digest
         attempts = ATTEMPTS_OF_FAILING if embed.failure_count else None
         began = asyncio.get_running_loop().time()
@@ -250,8 +250,8 @@ class _Sweep:
         except RequestRejectedError as error:
             return self._answered(Answer(embed, asked_at, error=error))
         except TransientError as error:
-            # An embed may fail for its own reasons, most likely one that failed before: these do not count. A long row
-            # of new failures means that the source is down.
+            # A long row of new failures means that the source is down. Embeds that also failed before do not count,
+            # because they may fail for reasons of their own.
             if embed.failure_count == 0 or isinstance(error, HostUnreachableError):
                 self._failures_in_a_row += 1
             if self._failures_in_a_row >= max(2 * self._context.concurrency, 20):
@@ -264,7 +264,8 @@ class _Sweep:
         return self._answered(Answer(embed, asked_at, digest, events.events, problem=events.problem))
 
     async def _check_key(self, client: OneSchemaClient, began: float) -> None:
-        """Raise CredentialRefusedError when the key is refused, and not one embed: since `began`, GET /whoami tells."""
+        """Raise CredentialRefusedError if the key itself is refused, rather than one embed. Asks GET /whoami, unless it
+        has accepted the key since `began`."""
         async with self._key_check:
             if self._key_accepted_at < began:
                 await client.whoami()
@@ -332,12 +333,12 @@ class _Sweep:
         self._report.finished_at = self._context.clock()
         self._report.request_count = self._context.connection.request_count
         if (retention := self._context.rule.retention) is not None:
-            # The rule asks every quarter of the retention period: half of it without an answer is a fault.
+            # The rule asks every quarter of the retention period, so half of it without an answer is a fault.
             count, first = self._state.unasked_since(self._report.finished_at - retention / 2)
             self._report.unasked_embed_count = count
             self._report.first_loss_at = first + retention if first else None
         land_sweep(self._context.home, self._report.row())
-        # A sweep that broke off stays open, and the next one of its kind takes it up.
+        # A sweep that broke off stays open, and the next one of its kind resumes it.
         if self._report.is_complete:
             self._state.end_sweep(self._report.sweep_id)
             self._state.commit()
@@ -348,15 +349,15 @@ async def _until_done(
     served_by: set[asyncio.Task[None]],
     is_off: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Return when the tasks are done, or at once when the sweep has to break off; raises what any task failed with."""
+    """Return when the tasks are done, or at once when the sweep has to break off. Raises the error of a failed task."""
     left = set(tasks)
     while left and not is_off():
-        # Those that serve them end first only by failing, and then nobody would take what the tasks have.
+        # A task in `served_by` ends early only by failing. Then nothing would take what the other tasks produce.
         done, _ = await asyncio.wait({*left, *served_by}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
         left -= done
-    # Those that wait before another attempt would ask in vain.
+    # Tasks that are waiting before another attempt would only ask in vain.
     await _end(left)
 
 

@@ -94,7 +94,7 @@ def test_a_next_page_at_another_server_is_not_asked_and_is_said(link: str) -> No
     page = page_of([], Link=f'<{link}>; rel="next"')
     assert page is not None
     assert page.next_url is None
-    assert page.problem == "names a next page at another server, which is not asked"
+    assert page.problem == "names a next page at another server, which is not followed"
 
 
 def test_an_object_without_one_array_is_no_page() -> None:
@@ -108,7 +108,7 @@ def test_pages_that_lead_back_end() -> None:
     for _ in range(10):
         if walk.has_next_page:
             walk.update_state(Page([1], next_url="https://api.vendor.example/v1/embeds?page=2"))
-    assert (walk.items, walk.problem) == ([1, 1], "names a next page that was asked already")
+    assert (walk.items, walk.problem) == ([1, 1], "names a next page that was already requested")
 
 
 @pytest.mark.parametrize(("total", "came", "is_short"), [(None, 0, False), (5, 5, False), (4, 5, False), (6, 5, True)])
