@@ -34,6 +34,13 @@ class _ForModels:
 FOR_MODELS = _ForModels()
 
 
+class _NamesClaims:
+    """Marks a setting that names claim paths, its value or its keys: a check warns of one that fits no claim."""
+
+
+NAMES_CLAIMS = _NamesClaims()
+
+
 def _one_or_many(value: object) -> object:
     """The elements of a JSON array. Any other text is the only element."""
     if not isinstance(value, str):
@@ -109,7 +116,7 @@ class Settings(BaseSettings):
         7, gt=0, le=_DAYS, description="Time a session has to convert; younger cohorts are not mature"
     )
     embed_analytics_claim_column_limit: int = Field(64, ge=1, description="How many claims become columns")
-    embed_analytics_claim_types: dict[str, str] = Field(
+    embed_analytics_claim_types: Annotated[dict[str, str], NAMES_CLAIMS] = Field(
         {}, description='DuckDB types of claim paths, as JSON: `{"org.seats": "BIGINT"}`; VARCHAR by default'
     )
     embed_analytics_column_key_limit: int = Field(
@@ -135,7 +142,7 @@ class Settings(BaseSettings):
     embed_analytics_alert_webhook_url: SecretStr | None = Field(
         None, description="Slack-compatible webhook for alerts about failed runs, failed checks and stuck sessions"
     )
-    embed_analytics_customer_claim: str | None = Field(
+    embed_analytics_customer_claim: Annotated[str | None, NAMES_CLAIMS] = Field(
         None,
         description="Path of the claim that names the customer in alerts (`org.name`); by default none",
     )

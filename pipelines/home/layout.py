@@ -52,6 +52,10 @@ class Home:
         return self.root / "state"
 
     @property
+    def poll_state(self) -> Path:
+        return self.state / "poll.sqlite"
+
+    @property
     def webhook_journal(self) -> Path:
         return self.root / "webhooks"
 

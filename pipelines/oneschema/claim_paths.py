@@ -50,6 +50,16 @@ def split(path: str) -> list[str]:
     return [_ESCAPED.sub(r"\1", level) for level in _LEVEL.findall(path)]
 
 
+def upward(path: str) -> list[str]:
+    """The path and those of the objects that hold it, from the top.
+
+    >>> upward("org.plan.name")
+    ['org', 'org.plan', 'org.plan.name']
+    """
+    keys = split(path)
+    return [join(keys[:count]) for count in range(1, len(keys) + 1)]
+
+
 def walk(payload: dict[str, Json]) -> Iterator[tuple[str, Json]]:
     """Every path of a payload with its value, in the order of the text. An object comes before what is in it."""
     levels: list[Iterator[tuple[str, Json]]] = [iter(payload.items())]
@@ -75,6 +85,16 @@ def naming(text: str) -> re.Pattern[str]:
     True
     """
     return re.compile("".join(map(_character, _CHARACTER.findall(text))))
+
+
+def named(text: str | None, paths: Iterable[str]) -> str | None:
+    r"""Of some paths the one that a setting names: the very text, else the smallest by code point; None: none of them.
+
+    >>> named("acme.example", ["user_id", r"acme\.example"])
+    'acme\\.example'
+    """
+    found = [] if text is None else sorted(filter(naming(text).fullmatch, paths))
+    return text if text in found else next(iter(found), None)
 
 
 @cache

@@ -3,11 +3,13 @@
 A pattern is one of `claim_paths`: `email`, `debug.*`, `*email*`. It holds for the path and for everything below it. If
 several patterns fit, the most specific wins: the one with the most literal characters (a backslash that escapes is
 one, so `a\\.b` is more specific than `a.b`), then the stricter (drop, hash, keep).
+
+What is dropped leaves no trace, so whether a pattern ever fitted a claim is noted here, while claims are read.
 """
 
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from pydantic import SecretStr
 
@@ -17,9 +19,52 @@ from pipelines.oneschema.json_text import Json
 
 _STRICTNESS = {"keep": 0, "hash": 1, "drop": 2}
 
+# Claim names may be ids: beyond so many paths, those that were tried before are forgotten, and tried again. A path that
+# is longer is tried each time.
+_MOST_NOTED_PATHS = 10_000
+_LONGEST_NOTED_PATH = 500
+
+
+class PatternMatches:
+    """Which of some patterns fitted a claim path that was noted. Order and repetition change nothing."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._patterns = {text: pattern(text) for text in patterns}
+        self._tried: set[str] = set()
+        self._found: dict[str, bool] = {}
+
+    @property
+    def found(self) -> dict[str, bool]:
+        """By pattern whether it fitted any path; without the patterns for which no claim has been read yet."""
+        return dict(self._found)
+
+    @property
+    def matched(self) -> list[str]:
+        """The patterns that fitted a path, sorted."""
+        return sorted(text for text, is_matched in self.found.items() if is_matched)
+
+    def note(self, path: str) -> None:
+        if path in self._tried:
+            return
+        if len(self._tried) >= _MOST_NOTED_PATHS:
+            self._tried.clear()
+        if len(path) <= _LONGEST_NOTED_PATH:
+            self._tried.add(path)
+        for text, expression in self._patterns.items():
+            if not self._found.get(text):
+                self._found[text] = expression.fullmatch(path) is not None
+
+    def add(self, tried: Iterable[str], matched: Collection[str]) -> None:
+        """Take over what was noted elsewhere, of these patterns."""
+        for text in tried:
+            if text in self._patterns and not self._found.get(text):
+                self._found[text] = text in matched
+
 
 class ClaimPolicy:
     """The policy of EMBED_ANALYTICS_CLAIM_POLICY. It is false when it changes nothing.
+
+    `matches` has the patterns that fitted a claim.
 
     `applied` is the policy that was already applied to a payload. Claims that it hashed are not hashed again. Raises
     ConfigurationError for an unknown action, and for `hash` without a key.
@@ -39,6 +84,7 @@ class ClaimPolicy:
         self._key = key.encode()
         self._patterns = _most_specific_first(policy)
         self._applied = _most_specific_first(applied or {})
+        self.matches = PatternMatches(policy)
 
     def __bool__(self) -> bool:
         return any(action != "keep" for _, action in self._patterns)
@@ -52,6 +98,7 @@ class ClaimPolicy:
         kept: dict[str, Json] = {}
         for key, element in value.items():
             path = f"{paths[-1]}.{escape(key)}" if paths else escape(key)
+            self.matches.note(path)
             found = self._value(element, [*paths, path])
             if not isinstance(found, _Dropped):
                 kept[key] = found

@@ -13,7 +13,7 @@ import orjson
 from pydantic import SecretStr
 
 from pipelines.errors import ConfigurationError
-from pipelines.oneschema.claim_policy import ClaimPolicy
+from pipelines.oneschema.claim_policy import ClaimPolicy, PatternMatches
 from pipelines.oneschema.credentials import may_hold_credentials, without_credentials
 from pipelines.oneschema.json_text import MAX_DEPTH, Json, dumps, loads_carefully
 from pipelines.oneschema.jwt_segments import json_object, segment_bytes
@@ -64,6 +64,11 @@ class TokenReader:
         self._last_header: tuple[str, dict[str, Json] | None] = ("", None)
         self._cached_characters = 0
 
+    @property
+    def policy_matches(self) -> PatternMatches:
+        """Which patterns of the claim policy fitted a claim of the tokens that were read."""
+        return self._policy.matches
+
     def read(self, token: object) -> ReadToken:
         """What is kept of a token of any type. None and "" count as missing. Never raises."""
         if token is None or token == "":
@@ -88,7 +93,10 @@ class TokenReader:
         if read.claims is None or applied == self.claim_policy:
             return read
         policy = ClaimPolicy(self.claim_policy, self._hash_key, applied)
-        return replace(read, claims=dumps(policy.apply(loads_carefully(read.claims, keep_numbers=True))))
+        claims = dumps(policy.apply(loads_carefully(read.claims, keep_numbers=True)))
+        # A pattern that fits nothing of what is left may have fitted the rest.
+        self._policy.matches.add(policy.matches.matched, policy.matches.matched)
+        return replace(read, claims=claims)
 
     def _read_text(self, token: str) -> ReadToken:
         fingerprint = _fingerprint(token)

@@ -20,6 +20,7 @@ import httpx
 from pydantic import SecretStr
 
 from pipelines.errors import TransientError, WarehouseMissingError
+from pipelines.oneschema.claim_paths import named
 from pipelines.orchestration.outside_text import slack_text
 from pipelines.settings import Settings
 from pipelines.warehouse.published import connect_published
@@ -196,11 +197,9 @@ def _stuck_lines(settings: Settings, watch: Watch) -> list[str]:
 def _stuck_sessions(settings: Settings) -> list[dict[str, Any]]:
     connection = connect_published(settings.home)
     try:
-        claim = connection.execute(
-            "select column_name from meta_claims where path = $1 and is_column",
-            [settings.embed_analytics_customer_claim],
-        ).fetchone()
-        customer = f"fct_embeds.{claim[0]}" if claim else "null"
+        columns = connection.execute("select path, column_name from meta_claims where is_column").fetchall()
+        path = named(settings.embed_analytics_customer_claim, (path for path, _ in columns))
+        customer = f"fct_embeds.{dict(columns)[path]}" if path is not None else "null"
         result = connection.execute(f"""
             select
                 embed_id, stuck.template_key, step, stuck.last_event_at, idle_seconds,

@@ -13,7 +13,7 @@ from pipelines.home.times import PLAUSIBLE_AHEAD, PLAUSIBLE_FROM, micros, moment
 from pipelines.oneschema.tokens import ReadToken, TokenReader
 from pipelines.poll.frontier import FrontierRule
 from pipelines.poll.poll_state import KnownEmbed, Polled, PollState, batch_metadata
-from pipelines.raw import held
+from pipelines.raw import claim_patterns, held
 from pipelines.raw.landing import EventLanding, LandedBatch
 from pipelines.raw.raw_rows import Envelope, to_raw
 
@@ -78,6 +78,7 @@ class BatchLander:
             self._coverage.add(held.classify(self._state.connection, deliveries), answers)
         landed = self._landing.land(deliveries, self._sweep_id, metadata_of)
         self._state.polled(outcomes, self._sweep_id)
+        claim_patterns.remember(self._state.connection, self._tokens.policy_matches)
         self._state.commit()
         return landed
 

@@ -17,6 +17,7 @@ from pipelines.oneschema.paging import shortfall
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.poll.discovery import PAGE_SIZE, ListShape, embed_id_of, one_ahead, walk_all, walk_recent
 from pipelines.poll.poll_state import Listed, PollState
+from pipelines.raw import claim_patterns
 from pipelines.raw.landing import land_embeds
 
 # A refresh spends at most this many requests on the list, plus a tenth of what it spends on events.
@@ -74,6 +75,7 @@ async def list_embeds(
         counts.new_embed_count += new_count
         land_embeds(home, rows, sweep_id)
         state.list_embeds(changed, now)
+        claim_patterns.remember(state.connection, tokens.policy_matches)
         state.commit()
 
     text = state.fact("list_shape")

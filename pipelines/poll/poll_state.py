@@ -20,7 +20,7 @@ from pipelines.home.times import PLAUSIBLE_FROM, micros, moment
 from pipelines.oneschema.embed_fields import EMBED_FIELDS
 from pipelines.oneschema.tokens import ReadToken
 from pipelines.poll import state_file
-from pipelines.raw import held
+from pipelines.raw import claim_patterns, held
 
 _FIELDS = [field.name for field in EMBED_FIELDS]
 
@@ -301,6 +301,11 @@ class PollState:
                 self.connection.execute(f"alter table embeds add column {field.in_state}")
                 self.set_fact("token_reading", None)
 
+    def add_claim_patterns(self) -> None:
+        """Give a state from before the policy's matches were noted their table. The next listing reads every token."""
+        if claim_patterns.create(self.connection):
+            self.set_fact("token_reading", None)
+
     def forget_implausible_times(self) -> None:
         """Forget implausibly early times of first and last events, which former versions believed. Runs once."""
         if self.fact("plausible_from") is None:
@@ -362,7 +367,7 @@ def open_state(home: Home, say: Callable[[str], None] = lambda _: None) -> Gener
         except sqlite3.DatabaseError as error:
             if not state_file.says_damage(error):
                 raise
-            _set_aside(home, Damage(state_file.state_path(home), f"is damaged ({error})"), say)
+            _set_aside(home, Damage(home.poll_state, f"is damaged ({error})"), say)
             state = _open(home)
         try:
             yield state
@@ -370,7 +375,7 @@ def open_state(home: Home, say: Callable[[str], None] = lambda _: None) -> Gener
             state.connection.close()
             state_file.note_closed(home)
     except sqlite3.DatabaseError as error:
-        path = state_file.state_path(home)
+        path = home.poll_state
         if state_file.says_locked(error):
             raise LockedStateError(f"{path} is locked by another process: close what has it open.") from error
         if not state_file.says_damage(error):
@@ -380,7 +385,7 @@ def open_state(home: Home, say: Callable[[str], None] = lambda _: None) -> Gener
 
 
 def _open(home: Home) -> PollState:
-    connection = sqlite3.connect(state_file.state_path(home), check_same_thread=False)
+    connection = sqlite3.connect(home.poll_state, check_same_thread=False)
     try:
         connection.execute("pragma journal_mode = wal")
         state_file.note_open(home)
@@ -389,6 +394,7 @@ def _open(home: Home) -> PollState:
         held.create_tables(connection)
         state = PollState(home, connection)
         state.add_missing_fields()
+        state.add_claim_patterns()
         state.forget_implausible_times()
         state.recover()
     except BaseException:

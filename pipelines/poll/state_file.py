@@ -18,10 +18,6 @@ _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
-def state_path(home: Home) -> Path:
-    return home.state / "poll.sqlite"
-
-
 def says_damage(error: sqlite3.Error) -> bool:
     """Whether SQLite says that the file's content is wrong, rather than that the file is locked, or the disk full."""
     return _code(error) in _DAMAGED
@@ -41,7 +37,7 @@ def find_damage(home: Home) -> Damage | None:
 
     Raises sqlite3.OperationalError when it is locked or cannot be opened.
     """
-    path = state_path(home)
+    path = home.poll_state
     noted = _noted(home)
     if not path.exists():
         return Damage(path, "is missing") if noted is not None or any(home.raw_embed_events.glob("*/*")) else None
@@ -62,7 +58,7 @@ def find_damage(home: Home) -> Damage | None:
 
 def set_aside(home: Home) -> Path:
     """Give the state and what SQLite keeps beside it other names; returns the state's."""
-    path = state_path(home)
+    path = home.poll_state
     aside = path.with_name(f"poll.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.sqlite")
     for suffix in ("", "-wal", "-shm"):
         beside = path.with_name(path.name + suffix)
@@ -83,7 +79,7 @@ def note_open(home: Home) -> None:
 
 def note_closed(home: Home) -> None:
     """The state is whole, and nothing has it open."""
-    write_text(file_state(state_path(home)), _note(home))
+    write_text(file_state(home.poll_state), _note(home))
 
 
 def _note(home: Home) -> Path:

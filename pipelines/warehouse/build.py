@@ -307,6 +307,7 @@ class _Build:
             sources.create_damaged_raw_files(connection, self.found)
             sources.create_build(connection, facts, {})
             sources.create_home(connection, self.home)
+            sources.create_claim_patterns(connection, self.home, self.options.settings)
         with self.phases("staging"):
             if lake_partitions is None:
                 # Blocks of rows may change places. Each still holds one day or a few, which is what scans prune by.

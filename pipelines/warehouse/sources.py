@@ -18,7 +18,10 @@ from pipelines.home.permissions import is_open_to_others
 from pipelines.home.tables import Table
 from pipelines.home.times import PLAUSIBLE_FROM
 from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES, FunnelStep
+from pipelines.raw import claim_patterns as policy_patterns
 from pipelines.raw.raw_tables import RAW_EMBEDS, RAW_SWEEPS
+from pipelines.settings import Settings
+from pipelines.warehouse.claim_settings import claim_patterns
 from pipelines.warehouse.ledger import Kind, Ledger, SourceFile
 from pipelines.warehouse.literals import quoted, without_wildcards
 from pipelines.warehouse.parameters import PARAMETERS, Parameters
@@ -205,6 +208,13 @@ def create_home(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
         "select $1::varchar as path, $2::varchar as mode, $3::boolean as is_open_to_others",
         [str(home.root), f"{stat.S_IMODE(home.root.stat().st_mode):04o}", is_open_to_others(home)],
     )
+
+
+def create_claim_patterns(connection: duckdb.DuckDBPyConnection, home: Home, settings: Settings) -> None:
+    """source.claim_patterns: CLAIM_PATTERNS, from source.claims and what the reading of tokens noted."""
+    paths = [path for (path,) in connection.execute("select path from source.claims").fetchall()]
+    frame = claim_patterns(settings, paths, policy_patterns.read(home))
+    create_from_frame(connection, "claim_patterns", frame)
 
 
 def create_raw_deliveries(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:

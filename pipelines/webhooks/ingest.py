@@ -16,6 +16,7 @@ from pipelines.home.sealed import Damage
 from pipelines.home.times import micros, moment
 from pipelines.oneschema.tokens import MISSING, TokenReader
 from pipelines.oneschema.unreadable_text import keepable_text
+from pipelines.raw import claim_patterns
 from pipelines.raw.landing import EventLanding
 from pipelines.raw.raw_rows import Envelope, to_raw
 from pipelines.raw.unreadable import UnreadableBody, land_unreadable, may_keep_text
@@ -126,6 +127,7 @@ class _Ingest:
 
     def _land_batch(self) -> None:
         landed = self._landing.land(to_raw(self._batch, self._tokens), self._batch[0][1].sweep_id)
+        claim_patterns.remember(self._connection, self._tokens.policy_matches)
         self._connection.commit()
         report = self.report
         report.delivered_event_count += landed.delivered_count
@@ -158,6 +160,8 @@ class _Ingest:
             event, token = body.delivery(), MISSING
         else:
             event, token = record.event, self._tokens.read_again(record.token, record.claim_policy)
+            if record.token.claims is not None:
+                self._tokens.policy_matches.add(record.claim_policy, record.matched_patterns)
         return event, Envelope(
             embed_id=None,
             template_key=None,

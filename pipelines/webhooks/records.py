@@ -1,11 +1,12 @@
 """A line of the journal: one received delivery without credentials, its token's reading, and a checksum over both.
 
     <CRC-32, 8 hex digits> TAB
-    <JSON [received_at, claims, jwt_status, fingerprint, claim policy]> TAB
+    <JSON [received_at, claims, jwt_status, fingerprint, claim policy, unreadable body, matched patterns]> TAB
     <the event's JSON> LF
 
-A body that could not be read has a sixth element in the first JSON, an UnreadableBody but for its text, and that text
-(or null) in place of an event.
+A body that could not be read is an UnreadableBody but for its text in the first JSON, and that text (or null) in place
+of an event. The matched patterns are those of the claim policy that fitted a claim of any token so far: what it dropped
+is not there to say so. Elements at the end that are null are left out.
 
 JSON writes no raw tab or line feed, so a line is one event whatever is in it. A line without its line feed is
 unfinished: its writer was killed. received_at is in microseconds since 1970. The policy is the one that the claims
@@ -30,32 +31,39 @@ _BEGINNING = re.compile(rb"[0-9a-f]{0,8}|[0-9a-f]{8}\t(\[[^\x00]*)?")
 @dataclass(frozen=True)
 class Record:
     """One received delivery as the journal holds it. `received_at` is in microseconds since 1970; the token was read
-    under `claim_policy`. An unreadable body has no event."""
+    under `claim_policy`, of which `matched_patterns` fitted a claim of it or of earlier ones. An unreadable body has no
+    event."""
 
     received_at: int
     token: ReadToken
     claim_policy: dict[str, str]
     event: Json
     unreadable: UnreadableBody | None = None
+    matched_patterns: tuple[str, ...] = ()
 
 
 def encode(event: Json, received_at: int, tokens: TokenReader) -> bytes:
     """The journal's line of a decoded event, or of any other JSON. No credential that came with it is in it."""
     read = tokens.read(event.get(TOKEN_FIELD) if type(event) is dict else None)
     _, body = strip_credentials(event)
-    return _line([received_at, read.claims, read.jwt_status, read.fingerprint, tokens.claim_policy], body)
+    return _line(received_at, read, tokens, None, body)
 
 
 def encode_unreadable(body: UnreadableBody, received_at: int, tokens: TokenReader) -> bytes:
     """The journal's line of a body that could not be read."""
     facts = asdict(replace(body, text=None))
-    return _line(
-        [received_at, MISSING.claims, MISSING.jwt_status, MISSING.fingerprint, tokens.claim_policy, facts],
-        orjson.dumps(body.text),
-    )
+    return _line(received_at, MISSING, tokens, facts, orjson.dumps(body.text))
 
 
-def _line(head: list[object], body: bytes) -> bytes:
+def _line(
+    received_at: int, read: ReadToken, tokens: TokenReader, unreadable: dict[str, object] | None, body: bytes
+) -> bytes:
+    head: list[object] = [received_at, read.claims, read.jwt_status, read.fingerprint, tokens.claim_policy]
+    matched = tokens.policy_matches.matched
+    if unreadable is not None or matched:
+        head.append(unreadable)
+    if matched:
+        head.append(matched)
     content = b"%b\t%b" % (orjson.dumps(head), body)
     return b"%08x\t%b\n" % (zlib.crc32(content), content)
 
@@ -72,8 +80,9 @@ def decode(line: bytes) -> Record | None:
     if checksum != b"%08x" % zlib.crc32(content):
         return None
     head, _, body = content.partition(b"\t")
-    received_at, claims, jwt_status, fingerprint, claim_policy, *facts = orjson.loads(head)
+    received_at, claims, jwt_status, fingerprint, claim_policy, *rest = orjson.loads(head)
+    facts, matched = (*rest, None, None)[:2]
     event = loads(body)
-    unreadable = replace(UnreadableBody(**facts[0]), text=event) if facts else None
+    unreadable = replace(UnreadableBody(**facts), text=event) if facts else None
     token = ReadToken(claims, jwt_status, fingerprint)
-    return Record(received_at, token, claim_policy, None if facts else event, unreadable)
+    return Record(received_at, token, claim_policy, None if facts else event, unreadable, tuple(matched or ()))

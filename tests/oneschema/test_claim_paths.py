@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.oneschema.claim_paths import escape, join, naming, pattern, split, walk
+from pipelines.oneschema.claim_paths import escape, join, named, naming, pattern, split, upward, walk
 from pipelines.oneschema.json_text import Json
 from tests.proving import examples
 
@@ -82,3 +82,20 @@ def test_a_path_names_what_it_was_listed_for(keys: list[str]) -> None:
 def test_many_stars_take_a_time_that_grows_with_the_path() -> None:
     """If each star were tried again from every place, this would take hours."""
     assert not pattern("*a*a*a*a*a*b*a*c").fullmatch(escape("a." * 20_000))
+
+
+@given(keys=KEYS)
+def test_above_a_path_are_its_objects(keys: list[str]) -> None:
+    payload: Json = None
+    for key in reversed(keys):
+        payload = {key: payload}
+    assert isinstance(payload, dict)
+    assert upward(join(keys)) == [path for path, _ in walk(payload)]
+
+
+def test_of_the_paths_that_a_setting_may_name_the_very_one_is_it() -> None:
+    paths = ["z", r"acme\.example", "acme.example", "Acme.example"]
+    assert named("acme.example", paths) == "acme.example"
+    assert named("acme.example", paths[:2]) == r"acme\.example"
+    assert named(r"acme\.example", paths[2:]) is None
+    assert named(None, paths) is None

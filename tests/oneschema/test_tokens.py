@@ -1,14 +1,19 @@
 """What is kept of a token, and what is not."""
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from pipelines.errors import ConfigurationError
+from pipelines.oneschema.claim_paths import join, pattern
 from pipelines.oneschema.tokens import ReadToken, TokenReader
 from tests.flatten.payloads import base64url, sign
+from tests.proving import examples
 
 SECRET = "the secret of client-1"
 
@@ -178,3 +183,43 @@ def test_policies_that_cannot_be_carried_out() -> None:
         reader({"email": "shred"})
     with pytest.raises(ConfigurationError, match="ONESCHEMA_CLIENT_SECRETS"):
         TokenReader({"client-1": SecretStr("")}, {}, None)
+
+
+OBJECTS = st.recursive(
+    st.none() | st.text("ab", max_size=2),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text("aAb.", max_size=2), inner, max_size=2),
+    max_leaves=6,
+)
+PATTERNS = st.lists(st.text("aAb.*", min_size=1, max_size=3), max_size=4, unique=True)
+
+
+def paths_of(value: object, *above: str) -> Iterator[str]:
+    """Every path in a value, those below the elements of arrays included."""
+    if isinstance(value, list):
+        for element in cast(list[object], value):
+            yield from paths_of(element, *above)
+    if isinstance(value, dict):
+        for key, element in cast(dict[str, object], value).items():
+            yield join([*above, key])
+            yield from paths_of(element, *above, key)
+
+
+@pytest.mark.prove
+@settings(max_examples=examples(300))
+@given(payloads=st.lists(st.dictionaries(st.text("aAb.", max_size=2), OBJECTS, max_size=3), max_size=3), data=st.data())
+def test_a_pattern_has_matched_when_it_fits_a_path_of_any_token(payloads: list[Any], data: st.DataObject) -> None:
+    patterns = data.draw(PATTERNS)
+    tokens = reader(dict.fromkeys(patterns, "drop"))
+    for payload in data.draw(st.permutations([*payloads, *payloads])):
+        tokens.read(sign(json.dumps(payload), SECRET))
+    paths = {path for payload in payloads for path in paths_of(payload)}
+    expected = {text: any(map(pattern(text).fullmatch, paths)) for text in patterns} if paths else {}
+    assert tokens.policy_matches.found == expected
+
+
+def test_paths_that_are_forgotten_do_not_change_what_matched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.oneschema.claim_policy._MOST_NOTED_PATHS", 3)
+    tokens = reader({"id_7": "drop", "id_x": "drop"})
+    for number in range(20):
+        tokens.read(sign(json.dumps({f"id_{number}": 1}), SECRET))
+    assert tokens.policy_matches.found == {"id_7": True, "id_x": False}
