@@ -142,9 +142,16 @@ class Settings(BaseSettings):
     embed_analytics_alert_webhook_url: SecretStr | None = Field(
         None, description="Slack-compatible webhook for alerts about failed runs, failed checks and stuck sessions"
     )
-    embed_analytics_customer_claim: Annotated[str | None, NAMES_CLAIMS] = Field(
+    embed_analytics_customer_claim: Annotated[str | None, FOR_MODELS, NAMES_CLAIMS] = Field(
         None,
-        description="Path of the claim that names the customer in alerts (`org.name`); by default none",
+        description="Path of the claim with the customer's name (`org.name`), for `customer_name` and alerts; none by "
+        "default",
+    )
+    embed_analytics_customer_id_claim: Annotated[str | None, FOR_MODELS, NAMES_CLAIMS] = Field(
+        None, description="Path of the claim with the customer's id (`org.id`), for `customer_id`; the name by default"
+    )
+    embed_analytics_plan_claim: Annotated[str | None, FOR_MODELS, NAMES_CLAIMS] = Field(
+        None, description="Path of the claim with the customer's plan (`org.plan`), for `plan`; none by default"
     )
     embed_analytics_dagster_url: str = Field(
         "http://127.0.0.1:3000", description="Address of the Dagster UI, for links in alerts; `make dev` sets it"

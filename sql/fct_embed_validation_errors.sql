@@ -33,6 +33,9 @@ select
     pairs.embed_id, -- the embed session
     environment_name, -- environment of the session's entry event
     template_key, -- template of the session's entry event
+    customer_id, -- the session's customer: the id, else the name, after the claims policy (see fct_embeds)
+    customer_name, -- the customer's name, after the claims policy (see fct_embeds)
+    plan, -- the customer's plan, after the claims policy (see fct_embeds)
     column_key, -- key of the template column
     error_code, -- validation error code
     pairs.first_error_count, -- cells with the error in the session's first event that carries counts

@@ -6,7 +6,10 @@
 -- grain: embed_id
 -- refresh: embed_id
 with recursive parameters as (
-    select data_through, plausible_from, plausible_until, idle_after, funnel_window from source.parameters
+    select
+        data_through, plausible_from, plausible_until, idle_after, funnel_window,
+        customer_claim, customer_id_claim, plan_claim
+    from source.parameters
 ),
 
 steps as (
@@ -133,9 +136,17 @@ error_totals as (
 ),
 
 latest_claims as (
-    select embed_id, claims ->> '$.user_id' as user_id, claims, columns('^claim_')
+    select
+        embed_id,
+        claims ->> '$.user_id' as user_id,
+        coalesce(claim_text(claims, customer_id_claim), claim_text(claims, customer_claim)) as customer_id,
+        claim_text(claims, customer_claim) as customer_name,
+        claim_text(claims, plan_claim) as plan,
+        claims,
+        columns('^claim_')
     from stg_embed_events
     inner join (select embed_id, claims_uuid as event_uuid from picked) using (embed_id, event_uuid)
+    cross join parameters
 )
 
 select
@@ -145,6 +156,9 @@ select
     stg_embeds.status, -- the session's status when the API last listed it
     stg_embeds.imported_row_count, -- rows imported, as the API last reported
     latest_claims.user_id, -- the user_id claim of the latest event that has claims
+    latest_claims.customer_id, -- the customer's id in those claims: the claim that EMBED_ANALYTICS_CUSTOMER_ID_CLAIM names, else customer_name. The claims policy applied before: what it hashes is a hash here, what it drops is NULL
+    latest_claims.customer_name, -- the customer's name there: the claim that EMBED_ANALYTICS_CUSTOMER_CLAIM names, after the claims policy; NULL where the setting or the claim is missing
+    latest_claims.plan, -- the customer's plan there: the claim that EMBED_ANALYTICS_PLAN_CLAIM names, after the claims policy; NULL where the setting or the claim is missing
     timed.entry_at, -- when the session began: its first embed_initialized, else its first event; NULL where no event has a plausible time (UTC)
     timed.entry_at::date as entry_date, -- UTC date of entry_at: the cohort
     picked.entry_trigger_type, -- who began it: user, api or automation

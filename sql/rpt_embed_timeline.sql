@@ -5,6 +5,10 @@ with events as (
     select * from stg_embed_events
 ),
 
+customers as (
+    select embed_id, customer_id, customer_name, plan from fct_embeds
+),
+
 ordered as (
     select
         *,
@@ -28,6 +32,10 @@ select
     template_key, -- template of the event
     data, -- the event's data as JSON
     claims ->> '$.user_id' as user_id, -- the user_id claim of the event
+    customers.customer_id, -- the session's customer: the id, else the name, after the claims policy (see fct_embeds)
+    customers.customer_name, -- the customer's name, after the claims policy (see fct_embeds)
+    customers.plan, -- the customer's plan, after the claims policy (see fct_embeds)
     event_id, -- the event's number within the API
     event_uuid, -- identity of the event
 from ordered
+left join customers using (embed_id)

@@ -89,6 +89,9 @@ select
     environment_name, -- environment of the entry event
     template_key, -- template of the entry event
     user_id, -- the user_id claim of the latest event that has claims
+    customer_id, -- the customer's id, else name, after the claims policy (see fct_embeds)
+    customer_name, -- the customer's name, after the claims policy (see fct_embeds)
+    plan, -- the customer's plan, after the claims policy (see fct_embeds)
     furthest_step as step, -- the furthest step that the session reached
     entry_at, -- when the session began (UTC)
     last_event_at, -- its last event (UTC)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from fnmatch import translate
 from functools import cache
+from itertools import product
 
 from pipelines.oneschema.json_text import Json
 
@@ -20,6 +21,9 @@ _ESCAPED = re.compile(r"\\([.\\])")
 _LEVEL = re.compile(r"(?:^|\.)((?:\\[.\\]|[^.])*+)")
 _CHARACTER = re.compile(r"\\[.\\]|.", re.DOTALL)
 _PIECE = re.compile(rf"\[!?+\]?+[^\]]*\]|{_CHARACTER.pattern}", re.DOTALL)
+
+# Each plain dot of a setting can be read in two ways.
+MOST_PLAIN_DOTS = 6
 
 # One character of a key, or a dot between keys, in a path.
 _ANY = r"(?:[^\\]|\\[.\\])"
@@ -87,16 +91,6 @@ def naming(text: str) -> re.Pattern[str]:
     return re.compile("".join(map(_character, _CHARACTER.findall(text))))
 
 
-def named(text: str | None, paths: Iterable[str]) -> str | None:
-    r"""Of some paths the one that a setting names: the very text, else the smallest by code point; None: none of them.
-
-    >>> named("acme.example", ["user_id", r"acme\.example"])
-    'acme\\.example'
-    """
-    found = [] if text is None else sorted(filter(naming(text).fullmatch, paths))
-    return text if text in found else next(iter(found), None)
-
-
 @cache
 def pattern(text: str) -> re.Pattern[str]:
     r"""An expression whose `fullmatch` says whether a pattern fits a path. It takes time linear in the path's length.
@@ -115,6 +109,38 @@ def pattern(text: str) -> re.Pattern[str]:
     last = middle.pop() if middle else None
     expression = first + "".join(f"(?>{_ANY}*?{part})" for part in middle)
     return re.compile(expression if last is None else f"{expression}{_ANY}*{last}")
+
+
+def readings(text: str) -> list[list[str]]:
+    r"""The keys of every path that a setting names, the path as it is written first, then by code point.
+
+    Raises ValueError for a text with more plain dots than MOST_PLAIN_DOTS.
+
+    >>> readings("org.name")
+    [['org', 'name'], ['org.name']]
+    """
+    parts = [r"\\" if character == "\\" else character for character in _CHARACTER.findall(text)]
+    dots = parts.count(".")
+    if dots > MOST_PLAIN_DOTS:
+        raise ValueError(
+            rf"has more than {MOST_PLAIN_DOTS} dots; write a backslash before each dot within a key (`acme\.example`)."
+        )
+    written, *others = (_written(parts, chosen) for chosen in product((".", r"\."), repeat=dots))
+    return [split(path) for path in (written, *sorted(others))]
+
+
+def _written(parts: list[str], dots: tuple[str, ...]) -> str:
+    chosen = iter(dots)
+    return "".join(next(chosen) if part == "." else part for part in parts)
+
+
+def pointer(keys: Iterable[str]) -> str:
+    """The JSON pointer (RFC 6901) of a path's value.
+
+    >>> pointer(["org", "a/b"])
+    '/org/a~1b'
+    """
+    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)
 
 
 def _piece(piece: str) -> str:

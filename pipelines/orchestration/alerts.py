@@ -1,8 +1,8 @@
 """What alerts say: failed runs, failed checks and stuck sessions, each once per episode.
 
 A failing job is one episode per kind of error, until it succeeds; a failed check is one until it passes; a stuck
-session is one until it moves. A message names no claim but the configured one, and repeats no data: an unforeseen error
-is told by its type, a failed check by its number of rows. Text from outside stands in code spans, where Slack reads
+session is one until it moves. A message names no claim but the customer's, and repeats no data: an unforeseen error is
+told by its type, a failed check by its number of rows. Text from outside stands in code spans, where Slack reads
 nothing but text.
 """
 
@@ -20,7 +20,6 @@ import httpx
 from pydantic import SecretStr
 
 from pipelines.errors import TransientError, WarehouseMissingError
-from pipelines.oneschema.claim_paths import named
 from pipelines.orchestration.outside_text import slack_text
 from pipelines.settings import Settings
 from pipelines.warehouse.published import connect_published
@@ -197,16 +196,12 @@ def _stuck_lines(settings: Settings, watch: Watch) -> list[str]:
 def _stuck_sessions(settings: Settings) -> list[dict[str, Any]]:
     connection = connect_published(settings.home)
     try:
-        columns = connection.execute("select path, column_name from meta_claims where is_column").fetchall()
-        path = named(settings.embed_analytics_customer_claim, (path for path, _ in columns))
-        customer = f"fct_embeds.{dict(columns)[path]}" if path is not None else "null"
-        result = connection.execute(f"""
+        result = connection.execute("""
             select
-                embed_id, stuck.template_key, step, stuck.last_event_at, idle_seconds,
+                embed_id, template_key, step, last_event_at, idle_seconds,
                 worst_column_key, worst_error_code, worst_error_count,
-                {customer}::varchar as customer, data_through
-            from rpt_stuck_embeds as stuck
-            inner join fct_embeds using (embed_id)
+                coalesce(customer_name, customer_id) as customer, data_through
+            from rpt_stuck_embeds
             cross join meta_build
             order by idle_seconds desc, embed_id
         """)

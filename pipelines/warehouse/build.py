@@ -21,6 +21,7 @@ from pipelines.home.times import utc_now
 from pipelines.settings import Settings
 from pipelines.warehouse import ledger, passed_checks, published_state, refresh, sources
 from pipelines.warehouse.checks import CheckResult, load_checks, run_checks
+from pipelines.warehouse.functions import create_functions
 from pipelines.warehouse.ledger import LAKE_KINDS, Ledger
 from pipelines.warehouse.literals import quoted
 from pipelines.warehouse.macros import create_macros
@@ -277,6 +278,7 @@ class _Build:
         )
         connection.execute("use warehouse")
         sources.attach(connection)
+        create_functions(connection)
 
     def _compact(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Copy the published rows table by table, which frees the space that deleted rows still occupy."""

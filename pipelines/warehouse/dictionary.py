@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipelines.warehouse.chart_queries import load_charts
 from pipelines.warehouse.checks import load_checks
+from pipelines.warehouse.functions import function_files, is_published
 from pipelines.warehouse.macros import macro_files, read_macro
 from pipelines.warehouse.models import SQL, Model, load_models
 
@@ -33,9 +34,12 @@ def render() -> str:
         "# Data dictionary",
         "Made by `make dictionary` from the comments in `sql/`. The warehouse holds them as well: see "
         "`duckdb_columns()`. Every timestamp is UTC.",
-        "\n".join(f"- [`{model.name}`](#{model.name})" for model in models) + "\n- [`funnel(...)`](#funnel)",
+        "\n".join(f"- [`{model.name}`](#{model.name})" for model in models)
+        + "\n- [`funnel(...)`](#funnel)\n- [Functions](#functions)",
         *(_table(model) for model in models),
         *(_macro(path) for path in macro_files()),
+        "## Functions",
+        *(_function(path) for path in function_files() if is_published(path)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -72,6 +76,10 @@ def _macro(path: Path) -> str:
     meaning = "\n".join(line.removeprefix("--").removeprefix(" ") for line in lines[:begins])
     arguments = "\n".join(lines[begins + 1 : ends])
     return f"## {path.stem}\n\n```text\n{meaning}\n```\n\n```sql\nfrom {path.stem}(\n{arguments}\n)\n```"
+
+
+def _function(path: Path) -> str:
+    return f"```sql\n{path.read_text(encoding='utf-8').strip()}\n```"
 
 
 def main(arguments: Sequence[str]) -> int:

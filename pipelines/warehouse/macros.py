@@ -15,12 +15,15 @@ from pipelines.warehouse.tables import columns_of
 _BREAKDOWN = "/* breakdown_columns */"
 _STEPS = "/* funnel_steps */"
 
+# A column that no setting fills gives way to the claim path of the same name.
+_UNLESS_CLAIM = " and '{}' not in (select path from meta_claims)"
+
 
 def create_macros(connection: duckdb.DuckDBPyConnection) -> None:
     """Create or replace every macro in the warehouse."""
     for path in macro_files():
         with blamed_on(f"sql/macros/{path.name}", lines_before=None):
-            connection.execute(_with_columns(path, columns_of(connection, "fct_embeds")))
+            connection.execute(_with_columns(path, columns_of(connection, "fct_embeds"), _unnamed(connection)))
 
 
 def macro_files() -> list[Path]:
@@ -34,9 +37,28 @@ def read_macro(path: Path) -> str:
     return _filled(path, path.read_text(encoding="utf-8"), _STEPS, steps)
 
 
-def _with_columns(path: Path, columns: list[str]) -> str:
-    cases = "\n            ".join(f"when \"by\" = '{column}' then {column}::varchar" for column in columns)
+def _with_columns(path: Path, columns: list[str], unnamed: set[str]) -> str:
+    cases = "\n            ".join(
+        f"when \"by\" = '{column}'{_UNLESS_CLAIM.format(column) if column in unnamed else ''} then {column}::varchar"
+        for column in columns
+    )
     return _filled(path, read_macro(path), _BREAKDOWN, cases)
+
+
+def _unnamed(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """The columns of fct_embeds for which no setting names a claim."""
+    row = connection.execute("""
+        select list_filter(
+            [
+                case when coalesce(customer_id_claim, customer_claim) is null then 'customer_id' end,
+                case when customer_claim is null then 'customer_name' end,
+                case when plan_claim is null then 'plan' end
+            ],
+            lambda name: name is not null
+        )
+        from source.parameters
+    """).fetchone()
+    return set(row[0]) if row else set()
 
 
 def _filled(path: Path, text: str, placeholder: str, filling: str) -> str:

@@ -20,6 +20,7 @@ from sqlglot.tokens import Tokenizer
 
 from pipelines.home.packaged import project_file
 from pipelines.oneschema.vocabulary import FunnelStep
+from pipelines.warehouse.functions import function_names, functions_text
 from pipelines.warehouse.parameters import PARAMETER_NAMES
 from pipelines.warehouse.sql_errors import ModelError, blamed_on
 
@@ -163,9 +164,13 @@ def _read_model(path: Path) -> Model:
         depends_on=models,
         sources=sources,
         parameters=read_parameters(tree),
-        code_version=version_of(text),
+        code_version=version_of(text + functions_text() if _calls_functions(tree) else text),
         _tree=tree,
     )
+
+
+def _calls_functions(tree: exp.Query) -> bool:
+    return not function_names().isdisjoint(call.name.lower() for call in tree.find_all(exp.Anonymous))
 
 
 def _read_columns(tree: exp.Query, file: str) -> tuple[dict[str, str], bool]:

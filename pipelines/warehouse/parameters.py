@@ -5,7 +5,8 @@ Time is `data_through`, and the bounds of plausible times, `plausible_from` and 
 The marks in `pipelines/settings.py` are the only list of settings. The columns of source.parameters follow from them,
 and so does which models a changed setting makes stale. A setting's column has the setting's name without
 `embed_analytics_`. A number of days, hours, minutes or seconds is an INTERVAL, and its unit is left out of the name.
-`late_after` follows from a setting that SQL cannot read: when the refresh runs.
+The path of a claim (a setting whose name ends in `_claim`) is a list of JSON pointers: the claims that it may name, in
+the order in which they are tried. `late_after` follows from a setting that SQL cannot read: when the refresh runs.
 """
 
 import json
@@ -15,13 +16,16 @@ from datetime import date, datetime, timedelta
 from types import NoneType, UnionType
 from typing import Any, Literal, Self, Union, get_args, get_origin
 
+from pipelines.errors import ConfigurationError
 from pipelines.home.times import PLAUSIBLE_AHEAD
+from pipelines.oneschema.claim_paths import pointer, readings
 from pipelines.settings import FOR_MODELS, Settings
 from pipelines.warehouse.freshness import late_after
 
-ParameterValue = timedelta | date | bool | int | float | str | None
+ParameterValue = timedelta | date | bool | int | float | str | list[str] | None
 
 _PREFIX = "embed_analytics_"
+_POINTERS = "varchar[]"
 _UNITS = frozenset({"days", "hours", "minutes", "seconds"})
 _DUCKDB_TYPES: dict[type, str] = {bool: "boolean", int: "bigint", float: "double", str: "varchar", date: "date"}
 
@@ -41,7 +45,11 @@ class Parameter:
         if self.derived is not None:
             return self.derived(settings)
         value: Any = getattr(settings, self.setting)
-        return value if self.unit is None or value is None else timedelta(**{self.unit: value})
+        if value is None:
+            return None
+        if self.duckdb_type == _POINTERS:
+            return _pointers(self.setting, value)
+        return value if self.unit is None else timedelta(**{self.unit: value})
 
 
 def _marked(settings: type[Settings]) -> tuple[Parameter, ...]:
@@ -52,9 +60,18 @@ def _marked(settings: type[Settings]) -> tuple[Parameter, ...]:
         stem, _, unit = setting.rpartition("_")
         if unit in _UNITS:
             found.append(Parameter(stem.removeprefix(_PREFIX), setting, "interval", unit))
+        elif unit == "claim":
+            found.append(Parameter(setting.removeprefix(_PREFIX), setting, _POINTERS))
         else:
             found.append(Parameter(setting.removeprefix(_PREFIX), setting, _duckdb_type(setting, field.annotation)))
     return tuple(found)
+
+
+def _pointers(setting: str, path: str) -> list[str]:
+    try:
+        return [pointer(keys) for keys in readings(path)]
+    except ValueError as error:
+        raise ConfigurationError(f"{setting.upper()}: {error}") from None
 
 
 def _duckdb_type(setting: str, annotation: object) -> str:

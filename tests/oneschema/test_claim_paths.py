@@ -3,10 +3,21 @@
 from fnmatch import fnmatchcase
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.oneschema.claim_paths import escape, join, named, naming, pattern, split, upward, walk
+from pipelines.oneschema.claim_paths import (
+    MOST_PLAIN_DOTS,
+    escape,
+    join,
+    naming,
+    pattern,
+    pointer,
+    readings,
+    split,
+    upward,
+    walk,
+)
 from pipelines.oneschema.json_text import Json
 from tests.proving import examples
 
@@ -47,6 +58,34 @@ def test_a_name_is_its_path_and_its_plain_dots_stand_for_either(keys: list[str],
     ]
     is_same = ".".join(keys) == ".".join(others) and all(characters(others)[position][1] for position in inner)
     assert bool(naming(join(keys)).fullmatch(join(others))) == is_same
+
+
+@settings(max_examples=examples(300))
+@given(keys=KEYS)
+@example(keys=["a.b\\", "", "c"])
+def test_the_readings_of_a_name_are_the_paths_that_it_names_and_the_name_itself_comes_first(keys: list[str]) -> None:
+    for text in (join(keys), ".".join(keys)):
+        dots = sum(not is_inner for _, is_inner in characters(split(text)))
+        assume(dots <= MOST_PLAIN_DOTS)
+        found = readings(text)
+        assert all(naming(text).fullmatch(join(reading)) for reading in found)
+        # As many as there are ways to read its plain dots, and no two alike.
+        assert len({join(reading) for reading in found}) == len(found) == 2**dots
+        assert found[0] == split(text)
+        assert found[1:] == sorted(found[1:], key=join)
+
+
+def test_a_name_with_too_many_plain_dots_has_no_readings() -> None:
+    assert len(readings(".".join("a" * (MOST_PLAIN_DOTS + 1)))) == 2**MOST_PLAIN_DOTS
+    with pytest.raises(ValueError, match="backslash"):
+        readings(".".join("a" * (MOST_PLAIN_DOTS + 2)))
+
+
+@given(keys=st.lists(st.text("a/~01", max_size=4), min_size=1, max_size=3))
+def test_a_pointer_leads_to_the_value(keys: list[str]) -> None:
+    # As RFC 6901 reads it.
+    read = [token.replace("~1", "/").replace("~0", "~") for token in pointer(keys).split("/")[1:]]
+    assert read == keys
 
 
 def characters(keys: list[str]) -> list[tuple[str, bool]]:
@@ -91,11 +130,3 @@ def test_above_a_path_are_its_objects(keys: list[str]) -> None:
         payload = {key: payload}
     assert isinstance(payload, dict)
     assert upward(join(keys)) == [path for path, _ in walk(payload)]
-
-
-def test_of_the_paths_that_a_setting_may_name_the_very_one_is_it() -> None:
-    paths = ["z", r"acme\.example", "acme.example", "Acme.example"]
-    assert named("acme.example", paths) == "acme.example"
-    assert named("acme.example", paths[:2]) == r"acme\.example"
-    assert named(r"acme\.example", paths[2:]) is None
-    assert named(None, paths) is None

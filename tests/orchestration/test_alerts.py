@@ -153,9 +153,9 @@ def test_a_stuck_session_is_told_once_per_standstill_without_its_claims(
 def test_the_configured_customer_is_named_and_cannot_shout(
     settings: Settings, ticks: Ticks, alert_endpoint: AlertEndpoint, simulator: RunningSimulator
 ) -> None:
-    ticks.settings = ticks.settings.model_copy(update={"embed_analytics_customer_claim": "org.name"})
+    named = settings.model_copy(update={"embed_analytics_customer_claim": "org.name"})
     _let_one_stand_still(simulator, hours=3)
-    run_job(settings, "refresh", run_config("refresh"), TODAY)
+    run_job(named, "refresh", run_config("refresh"), TODAY)
     ticks.tick()
 
     (message,) = [message for message in alert_endpoint.messages if "became stuck" in message]

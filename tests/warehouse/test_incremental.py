@@ -25,10 +25,12 @@ from tests.warehouse.compare import differences
 from tests.warehouse.history import History
 from tests.warehouse.lake import START, Lake, at, event
 
-OPTIONS = BuildOptions(Settings.defaults(embed_analytics_funnel_window_days=2), "test")
+OPTIONS = BuildOptions(
+    Settings.defaults(embed_analytics_funnel_window_days=2, embed_analytics_customer_claim="team"), "test"
+)
 
 
-def changed(options: BuildOptions, **changes: float) -> BuildOptions:
+def changed(options: BuildOptions, **changes: float | str | None) -> BuildOptions:
     return replace(options, settings=options.settings.model_copy(update=changes))
 
 
@@ -68,6 +70,8 @@ def test_incremental_equals_full(
             options = changed(options, embed_analytics_idle_after_hours=random.choice([2, 24]))
         if random.random() < 0.1:
             options = changed(options, embed_analytics_funnel_window_days=random.choice([2, 48]) / 24)
+        if random.random() < 0.1:
+            options = changed(options, embed_analytics_plan_claim=random.choice(["user_id", "rare_1", None]))
         report = build(lake.home, options, check_everything=random.random() < 0.3)
         refreshed += not report.is_full
         if number in (3, 6):

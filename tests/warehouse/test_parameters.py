@@ -25,6 +25,7 @@ class Marked(Settings):
     embed_analytics_label: Annotated[str | None, FOR_MODELS] = None
     embed_analytics_size: Annotated[Literal["small", "large"], FOR_MODELS] = "small"
     embed_analytics_opening: Annotated[date, FOR_MODELS] = date(2026, 1, 31)
+    embed_analytics_team_claim: Annotated[str | None, FOR_MODELS] = "org.a~b/c"
 
 
 def test_each_kind_arrives_with_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,6 +54,8 @@ def test_each_kind_arrives_with_its_type(monkeypatch: pytest.MonkeyPatch) -> Non
         "label": ("VARCHAR", None),
         "size": ("VARCHAR", "small"),
         "opening": ("DATE", date(2026, 1, 31)),
+        "team_claim": ("VARCHAR[]", ["/org/a~0b~1c", "/org.a~0b~1c"]),
+        **dict.fromkeys(("customer_claim", "customer_id_claim", "plan_claim"), ("VARCHAR[]", None)),
     }
 
 
@@ -72,12 +75,13 @@ def test_what_sql_cannot_hold_is_refused_and_so_is_a_secret() -> None:
     ("setting", "readers"),
     [
         ("embed_analytics_idle_after_hours", {"fct_embeds", "meta_build"}),
-        ("embed_analytics_funnel_window_days", {"fct_embeds", "fct_embed_funnel_daily", "meta_build"}),
+        ("embed_analytics_funnel_window_days", {"fct_embeds", "fct_embed_funnel_daily", "rpt_customers", "meta_build"}),
+        ("embed_analytics_plan_claim", {"fct_embeds"}),
         ("embed_analytics_settle_after_days", set[str]()),
     ],
 )
 def test_another_value_makes_the_models_that_read_it_stale_and_no_other(setting: str, readers: set[str]) -> None:
     models = load_models()
-    both = (Settings.defaults(), Settings.defaults(**{setting: 3}))
+    both = (Settings.defaults(), Settings.defaults(**{setting: "3" if setting.endswith("_claim") else 3}))
     before, after = (versions_of(models, Parameters.from_settings(settings)) for settings in both)
     assert {name for name in before if before[name] != after[name]} == readers

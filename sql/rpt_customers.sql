@@ -1,0 +1,87 @@
+-- One customer x template: how many sessions, how many of them convert, now and before, and what is open or stuck.
+-- A customer is a customer_id of fct_embeds, in whatever environment. Sessions whose customer is not known share a row without one per template.
+-- A conversion rate is submitted sessions / sessions, over those that began on the last 14 or 28 mature days, or on as many
+-- days before. A day is mature when all its sessions have had funnel_window to convert. Rates whose intervals (_low to
+-- _high, 95 % Wilson) overlap much may well be the same.
+-- grain: customer_id, template_key
+-- refresh: whole
+with parameters as (
+    select (data_through - funnel_window - interval 1 day)::date as last_mature_date from source.parameters
+),
+
+embeds as (
+    select embed_id, customer_id, customer_name, plan, template_key, entry_date, last_event_at, outcome from fct_embeds
+),
+
+stuck as (
+    select embed_id from rpt_stuck_embeds
+),
+
+sessions as (
+    select
+        embeds.*,
+        outcome = 'submitted' as is_submitted,
+        last_mature_date - entry_date as days_before,
+        stuck.embed_id is not null as is_stuck
+    from embeds
+    cross join parameters
+    left join stuck using (embed_id)
+),
+
+customers as (
+    select
+        customer_id, template_key,
+        last(customer_name order by last_event_at nulls first, embed_id)
+            filter (customer_name is not null) as customer_name,
+        last(plan order by last_event_at nulls first, embed_id) filter (plan is not null) as plan,
+        count(*) as session_count,
+        count(*) filter (is_submitted) as submitted_count,
+        count(*) filter (outcome = 'open') as open_count,
+        count(*) filter (is_stuck) as stuck_count,
+        count(*) filter (entry_date is not null and coalesce(days_before < 0, true)) as immature_count,
+        max(last_event_at) as last_seen_at,
+        count(*) filter (days_before between 0 and 13) as entered_count_14d,
+        count(*) filter (days_before between 0 and 13 and is_submitted) as submitted_count_14d,
+        count(*) filter (days_before between 14 and 27) as entered_count_previous_14d,
+        count(*) filter (days_before between 14 and 27 and is_submitted) as submitted_count_previous_14d,
+        count(*) filter (days_before between 0 and 27) as entered_count_28d,
+        count(*) filter (days_before between 0 and 27 and is_submitted) as submitted_count_28d,
+        count(*) filter (days_before between 28 and 55) as entered_count_previous_28d,
+        count(*) filter (days_before between 28 and 55 and is_submitted) as submitted_count_previous_28d
+    from sessions
+    group by customer_id, template_key
+)
+
+select
+    customer_id, -- the customer's id, else name, after the claims policy (see fct_embeds); NULL where not known
+    customer_name, -- the name in the latest session that has one
+    plan, -- the plan in the latest session that has one
+    template_key, -- template of the sessions
+    session_count, -- sessions, with or without a plausible time
+    submitted_count, -- sessions with an import_submitted
+    open_count, -- sessions whose outcome is open
+    stuck_count, -- sessions in rpt_stuck_embeds
+    immature_count, -- sessions that are too young for the rates: they began after the last mature day
+    last_seen_at, -- their last event (UTC)
+    entered_count_14d, -- sessions that began on the last 14 mature days
+    submitted_count_14d, -- those of them with an import_submitted
+    submitted_count_14d / nullif(entered_count_14d, 0) as conversion_rate_14d, -- submitted_count_14d / entered_count_14d
+    wilson_low(submitted_count_14d, entered_count_14d) as conversion_rate_14d_low, -- lower end of its 95 % interval
+    wilson_high(submitted_count_14d, entered_count_14d) as conversion_rate_14d_high, -- upper end of its 95 % interval
+    entered_count_previous_14d, -- sessions that began on the 14 days before those
+    submitted_count_previous_14d, -- those of them with an import_submitted
+    submitted_count_previous_14d / nullif(entered_count_previous_14d, 0) as conversion_rate_previous_14d, -- submitted_count_previous_14d / entered_count_previous_14d
+    wilson_low(submitted_count_previous_14d, entered_count_previous_14d) as conversion_rate_previous_14d_low, -- lower end of its 95 % interval
+    wilson_high(submitted_count_previous_14d, entered_count_previous_14d) as conversion_rate_previous_14d_high, -- upper end of its 95 % interval
+    entered_count_28d, -- sessions that began on the last 28 mature days
+    submitted_count_28d, -- those of them with an import_submitted
+    submitted_count_28d / nullif(entered_count_28d, 0) as conversion_rate_28d, -- submitted_count_28d / entered_count_28d
+    wilson_low(submitted_count_28d, entered_count_28d) as conversion_rate_28d_low, -- lower end of its 95 % interval
+    wilson_high(submitted_count_28d, entered_count_28d) as conversion_rate_28d_high, -- upper end of its 95 % interval
+    entered_count_previous_28d, -- sessions that began on the 28 days before those
+    submitted_count_previous_28d, -- those of them with an import_submitted
+    submitted_count_previous_28d / nullif(entered_count_previous_28d, 0) as conversion_rate_previous_28d, -- submitted_count_previous_28d / entered_count_previous_28d
+    wilson_low(submitted_count_previous_28d, entered_count_previous_28d) as conversion_rate_previous_28d_low, -- lower end of its 95 % interval
+    wilson_high(submitted_count_previous_28d, entered_count_previous_28d) as conversion_rate_previous_28d_high, -- upper end of its 95 % interval
+from customers
+order by customer_id, template_key
