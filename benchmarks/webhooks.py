@@ -86,7 +86,7 @@ def _landed_count(home: Path) -> int:
     from pipelines.webhooks.ingest import ingest_journal
 
     with open_state(Home(home)) as state:
-        ingest_journal(Home(home), state.connection, TokenReader({}, {}, None), None)
+        ingest_journal(Home(home), state.connection, TokenReader({}, {}, None), None, state.embed_token_fingerprint)
     files = list(home.glob("raw/embed_events/*/*.parquet"))
     return pl.scan_parquet(files).select(pl.col("event_uuid").n_unique()).collect().item()
 

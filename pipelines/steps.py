@@ -140,7 +140,13 @@ def _take_in(settings: Settings, state: PollState, on_wait: Callable[[str], None
     from pipelines.webhooks.ingest import ingest_journal
 
     remove_stale_temporaries(settings.home)
-    report = ingest_journal(settings.home, state.connection, _token_reader(settings), settings.oneschema_environment)
+    report = ingest_journal(
+        settings.home,
+        state.connection,
+        _token_reader(settings),
+        settings.oneschema_environment,
+        state.embed_token_fingerprint,
+    )
     for damage in report.damages:
         on_wait(f"{damage}: what could be read of it has landed; it stays until it is mended or moved away.")
     return report
@@ -149,8 +155,4 @@ def _take_in(settings: Settings, state: PollState, on_wait: Callable[[str], None
 def _token_reader(settings: Settings) -> TokenReader:
     from pipelines.oneschema.tokens import TokenReader
 
-    return TokenReader(
-        settings.oneschema_client_secrets,
-        settings.embed_analytics_claim_policy,
-        settings.embed_analytics_claim_hash_key,
-    )
+    return TokenReader.from_settings(settings)

@@ -1,23 +1,37 @@
-"""Removes credentials from everything that is about to be written, by field name and by shape.
+"""Removes credentials from everything that is about to be written: by field name, by shape, and by what is known.
 
-A field of `CREDENTIAL_FIELDS` is removed whole, whatever the case of its name. A text that has the shape of a JWT, and
-any repetition of a removed value, becomes `REMOVED`. So an event without its credentials is the same for every token
-that it was fetched with, which its digest relies on.
+A field of `CREDENTIAL_FIELDS` is removed whole, whatever the case of its name. In any other text these become
+`REMOVED`, in each spelling that `known_secrets` lists: JWTs, repetitions of a removed value, the secrets of the
+settings, the token of the embed, and any uuid behind a name or a parameter with `token` in it. So an event without its
+credentials is the same for every token that it was fetched with, which its digest relies on.
 """
 
 import json
 import re
+from collections.abc import Iterable
 
 import orjson
 
 from pipelines.oneschema.json_text import Json, canonical, dumps, storable
 from pipelines.oneschema.jwt_segments import segment_bytes
-from pipelines.oneschema.vocabulary import CREDENTIAL_FIELDS
+from pipelines.oneschema.known_secrets import (
+    NO_SECRETS,
+    SHORTEST_ENCODED,
+    SHORTEST_ENCODED_UUID,
+    SHORTEST_SECRET,
+    UUID,
+    KnownSecrets,
+    decodings,
+    may_hide,
+    may_repeat,
+    unescaped,
+    uuid_fingerprint,
+    uuids_in,
+)
+from pipelines.oneschema.vocabulary import CREDENTIAL_FIELDS, CREDENTIAL_FIELDS_BELOW
 
 REMOVED = "<credential removed>"
 
-# A removed value shorter than this is not looked for elsewhere, because it would match ordinary words.
-_SHORTEST_SECRET = 8
 # Up to this many removed values are looked for one by one. With more, that would take time quadratic in the event's
 # length, so any text that holds the beginning of one of them is removed whole.
 _MOST_SECRETS = 20
@@ -38,15 +52,32 @@ _TWO_DOTS = re.compile(rf"\.[{_BASE64}=]*\.[{_BASE64}]".encode())
 _JWT_SHAPE = re.compile(
     rf"(?<![{_BASE64}])(?>[{_BASE64}]*?e[yw])[{_BASE64}]{{2,}}+=*+\.[{_BASE64}=]*+\.[{_BASE64}]".encode()
 )
-_QUOTED_FIELDS = tuple(f'"{field}"'.encode() for field in sorted(CREDENTIAL_FIELDS))
+_QUOTED_FIELDS = tuple(f'"{field}"'.encode() for field in sorted({*CREDENTIAL_FIELDS, *CREDENTIAL_FIELDS_BELOW}))
+
+_ENCODED = re.compile(rf"[{_BASE64}]{{{SHORTEST_ENCODED},}}+={{0,2}}")
+_UUID = re.compile(UUID)
+# The parts of a name that is `token`, or has it in it, up to the value.
+_TOKEN_UUID = re.compile(
+    rf"(token[\w\-]{{0,20}}[\"'\\\]]{{0,3}}\s{{0,3}}[=:/]\s{{0,3}}[\"'\\]{{0,3}}){UUID}", re.IGNORECASE
+)
 
 
-def may_hold_credentials(json_text: bytes) -> bool:
+def may_hold_credentials(
+    json_text: bytes, known: KnownSecrets = NO_SECRETS, embed_token_fingerprint: str | None = None
+) -> bool:
     """A cheap look at a JSON text. False means that `without_credentials` would change nothing."""
     lower = json_text.lower()
     for field in _QUOTED_FIELDS:
         if field in lower:
             return True
+    if may_hide(json_text) or known.may_stand_in(json_text):
+        return True
+    names_a_token = b"token" in lower
+    if names_a_token or embed_token_fingerprint:
+        for uuid, is_events in uuids_in(json_text):
+            # An event's own uuid is not its embed's token. This saves nearly every event a hash.
+            if names_a_token or (not is_events and uuid_fingerprint(uuid) == embed_token_fingerprint):
+                return True
     # Counting dots is the cheapest look of all. Most events have at most one, in their created_at.
     return (
         json_text.count(b".") >= 2
@@ -55,8 +86,12 @@ def may_hold_credentials(json_text: bytes) -> bool:
     )
 
 
-def strip_credentials(event: Json) -> tuple[Json, bytes]:
+def strip_credentials(
+    event: Json, known: KnownSecrets = NO_SECRETS, embed_token_fingerprint: str | None = None
+) -> tuple[Json, bytes]:
     """A decoded event without credentials, everything in it storable, and its canonical JSON.
+
+    `embed_token_fingerprint` is that of its embed's token (`known_secrets.fingerprint_of_uuid`).
 
     Both are the same whatever the credentials were. The cheap look may clear an event or not depending on its
     credentials, so the thorough way must give the same text.
@@ -70,14 +105,14 @@ def strip_credentials(event: Json) -> tuple[Json, bytes]:
     try:
         text = orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
     except TypeError:
-        kept = without_credentials(storable(event))
+        kept = without_credentials(storable(event), known, embed_token_fingerprint)
         return kept, dumps(kept).encode()
-    is_clear = not may_hold_credentials(text)
+    is_clear = not may_hold_credentials(text, known, embed_token_fingerprint)
     for secret in removed:
         is_clear = is_clear and not _may_repeat(secret, text)
     if is_clear:
         return kept, text
-    kept = without_credentials(event)
+    kept = without_credentials(event, known, embed_token_fingerprint)
     return kept, canonical(kept)
 
 
@@ -85,85 +120,145 @@ def _may_repeat(secret: Json, json_text: bytes) -> bool:
     """Whether a removed value may occur elsewhere in the event. For a value that is not a text, this is always so."""
     if not isinstance(secret, str):
         return secret is not None
-    # A JWT cannot occur in a text without two dots.
-    if not secret or (secret.count(".") >= 2 and json_text.count(b".") < 2):
+    # A JWT cannot occur in a text without two dots. In base64 it is a long run, which is looked at in any case.
+    is_jwt = len(secret) >= SHORTEST_ENCODED_UUID and secret.count(".") >= 2
+    if len(secret) < SHORTEST_SECRET or (is_jwt and json_text.count(b".") < 2):
         return False
     try:
-        # JSON escapes character by character, so a repetition appears in its JSON form.
-        return orjson.dumps(secret)[1:-1] in json_text
-    except TypeError:
+        return may_repeat(secret, json_text)
+    except UnicodeEncodeError:
         return True
 
 
-def without_credentials(value: Json) -> Json:
+def without_credentials(
+    value: Json, known: KnownSecrets = NO_SECRETS, embed_token_fingerprint: str | None = None
+) -> Json:
     """A copy of a decoded value without credentials at any depth. The value may nest some hundred levels."""
     secrets: set[str] = set()
-    _collect(value, secrets)
-    return _scrub(value, _Secrets(secrets), in_counts=False)
+    _collect(value, secrets, CREDENTIAL_FIELDS)
+    return _Scrubber(_Secrets(secrets, known), embed_token_fingerprint).scrub(value, CREDENTIAL_FIELDS)
 
 
-def _is_credential(key: str, value: Json, *, in_counts: bool) -> bool:
-    if key.lower() not in CREDENTIAL_FIELDS:
-        return False
-    # A template column may be called `token`. Below validation_error_counts, its value is an object of counts.
-    return not (
-        in_counts and isinstance(value, dict) and not any(isinstance(v, str | dict | list) for v in value.values())
-    )
+def text_without_credentials(text: str, known: KnownSecrets, secrets: Iterable[str] = ()) -> str:
+    """A text by itself without credentials: the known ones and `secrets`, unless too short to be looked for."""
+    wanted = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
+    return _Scrubber(_Secrets(wanted, known), None).text(text, names_a_token=False)
 
 
-def _collect(value: Json, secrets: set[str], *, is_secret: bool = False) -> None:
+def _collect(value: Json, secrets: set[str], fields: frozenset[str], *, is_secret: bool = False) -> None:
     if isinstance(value, str):
-        if is_secret and len(value) >= _SHORTEST_SECRET:
+        if is_secret and len(value) >= SHORTEST_SECRET:
             secrets.add(value)
     elif isinstance(value, list):
         for element in value:
-            _collect(element, secrets, is_secret=is_secret)
+            _collect(element, secrets, fields, is_secret=is_secret)
     elif isinstance(value, dict):
         for key, element in value.items():
-            _collect(element, secrets, is_secret=is_secret or key.lower() in CREDENTIAL_FIELDS)
+            name = key.lower()
+            _collect(element, secrets, _fields_below(name, fields), is_secret=is_secret or name in fields)
+
+
+def _fields_below(name: str, fields: frozenset[str]) -> frozenset[str]:
+    """The names of credential fields below one of this name."""
+    return fields | CREDENTIAL_FIELDS_BELOW[name] if name in CREDENTIAL_FIELDS_BELOW else fields
 
 
 class _Secrets:
-    """The values of an event's credential fields, to be removed wherever else they occur in it."""
+    """What is removed wherever it occurs: the values of an event's credential fields, and what is known."""
 
-    def __init__(self, secrets: set[str]) -> None:
-        # A secret may be part of a longer one.
-        self._secrets = sorted(secrets, key=lambda secret: (-len(secret), secret))
+    def __init__(self, secrets: set[str], known: KnownSecrets) -> None:
         self._beginnings: set[str] = set()
         if len(secrets) > _MOST_SECRETS:
-            self._beginnings = {secret[:_SHORTEST_SECRET] for secret in secrets}
+            self._beginnings = {secret[:SHORTEST_SECRET] for secret in secrets}
+            secrets = set()
+        # A secret may be part of a longer one.
+        self._secrets = sorted(secrets | known.texts, key=lambda secret: (-len(secret), secret))
+
+    def __bool__(self) -> bool:
+        return bool(self._beginnings or self._secrets)
 
     def without(self, text: str) -> str:
         """The text with REMOVED in place of each secret. The time does not grow with the number of secrets."""
         if self._beginnings:
-            pieces = (text[start : start + _SHORTEST_SECRET] for start in range(len(text) - _SHORTEST_SECRET + 1))
-            return text if self._beginnings.isdisjoint(pieces) else REMOVED
+            pieces = (text[start : start + SHORTEST_SECRET] for start in range(len(text) - SHORTEST_SECRET + 1))
+            if not self._beginnings.isdisjoint(pieces):
+                return REMOVED
         for secret in self._secrets:
             if secret in text:
                 text = text.replace(secret, REMOVED)
         return text
 
 
-def _scrub(value: Json, secrets: _Secrets, *, in_counts: bool) -> Json:
-    if isinstance(value, str):
-        return _scrub_text(value, secrets)
-    if isinstance(value, list):
-        return [_scrub(element, secrets, in_counts=False) for element in value]
-    if isinstance(value, dict):
+class _Scrubber:
+    def __init__(self, secrets: _Secrets, embed_token_fingerprint: str | None) -> None:
+        self._secrets = secrets
+        self._embed_token_fingerprint = embed_token_fingerprint
+
+    def scrub(
+        self, value: Json, fields: frozenset[str], *, below_counts: bool = False, names_a_token: bool = False
+    ) -> Json:
+        """`fields` are the credential fields here; `below_counts` is in validation_error_counts."""
+        if isinstance(value, str):
+            # A number kept as JsonText has no credential in it and must stay one.
+            is_number = type(value) is not str and value[:1] in "-0123456789"
+            return value if is_number else self.text(value, names_a_token)
+        if isinstance(value, list):
+            return [self.scrub(element, fields, names_a_token=names_a_token) for element in value]
+        if not isinstance(value, dict):
+            return value
         kept: dict[str, Json] = {}
         for key, element in value.items():
-            if not _is_credential(key, element, in_counts=in_counts):
-                kept[_scrub_text(key, secrets)] = _scrub(element, secrets, in_counts=key == "validation_error_counts")
+            name = key.lower()
+            # A template column may be called `token`.
+            if name not in fields or (below_counts and _is_object_of_counts(element)):
+                kept[self.text(key, names_a_token)] = self.scrub(
+                    element,
+                    _fields_below(name, fields),
+                    below_counts=key == "validation_error_counts",
+                    names_a_token=names_a_token or "token" in name,
+                )
         return kept
-    return value
 
-
-def _scrub_text(text: str, secrets: _Secrets) -> str:
-    # A number kept as JsonText holds no credential and must stay a number.
-    if not text or (text[0] in "-0123456789" and type(text) is not str):
+    def text(self, text: str, names_a_token: bool) -> str:
+        # First what is not in base64: a run of its letters may end in what is escaped.
+        for without in (self._plain, self._decoded):
+            text = without(text, names_a_token)
+            plain = unescaped(text)
+            if plain != text and (found := without(plain, names_a_token)) != plain:
+                text = found
         return text
-    text = secrets.without(text)
-    return _DOTTED.sub(_without_jwts, text) if text.count(".") >= 2 else text
+
+    def _decoded(self, text: str, names_a_token: bool) -> str:
+        """The text without the runs of base64's letters that a credential is encoded in."""
+
+        def without_encoded(run: re.Match[str]) -> str:
+            letters = run.group()
+            is_long = len(letters) >= SHORTEST_ENCODED_UUID
+            if is_long or self._secrets:
+                for decoded in decodings(letters):
+                    found = self._plain(decoded, names_a_token) if is_long else self._secrets.without(decoded)
+                    if found != decoded:
+                        return REMOVED
+            return letters
+
+        return text if len(text) < SHORTEST_ENCODED else _ENCODED.sub(without_encoded, text)
+
+    def _plain(self, text: str, names_a_token: bool) -> str:
+        text = self._secrets.without(text)
+        if text.count("-") >= 4:
+            text = _TOKEN_UUID.sub(rf"\1{REMOVED}", text)
+            text = _UUID.sub(lambda uuid: self._uuid(uuid.group(), names_a_token), text)
+        return _DOTTED.sub(_without_jwts, text) if text.count(".") >= 2 else text
+
+    def _uuid(self, uuid: str, names_a_token: bool) -> str:
+        is_token = names_a_token or (
+            self._embed_token_fingerprint is not None and uuid_fingerprint(uuid) == self._embed_token_fingerprint
+        )
+        return REMOVED if is_token else uuid
+
+
+def _is_object_of_counts(value: Json) -> bool:
+    return isinstance(value, dict) and not any(isinstance(count, str | dict | list) for count in value.values())
 
 
 def _without_jwts(dotted: re.Match[str]) -> str:

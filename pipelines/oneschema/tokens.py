@@ -6,7 +6,7 @@ far the token can be trusted, and a fingerprint that tells two tokens apart.
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import orjson
@@ -17,6 +17,8 @@ from pipelines.oneschema.claim_policy import ClaimPolicy, PatternMatches
 from pipelines.oneschema.credentials import may_hold_credentials, without_credentials
 from pipelines.oneschema.json_text import MAX_DEPTH, Json, dumps, loads_carefully
 from pipelines.oneschema.jwt_segments import json_object, segment_bytes
+from pipelines.oneschema.known_secrets import KnownSecrets
+from pipelines.settings import Settings
 
 # A sweep meets an embed's token once per event. Beyond this many characters, the cache is emptied and starts again.
 _CACHED_CHARACTERS = 32 * 1024 * 1024
@@ -43,7 +45,8 @@ class TokenReader:
 
     A token whose payload can be read is `unverified` if no secret is configured for its `iss`. Otherwise it is
     `verified` if it is HS256 and its signature is right, else `invalid_signature`. Any other alg is invalid, above all
-    `none`. Raises ConfigurationError for a policy that cannot be carried out.
+    `none`. `known_secrets` holds the client secrets, the hash key and `secrets`: none of them may be kept. Raises
+    ConfigurationError for a policy that cannot be carried out.
     """
 
     def __init__(
@@ -51,10 +54,13 @@ class TokenReader:
         client_secrets: Mapping[str, SecretStr],
         claim_policy: Mapping[str, str],
         hash_key: SecretStr | None,
+        secrets: Iterable[SecretStr | None] = (),
     ) -> None:
         self._secrets = {client: secret.get_secret_value().encode() for client, secret in client_secrets.items()}
         if not all(self._secrets.values()):
             raise ConfigurationError("ONESCHEMA_CLIENT_SECRETS holds an empty secret: remove it or fill it in.")
+        held = [secret.get_secret_value() for secret in (*client_secrets.values(), hash_key, *secrets) if secret]
+        self.known_secrets = KnownSecrets(secret.strip() for secret in held)
         self.claim_policy = dict(claim_policy)
         self._hash_key = hash_key
         self._policy = ClaimPolicy(claim_policy, hash_key)
@@ -68,6 +74,15 @@ class TokenReader:
     def policy_matches(self) -> PatternMatches:
         """Which patterns of the claim policy fitted a claim of the tokens that were read."""
         return self._policy.matches
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "TokenReader":
+        return cls(
+            settings.oneschema_client_secrets,
+            settings.embed_analytics_claim_policy,
+            settings.embed_analytics_claim_hash_key,
+            [settings.oneschema_api_key, *settings.embed_analytics_webhook_secrets],
+        )
 
     def read(self, token: object) -> ReadToken:
         """What is kept of a token of any type. None and "" count as missing. Never raises."""
@@ -133,12 +148,12 @@ class TokenReader:
     def _kept(self, claims: str) -> str:
         """The payload without credentials, after the policy. If neither changes it, its text stays as it was signed."""
         # An escape could hide a field's name or a token's shape from the cheap look.
-        has_credentials = "\\" in claims or may_hold_credentials(claims.encode())
+        has_credentials = "\\" in claims or may_hold_credentials(claims.encode(), self.known_secrets)
         if not has_credentials and not self._policy:
             return claims
         payload = loads_carefully(claims, keep_numbers=True)
         if has_credentials:
-            payload = without_credentials(payload)
+            payload = without_credentials(payload, self.known_secrets)
         return dumps(self._policy.apply(payload))
 
 

@@ -52,3 +52,6 @@ EMBED_STATUSES: tuple[str, ...] = (
 
 # Fields that let their holder act as a customer. They are removed, at any depth, before anything is written.
 CREDENTIAL_FIELDS: frozenset[str] = frozenset({"token", "user_jwt", "embed_jwt"})
+
+# Likewise, but credentials below a field of this name alone: a template's validation hooks each have a secret.
+CREDENTIAL_FIELDS_BELOW: dict[str, frozenset[str]] = {"validation_hooks": frozenset({"secret"})}

@@ -96,6 +96,7 @@ class BatchLander:
             source="api",
             fetched_at=answer.asked_at,
             sweep_id=self._sweep_id,
+            embed_token_fingerprint=embed.embed_token_fingerprint,
         )
         return [(event, envelope) for event in answer.events or []]
 

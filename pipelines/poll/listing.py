@@ -11,8 +11,10 @@ from typing import Any
 
 from pipelines.home.layout import Home
 from pipelines.oneschema.client import OneSchemaClient
+from pipelines.oneschema.credentials import without_credentials
 from pipelines.oneschema.embed_fields import EMBED_FIELDS
 from pipelines.oneschema.json_text import Json
+from pipelines.oneschema.known_secrets import fingerprint_of_uuid
 from pipelines.oneschema.paging import shortfall
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.poll.discovery import PAGE_SIZE, ListShape, embed_id_of, one_ahead, walk_all, walk_recent
@@ -162,5 +164,9 @@ def _digest(summary: dict[str, Json]) -> bytes:
 
 
 def _listed(embed_id: int, summary: dict[str, Json], digest: bytes, tokens: TokenReader) -> Listed:
-    values = tuple(field.read(summary.get(field.name)) for field in EMBED_FIELDS)
-    return Listed(embed_id, values, tokens.read(summary.get("user_jwt")), digest)
+    fingerprint = fingerprint_of_uuid(summary.get("token"))
+    values = tuple(
+        field.read(without_credentials(summary.get(field.name), tokens.known_secrets, fingerprint))
+        for field in EMBED_FIELDS
+    )
+    return Listed(embed_id, values, tokens.read(summary.get("user_jwt")), fingerprint, digest)

@@ -23,6 +23,8 @@ from pipelines.poll import state_file
 from pipelines.raw import claim_patterns, held
 
 _FIELDS = [field.name for field in EMBED_FIELDS]
+# The fingerprint of the embed's own token finds repetitions of it (known_secrets.fingerprint_of_uuid).
+_EMBED_TOKEN = "embed_token_fingerprint text"
 
 SCHEMA = f"""
 create table if not exists facts (name text primary key, value text not null) without rowid;
@@ -31,6 +33,7 @@ create table if not exists embeds (
     -- As last landed in raw/embeds.
     {", ".join(field.in_state for field in EMBED_FIELDS)},
     claims text, jwt_status text not null, token_fingerprint text,
+    {_EMBED_TOKEN},
     summary_digest blob,
     -- The frontier. Times are microseconds since 1970; due_at is null for settled embeds.
     first_seen_at integer not null, first_event_at integer, last_event_at integer,
@@ -61,6 +64,7 @@ class KnownEmbed:
     claims: str | None
     jwt_status: str
     token_fingerprint: str | None
+    embed_token_fingerprint: str | None
     first_seen_at: int
     first_event_at: int | None
     last_event_at: int | None
@@ -71,7 +75,7 @@ class KnownEmbed:
 
 @dataclass(frozen=True)
 class Listed:
-    """A new or changed embed of the list: its EMBED_FIELDS in order, and its token.
+    """A new or changed embed of the list: its EMBED_FIELDS in order, and its JWT.
 
     `summary_digest` covers every field, credentials included.
     """
@@ -79,6 +83,7 @@ class Listed:
     embed_id: int
     values: tuple[object, ...]
     token: ReadToken
+    embed_token_fingerprint: str | None
     summary_digest: bytes
 
     @property
@@ -180,9 +185,18 @@ class PollState:
         )
         return {row[0]: row[1:] for row in rows}
 
+    def embed_token_fingerprint(self, embed_id: int) -> str | None:
+        """The fingerprint of an embed's own token, as last listed. None if that is not known."""
+        if not 0 <= embed_id < 2**63:
+            return None
+        select = "select embed_token_fingerprint from embeds where embed_id = ?"
+        row = self.connection.execute(select, (embed_id,)).fetchone()
+        return row[0] if row else None
+
     def list_embeds(self, listed: Iterable[Listed], now: datetime) -> None:
         """Take in new and changed embeds. Each becomes due at once, unless the list says what it said before."""
-        names = ["embed_id", *_FIELDS, "claims", "jwt_status", "token_fingerprint", "summary_digest"]
+        names = ["embed_id", *_FIELDS, "claims", "jwt_status"]
+        names += ["token_fingerprint", "embed_token_fingerprint", "summary_digest"]
         updates = ", ".join(f"{name} = excluded.{name}" for name in [*names[1:], "is_gone"])
         is_same = "embeds.summary_digest is excluded.summary_digest"
         updates += f", due_at = iif({is_same}, embeds.due_at, excluded.due_at)"
@@ -190,7 +204,11 @@ class PollState:
             f"insert into embeds ({', '.join(names)}, first_seen_at, due_at, is_gone)"
             f" values ({', '.join('?' * len(names))}, ?, ?, 0) on conflict (embed_id) do update set {updates}",
             (
-                (embed.embed_id, *embed.landed, embed.token.fingerprint, embed.summary_digest, micros(now), micros(now))
+                (
+                    *(embed.embed_id, *embed.landed),
+                    *(embed.token.fingerprint, embed.embed_token_fingerprint, embed.summary_digest),
+                    *(micros(now), micros(now)),
+                )
                 for embed in listed
             ),
         )
@@ -296,9 +314,9 @@ class PollState:
     def add_missing_fields(self) -> None:
         """Add the columns of fields that are newer than this state. The next listing reads them for every embed."""
         held_names = {row[1] for row in self.connection.execute("pragma table_info(embeds)")}
-        for field in EMBED_FIELDS:
-            if field.name not in held_names:
-                self.connection.execute(f"alter table embeds add column {field.in_state}")
+        for column in (*(field.in_state for field in EMBED_FIELDS), _EMBED_TOKEN):
+            if column.partition(" ")[0] not in held_names:
+                self.connection.execute(f"alter table embeds add column {column}")
                 self.set_fact("token_reading", None)
 
     def add_claim_patterns(self) -> None:

@@ -30,6 +30,7 @@ from pipelines.oneschema.client import (
     RequestRejectedError,
     open_client,
 )
+from pipelines.oneschema.credentials import text_without_credentials
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.poll.batches import Answer, BatchLander
 from pipelines.poll.frontier import FrontierRule
@@ -116,7 +117,8 @@ class _Sweep:
         try:
             async with AsyncExitStack() as stack:
                 client = await stack.enter_async_context(open_client(context.connection))
-                context.check_organisation(await client.whoami())
+                organisation = text_without_credentials(await client.whoami(), context.tokens.known_secrets)
+                context.check_organisation(organisation)
                 self._state.mend_clock(context.clock())
                 # From here on the home belongs to this API, and the sweep leaves a record.
                 self._state.begin_sweep(self._opened())

@@ -44,6 +44,8 @@ class Envelope:
     source: Literal["api", "webhook"]
     fetched_at: datetime
     sweep_id: str
+    embed_token_fingerprint: str | None = None
+    """Of the embed's own token (known_secrets.fingerprint_of_uuid), so that an echo of it is known."""
 
 
 def to_raw(deliveries: Iterable[tuple[Json, Envelope]], tokens: TokenReader) -> pl.DataFrame:
@@ -70,7 +72,7 @@ def _row(event: Json, envelope: Envelope, tokens: TokenReader) -> tuple[Any, ...
     token = envelope.token
     if type(event) is dict and event.get(TOKEN_FIELD) is not None:
         token = tokens.read(event[TOKEN_FIELD])
-    event, text = strip_credentials(event)
+    event, text = strip_credentials(event, tokens.known_secrets, envelope.embed_token_fingerprint)
     typed, odd, extra = _split(event) if type(event) is dict else ([None] * len(_DOCUMENTED), text.decode(), None)
     for position, name in _ENVELOPED:
         if typed[position] is None:

@@ -15,6 +15,7 @@ from typing import cast
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipelines.simulator.json_values import Json
 from pipelines.simulator.simulation import Simulation
 
 ADMIN_PREFIX = "/_simulator"
@@ -24,9 +25,9 @@ TRANSPORT = "simulator.transport"
 _HTML = b"<!doctype html>\n<html><head><title>Just a moment...</title></head><body>Please stand by.</body></html>\n"
 
 
-def error_body(code: str, message: str, param: str | None = None) -> bytes:
+def error_body(code: str, message: str, param: str | None = None, data: dict[str, Json] | None = None) -> bytes:
     """An error as the vendor answers it: `{"code", "param", "message", "data"}`."""
-    return orjson.dumps({"code": code, "param": param, "message": message, "data": {}})
+    return orjson.dumps({"code": code, "param": param, "message": message, "data": data or {}})
 
 
 def classify(path: str) -> tuple[str, int | None]:
@@ -80,7 +81,11 @@ class Gate:
         limit = switches.refused_after_requests
         if not self._is_authorised(scope) or (limit is not None and simulation.requests.total > limit):
             code = "unauthorized" if switches.refused_status == 401 else "forbidden"
-            await _respond(send, switches.refused_status, error_body(code, "The API key is missing or not valid."))
+            await _respond(
+                send,
+                switches.refused_status,
+                error_body(code, "The API key is missing or not valid.", data=simulation.error_data()),
+            )
             return
         if switches.latency_seconds:
             with suppress(TimeoutError):
@@ -92,9 +97,9 @@ class Gate:
             simulation.requests.faults[fault] += 1
             await self._fail(fault, scope, receive, send, outcome)
         elif switches.broken_list is not None and kind == "embeds":
-            await _respond_broken(send, switches.broken_list)
+            await _respond_broken(send, switches.broken_list, simulation.error_data())
         elif embed_id in switches.broken_embeds and kind in ("events", "event", "file_url"):
-            await _respond_broken(send, switches.broken_embeds[embed_id])
+            await _respond_broken(send, switches.broken_embeds[embed_id], simulation.error_data())
         else:
             await self._app(scope, receive, send)
 
@@ -121,7 +126,12 @@ class Gate:
             elif fault == "429-date":
                 # By the machine's clock, which is the client's clock too.
                 headers = [(b"retry-after", _http_date_in(settings.retry_after_seconds))]
-            await _respond(send, 429, error_body("rate_limited", "Too many requests."), headers=headers)
+            await _respond(
+                send,
+                429,
+                error_body("rate_limited", "Too many requests.", data=self._simulation.error_data()),
+                headers=headers,
+            )
         elif fault in ("502", "504"):
             await _respond(send, int(fault), _HTML, content_type=b"text/html")
         elif fault.isdigit():
@@ -180,7 +190,7 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _respond_broken(send: Send, breakage: str) -> None:
+async def _respond_broken(send: Send, breakage: str, data: dict[str, Json]) -> None:
     if breakage == "object":
         await _respond(send, 200, b'{"message":"The events have moved.","events":null}')
     elif breakage == "scalars":
@@ -188,7 +198,9 @@ async def _respond_broken(send: Send, breakage: str) -> None:
     elif breakage == "not-json":
         await _respond(send, 200, _HTML, content_type=b"text/html; charset=utf-8")
     else:
-        await _respond(send, int(breakage), error_body("broken_embed", "This embed cannot be answered.", "embed_id"))
+        await _respond(
+            send, int(breakage), error_body("broken_embed", "This embed cannot be answered.", "embed_id", data)
+        )
 
 
 async def _respond(

@@ -39,6 +39,9 @@ class Switches(BaseModel):
     late_visibility: bool = Field(default=False, description="a share of events shows up later than its created_at")
     retention_days: float | None = Field(default=None, gt=0, description="older events are purged from answers")
     created_at_shape: TimeShape = Field(default="seconds", description="how an event's created_at is written")
+    echoes: bool = Field(
+        default=False, description="events, embeds and error bodies repeat credentials: the API key, tokens, JWTs"
+    )
     odd_dates: bool = Field(default=False, description="some events are dated 1970, 2001, a thousandth, ten years on")
     answers_with_bom: bool = Field(default=False, description="the list and the events begin with a byte order mark")
     push_shapes: tuple[PushShape, ...] = Field(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import orjson
 
 from pipelines.simulator.clock import Clock
+from pipelines.simulator.echoes import echoes, error_echo
 from pipelines.simulator.faults import FaultDraws
 from pipelines.simulator.journeys import DAY
 from pipelines.simulator.json_values import Json
@@ -173,7 +174,19 @@ class Simulation:
                 event.created_at, event.uuid, switches.created_at_shape, has_odd_dates=switches.odd_dates
             )
             event = replace(event, json=orjson.dumps({**orjson.loads(event.json), "created_at": shown}))
-        return event.json if switches.event_shape == "api" else self.full_json(event)
+        text = event.json if switches.event_shape == "api" else self.full_json(event)
+        return self._echoing(text, event) if switches.echoes else text
+
+    def _echoing(self, text: bytes, event: Event) -> bytes:
+        """The event with its embed's credentials and the key in `data` and beside it."""
+        embed = self._embed_of(event)
+        shown = orjson.loads(text)
+        jwt = self.world.token(embed, event.token_number).text
+        return orjson.dumps({**shown, **echoes(shown, self.options.api_key.get_secret_value(), embed.token, jwt)})
+
+    def error_data(self) -> dict[str, Json]:
+        """`data` of an error's body."""
+        return error_echo(self.options.api_key.get_secret_value()) if self.switches.echoes else {}
 
     def full_json(self, event: Event) -> bytes:
         """One event with the fields that the webhook's payload has beside those of the API."""

@@ -6,6 +6,7 @@ reads it again: what could be read of it has landed, and a person may still find
 """
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from pipelines.home.layout import Home
 from pipelines.home.sealed import Damage
 from pipelines.home.times import micros, moment
+from pipelines.oneschema.json_text import Json
 from pipelines.oneschema.tokens import MISSING, TokenReader
 from pipelines.oneschema.unreadable_text import keepable_text
 from pipelines.raw import claim_patterns
@@ -46,14 +48,19 @@ class IngestReport:
 
 
 def ingest_journal(
-    home: Home, connection: sqlite3.Connection, tokens: TokenReader, environment_name: str | None
+    home: Home,
+    connection: sqlite3.Connection,
+    tokens: TokenReader,
+    environment_name: str | None,
+    fingerprint_of: Callable[[int], str | None],
 ) -> IngestReport:
     """Land everything that the receiver has acknowledged, and remove the segments that are finished.
 
-    `connection` is the state's; `environment_name` is for events that do not name theirs. The caller holds the home's
-    writer lock. The receiver may be at work meanwhile.
+    `connection` is the state's; `environment_name` is for events that do not name theirs; `fingerprint_of` an
+    embed is that of its token, as far as it is known. The caller holds the home's writer lock. The receiver may be at
+    work meanwhile.
     """
-    ingest = _Ingest(home, connection, tokens, environment_name)
+    ingest = _Ingest(home, connection, tokens, environment_name, fingerprint_of)
     with closing(ingest):
         for path in sorted(home.webhook_journal.glob(f"*{SUFFIX}")):
             ingest.read(path)
@@ -65,16 +72,23 @@ class _Ingest:
     """Reads segments, lands their deliveries in batches, and removes the segments that have landed whole."""
 
     def __init__(
-        self, home: Home, connection: sqlite3.Connection, tokens: TokenReader, environment_name: str | None
+        self,
+        home: Home,
+        connection: sqlite3.Connection,
+        tokens: TokenReader,
+        environment_name: str | None,
+        fingerprint_of: Callable[[int], str | None],
     ) -> None:
         self.report = IngestReport()
         self._home = home
         self._connection = connection
         self._tokens = tokens
         self._environment_name = environment_name
+        self._fingerprint_of = fingerprint_of
         self._landing = EventLanding(home, connection)
         self._batch: list[tuple[Any, Envelope]] = []
         self._batch_bytes = 0
+        self._fingerprints: dict[int, str | None] = {}
         self._unreadable: dict[str, list[tuple[int, UnreadableBody]]] = {}
         # Open, and locked where they are finished, until they are removed.
         self._segments: list[Segment] = []
@@ -136,12 +150,21 @@ class _Ingest:
             report.landed_by_date[event_date] = report.landed_by_date.get(event_date, 0) + count
         self._batch, self._batch_bytes = [], 0
 
+    def _embed_token_fingerprint(self, event: Json) -> str | None:
+        """The fingerprint of the embed's token, if the poll has listed the embed. A webhook does not hold the token."""
+        embed_id = event.get("embed_id") if isinstance(event, dict) else None
+        if type(embed_id) is not int:
+            return None
+        if embed_id not in self._fingerprints:
+            self._fingerprints[embed_id] = self._fingerprint_of(embed_id)
+        return self._fingerprints[embed_id]
+
     def _delivery(self, line: bytes, segment: Segment) -> tuple[Any, Envelope]:
         record = decode(line)
         if record is None:
             self.report.damaged_count += 1
             # What the receiver wrote holds no credential, and what came of it is anybody's guess.
-            text = keepable_text(line.decode("utf-8", "backslashreplace"), ())
+            text = keepable_text(line.decode("utf-8", "backslashreplace"), self._tokens.known_secrets)
             record = Record(
                 micros(segment.started_at),
                 MISSING,
@@ -170,4 +193,5 @@ class _Ingest:
             source="webhook",
             fetched_at=fetched_at,
             sweep_id=segment.name,
+            embed_token_fingerprint=self._embed_token_fingerprint(event),
         )

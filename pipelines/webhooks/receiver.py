@@ -3,7 +3,6 @@
 import json
 import time
 from asyncio import to_thread
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +64,8 @@ UNREADABLE = Answer(200, {"status": "stored", "warning": "the body is not an eve
 TRY_LATER = Answer(429, {"error": "the event could not be stored; send it again"}, retry_after=str(RETRY_AFTER_SECONDS))
 
 
-def create_app(
-    journal: Journal, secrets: SecretKeys, tokens: TokenReader, metrics: Metrics, known_secrets: Sequence[str]
-) -> ASGIApp:
-    """The ASGI application; the journal is started by the server. `known_secrets` are removed from a body that cannot
-    be read, in each spelling given."""
+def create_app(journal: Journal, secrets: SecretKeys, tokens: TokenReader, metrics: Metrics) -> ASGIApp:
+    """The ASGI application; the journal is started by the server."""
 
     async def healthz(_: Request) -> Response:
         is_writable = await to_thread(_is_writable, journal.folder)
@@ -89,7 +85,7 @@ def create_app(
 
     app = Starlette(
         routes=[
-            Route("/events", Events(journal, secrets, tokens, metrics, known_secrets), methods=["POST"]),
+            Route("/events", Events(journal, secrets, tokens, metrics), methods=["POST"]),
             Route("/healthz", healthz),
             Route("/metrics", show_metrics),
         ],
@@ -103,16 +99,8 @@ def create_app(
 class Events:
     """`POST /events`: 200 when the event is on disk."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        secrets: SecretKeys,
-        tokens: TokenReader,
-        metrics: Metrics,
-        known_secrets: Sequence[str],
-    ) -> None:
+    def __init__(self, journal: Journal, secrets: SecretKeys, tokens: TokenReader, metrics: Metrics) -> None:
         self._journal = journal
-        self._known_secrets = known_secrets
         self._secrets = secrets
         self._tokens = tokens
         self._metrics = metrics
@@ -209,7 +197,7 @@ class Events:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError:
             return None
-        return keepable_text(text, self._known_secrets)
+        return keepable_text(text, self._tokens.known_secrets)
 
     def _rejected(self, reason: str, answer: Answer) -> Answer:
         self._metrics.rejected[reason].inc()

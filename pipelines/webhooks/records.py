@@ -45,7 +45,7 @@ class Record:
 def encode(event: Json, received_at: int, tokens: TokenReader) -> bytes:
     """The journal's line of a decoded event, or of any other JSON. No credential that came with it is in it."""
     read = tokens.read(event.get(TOKEN_FIELD) if type(event) is dict else None)
-    _, body = strip_credentials(event)
+    _, body = strip_credentials(event, tokens.known_secrets)
     return _line(received_at, read, tokens, None, body)
 
 

@@ -18,7 +18,6 @@ from pipelines.home.files import make_folder
 from pipelines.home.layout import Home
 from pipelines.home.ownership import open_home
 from pipelines.oneschema.tokens import TokenReader
-from pipelines.oneschema.unreadable_text import spellings
 from pipelines.settings import Settings
 from pipelines.webhooks.journal import Journal, JournalLimits
 from pipelines.webhooks.metrics import Metrics
@@ -136,11 +135,7 @@ class ReceiverServer(uvicorn.Server):
         settings = options.settings
         secrets = SecretKeys(settings.embed_analytics_webhook_secrets, is_open=options.is_open)
         _require_closed(options)
-        tokens = TokenReader(
-            settings.oneschema_client_secrets,
-            settings.embed_analytics_claim_policy,
-            settings.embed_analytics_claim_hash_key,
-        )
+        tokens = TokenReader.from_settings(settings)
         self.metrics = Metrics()
         self.journal = Journal(settings.home.webhook_journal, options.limits, self.metrics.committed)
         self.metrics.watch(self.journal)
@@ -148,7 +143,7 @@ class ReceiverServer(uvicorn.Server):
         self._patience = _within_open_files(options.patience)
         super().__init__(
             uvicorn.Config(
-                create_app(self.journal, secrets, tokens, self.metrics, spellings(_known_secrets(settings))),
+                create_app(self.journal, secrets, tokens, self.metrics),
                 http=_protocol(self._patience, self.metrics),
                 ws="none",
                 lifespan="off",
@@ -197,17 +192,6 @@ def _within_open_files(patience: Patience) -> Patience:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return Patience(min(patience.max_connections, max(soft - OTHER_FILES, 1)), patience.request_seconds)
-
-
-def _known_secrets(settings: Settings) -> list[str]:
-    """What a body might repeat of the settings."""
-    known = [
-        settings.oneschema_api_key,
-        settings.embed_analytics_claim_hash_key,
-        *settings.embed_analytics_webhook_secrets,
-        *settings.oneschema_client_secrets.values(),
-    ]
-    return [secret.get_secret_value() for secret in known if secret is not None]
 
 
 def _require_writable(home: Home) -> None:

@@ -1,6 +1,7 @@
 """No credential is anywhere below the home, or in what a run printed, after a run through every fault."""
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from pipelines.simulator.faults import parse_faults
 from pipelines.simulator.options import EventShape, SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator
+from tests.spellings import found_in, spelled
 
 FAULTS = "all=0.2,retry-after=0.01,timeout-seconds=1"
 
@@ -38,7 +40,7 @@ def texts_below(root: Path) -> dict[Path, str]:
 
 
 def leaks(texts: dict[Path, str], needles: set[str]) -> set[Path]:
-    return {path for path, text in texts.items() if any(needle in text for needle in needles)}
+    return {path for path, text in texts.items() if found_in(text, needles)}
 
 
 def credentials(simulator: RunningSimulator) -> set[str]:
@@ -65,18 +67,23 @@ def run(simulator: RunningSimulator, home: Path, *arguments: str, key: str | Non
 @pytest.mark.parametrize("shape", ["api", "full"])
 def test_no_credential_is_kept_or_printed(tmp_path: Path, shape: EventShape) -> None:
     home = tmp_path / "home"
-    with running_simulator(SimulatorOptions(embeds=40, event_shape=shape, faults=parse_faults(FAULTS))) as simulator:
+    options = SimulatorOptions(embeds=40, event_shape=shape, faults=parse_faults(FAULTS), echoes=True)
+    with running_simulator(options) as simulator:
         secret = credentials(simulator)
         assert len(secret) > 80
+        found = simulator.admin.get("credentials").json()
+        for one in (*found["api_keys"], *found["embed_tokens"][:8], *found["jwts"][:4]):
+            secret |= spelled(one)
+        secret |= {f"hook-{token[:8]}" for token in found["embed_tokens"]}
         printed = run(simulator, home, "refresh")
         assert "published" in printed, printed
         # Embeds that always fail, and a refused key: their errors are recorded, too.
         ids = simulator.simulation.world.ids
         simulator.throw(broken_embeds={ids[1]: "500", ids[2]: "400", ids[3]: "object"})
         printed += run(simulator, home, "reconcile")
-        simulator.throw(broken_embeds={ids[1]: "403"})
+        simulator.throw(broken_embeds={ids[1]: "403"}, broken_list="403")
         printed += run(simulator, home, "reconcile")
-        simulator.throw(refused_after_requests=0)
+        simulator.throw(broken_embeds={}, broken_list=None, refused_after_requests=0)
         refused = run(simulator, home, "reconcile")
         assert "ONESCHEMA_API_KEY" in refused
         simulator.throw(refused_after_requests=None)
@@ -84,6 +91,9 @@ def test_no_credential_is_kept_or_printed(tmp_path: Path, shape: EventShape) -> 
         secret.add("osk_another_key_that_is_wrong_81")
 
         texts = texts_below(home)
+        # What stands beside an echo is kept.
+        raw = "".join(text for path, text in texts.items() if path.suffix == ".parquet")
+        assert re.search(r"page=1&embed_token=<credential removed>&theme=dark", raw)
         kinds = {path.relative_to(home).parts[0] for path in texts}
         assert {"raw", "lake", "state", "dagster", "warehouse.duckdb"} <= kinds
         assert leaks(texts, secret) == set()

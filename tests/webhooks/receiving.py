@@ -140,13 +140,11 @@ def full_events(simulation: Simulation) -> Iterator[bytes]:
 def ingest(home: Path, settings: Settings | None = None) -> IngestReport:
     """What a sweep does with the journal before it polls."""
     settings = settings or settings_of(home)
-    tokens = TokenReader(
-        settings.oneschema_client_secrets,
-        settings.embed_analytics_claim_policy,
-        settings.embed_analytics_claim_hash_key,
-    )
+    tokens = TokenReader.from_settings(settings)
     with open_state(Home(home)) as state:
-        return ingest_journal(Home(home), state.connection, tokens, settings.oneschema_environment)
+        return ingest_journal(
+            Home(home), state.connection, tokens, settings.oneschema_environment, state.embed_token_fingerprint
+        )
 
 
 def landed_uuids(home: Path) -> list[str]:

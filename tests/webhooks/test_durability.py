@@ -2,12 +2,13 @@
 
 import errno
 import os
+import sqlite3
 import stat
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -173,7 +174,8 @@ def test_raw_is_on_disk_before_its_events_are_remembered_or_a_segment_goes(home:
             Watched.commits += 1
 
     with open_state(Home(home)) as state:
-        ingest_journal(Home(home), Watched(state.connection), TokenReader({}, {}, None), None)  # type: ignore[arg-type]
+        connection = cast("sqlite3.Connection", Watched(state.connection))
+        ingest_journal(Home(home), connection, TokenReader({}, {}, None), None, state.embed_token_fingerprint)
     assert Watched.commits == 1
     assert journal_files(home) == []
 
