@@ -37,7 +37,7 @@ ORIGINS = {
     "event_date": "created_at",
     "landed_at": "fetched_at",
     "claim_user_id": "claims",
-    **dict.fromkeys(("operation", "import_type", "has_error_counts"), "data"),
+    **dict.fromkeys(("operation", "import_type", "has_error_counts", "has_unreadable_error_counts"), "data"),
     **dict.fromkeys(("column_key", "error_code", "error_count"), "data"),
 }
 

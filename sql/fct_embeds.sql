@@ -2,6 +2,8 @@
 -- Counts and times come from events alone; status and imported_row_count are what the API says.
 -- The entry is the first embed_initialized, else the first event. Events are ordered by occurred_at, event_id, event_uuid.
 -- Times, order, steps and outcome use only events with a plausible time (see meta_build); other counts use all.
+-- The vendor counts errors at columns_mapped; other events may report them, too. So last_error_count is what was left when
+-- errors were last counted, and what was left at the end only where is_recounted.
 -- After these columns come the claim columns (claim_*) of the latest event that has claims.
 -- grain: embed_id
 -- refresh: embed_id
@@ -20,7 +22,11 @@ steps as (
 timed_events as (
     select
         embed_id, event_uuid, event_id, event_type, trigger_type, environment_name, template_key, import_type,
-        has_error_counts,
+        has_error_counts or has_unreadable_error_counts as is_report,
+        has_unreadable_error_counts as is_unread,
+        event_type in (
+            'file_uploaded', 'header_selected', 'columns_mapped', 'sheet_operation_performed'
+        ) as is_sheet_change,
         claims is not null as has_claims,
         case when occurred_at between plausible_from and plausible_until then occurred_at end as occurred_at
     from stg_embed_events
@@ -55,8 +61,9 @@ sessions as (
         coalesce(
             max(event_number) filter (has_claims and occurred_at is not null), max(event_number) filter (has_claims)
         ) as claims_number,
-        min(event_number) filter (has_error_counts and occurred_at is not null) as first_counts_number,
-        max(event_number) filter (has_error_counts and occurred_at is not null) as last_counts_number,
+        min(event_number) filter (is_report and occurred_at is not null) as first_counts_number,
+        max(event_number) filter (is_report and occurred_at is not null) as last_counts_number,
+        max(event_number) filter (is_sheet_change and occurred_at is not null) as last_change_number,
         min(occurred_at) filter (event_type = 'embed_initialized') as initialized_at,
         min(occurred_at) filter (event_type = 'file_uploaded') as file_uploaded_at,
         min(occurred_at) filter (event_type = 'header_selected') as header_selected_at,
@@ -88,8 +95,14 @@ picked as (
         any_value(events.event_type) filter (event_number = last_number) as last_event_type,
         any_value(events.import_type) filter (event_number = submitted_number) as import_type,
         any_value(events.event_uuid) filter (event_number = claims_number) as claims_uuid,
-        any_value(events.event_uuid) filter (event_number = first_counts_number) as first_counts_uuid,
-        any_value(events.event_uuid) filter (event_number = last_counts_number) as last_counts_uuid,
+        any_value(events.event_uuid) filter (event_number = first_counts_number and not is_unread) as first_counts_uuid,
+        any_value(events.event_uuid) filter (event_number = last_counts_number and not is_unread) as last_counts_uuid,
+        any_value(events.occurred_at) filter (event_number = last_counts_number) as last_counted_at,
+        any_value(events.event_type) filter (event_number = last_counts_number) as last_counted_event_type,
+        count(*) filter (
+            events.event_type = 'sheet_operation_performed' and event_number > last_counts_number
+            and occurred_at is not null
+        ) as operations_after_count,
         min(occurred_at) filter (event_type = 'file_uploaded' and occurred_at >= entry_at) as uploaded_from_entry_at,
         min(occurred_at) filter (event_type = 'header_selected' and occurred_at >= entry_at) as selected_from_entry_at,
         min(occurred_at) filter (event_type = 'columns_mapped' and occurred_at >= entry_at) as mapped_from_entry_at,
@@ -191,8 +204,12 @@ select
     date_diff('microsecond', timed.entry_at, mapped_from_entry_at) / 1e6 as seconds_to_mapping, -- from entry to the first columns_mapped at or after it
     date_diff('microsecond', timed.entry_at, submitted_from_entry_at) / 1e6 as seconds_to_submit, -- from entry to the first import_submitted at or after it
     coalesce(in_order_step_count, 0)::bigint as in_order_step_count, -- funnel steps done in order within funnel_window: the length of the longest chain
-    case when first_counts_uuid is not null then coalesce(first_totals.error_count, 0) end as first_error_count, -- validation errors in the first event that carries counts; NULL when none does
-    case when last_counts_uuid is not null then coalesce(last_totals.error_count, 0) end as last_error_count, -- validation errors in the last event that carries counts; NULL when none does
+    case when first_counts_uuid is not null then coalesce(first_totals.error_count, 0) end as first_error_count, -- validation errors when they were first counted, as a rule at columns_mapped; NULL where no event reports them, and where some of that report cannot be read
+    case when last_counts_uuid is not null then coalesce(last_totals.error_count, 0) end as last_error_count, -- validation errors when they were last counted, at last_counted_at; NULL where no event reports them, and where some of that report cannot be read
+    picked.last_counted_at, -- when errors were last counted: the last event with validation error counts, readable or not; NULL where none has them (UTC)
+    picked.last_counted_event_type, -- type of that event
+    case when last_counts_number is not null then operations_after_count end as operations_after_count, -- sheet operations after it: work that last_error_count does not know of
+    last_counts_number >= coalesce(last_change_number, 0) as is_recounted, -- errors were counted at or after the last change of the sheet (a file_uploaded, header_selected, columns_mapped or sheet_operation_performed), so last_error_count still holds; NULL where they never were
     latest_claims.claims, -- JWT payload of the latest event that has one (JSON)
     columns('^claim_')
 from timed

@@ -20,6 +20,7 @@ select
     import_type, -- how the import was made
     has_snapshot, -- a snapshot of the sheet exists for this event
     has_error_counts, -- the event carries validation error counts; an empty report counts as one
+    has_unreadable_error_counts, -- its validation error counts, or some of them, cannot be read: what was not read is not known (meta_quarantine)
     data, -- the event's data as JSON, extra keys included
     extra, -- JSON object of the fields that are not in the vendor's reference
     source, -- the channels that delivered it: api, webhook or both

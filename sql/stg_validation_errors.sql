@@ -1,4 +1,5 @@
--- One event x column key x error code, from any event that carries validation error counts.
+-- One event x column key x error code, from any event that carries validation error counts. A count that cannot be read
+-- has no row; has_unreadable_error_counts of its event says so.
 -- grain: event_uuid, column_key, error_code
 -- refresh: lake_partition
 with errors as (

@@ -22,15 +22,23 @@ _SCALAR = rf"(?:{_STRING}|-?[0-9][0-9.eE+-]*|true|false|null)"
 _PLAIN_COUNTS = rf"\{{(?:{_STRING}:\{{(?:{_STRING}:[0-9]{{1,15}},?)*\}},?)*\}}"
 _PLAIN_DATA = rf'^\{{(?:(?:"{_COUNTS_KEY}":{_PLAIN_COUNTS}|{_STRING}:{_SCALAR}),?)*\}}$'
 
-_READ = ("operation", "import_type", "counts")
+_READ = pl.Schema(
+    {
+        "operation": pl.String(),
+        "import_type": pl.String(),
+        "counts": pl.String(),
+        "has_unreadable_error_counts": pl.Boolean(),
+    }
+)
 
 
 def read_data(accepted: pl.DataFrame, issues: list[Issue], column_key_limit: int) -> pl.DataFrame:
-    """Adds `operation`, `import_type` and `counts` (validation_error_counts as JSON that decodes into COUNTS, NULL
-    where `data` has no such object) and appends an issue for each value that cannot be read.
+    """Adds `operation`, `import_type`, `counts` (validation_error_counts as JSON that decodes into COUNTS, NULL where
+    `data` has no such object) and `has_unreadable_error_counts` (validation_error_counts, or something in it, cannot be
+    read), and appends an issue for each value that cannot be read.
 
-    An object of more than `column_key_limit` pairs of column key and error code is one issue, and `counts` is NULL:
-    with a part of them an event would look like a whole report, and what is missing from it like resolved.
+    An object of more than `column_key_limit` pairs of column key and error code is one issue, and is not read: with a
+    part of them an event would look like a whole report, and what is missing from it like resolved.
     """
     data = pl.col("data")
     counts = data.str.strip_prefix(f'{{"{_COUNTS_KEY}":').str.strip_suffix("}")
@@ -42,9 +50,12 @@ def read_data(accepted: pl.DataFrame, issues: list[Issue], column_key_limit: int
             for key in _TEXT_KEYS
         ),
         pl.when(data.str.contains(rf'^\{{"{_COUNTS_KEY}":{_PLAIN_COUNTS}\}}$')).then(counts).alias("counts"),
+        # The patterns take out nothing that cannot be read.
+        has_unreadable_error_counts=pl.lit(value=False),
     )
     has_any = data.str.contains_any([f'"{key}":' for key in (*_TEXT_KEYS, _COUNTS_KEY)])
-    is_other = (has_any & pl.all_horizontal(pl.col(_READ).is_null())).fill_null(value=False)
+    is_taken = pl.any_horizontal(pl.col(*_TEXT_KEYS, "counts").is_not_null())
+    is_other = (has_any & ~is_taken).fill_null(value=False)
     others = with_alone.select("delivery", "data", position=pl.int_range(pl.len()), is_other=is_other).filter(
         "is_other"
     )
@@ -63,7 +74,10 @@ def _without_long_counts(rows: pl.DataFrame, issues: list[Issue], column_key_lim
         if _pair_count(orjson.loads(text)) > column_key_limit:
             issues.append(_long_counts(delivery, text, column_key_limit))
             long.append(position)
-    return rows.with_columns(rows["counts"].scatter(long, None)) if long else rows
+    if not long:
+        return rows
+    unreadable = rows["has_unreadable_error_counts"].scatter(long, values=True)
+    return rows.with_columns(rows["counts"].scatter(long, None), unreadable)
 
 
 def _pair_count(counts: dict[str, Json]) -> int:
@@ -83,6 +97,7 @@ def _read_others(rows: pl.DataFrame, issues: list[Issue], column_key_limit: int)
     read = rows.with_columns(
         *(data.str.extract(rf'[{{,]"{key}":"([^"\\]*)"').alias(key) for key in _TEXT_KEYS),
         data.str.extract(rf'"{_COUNTS_KEY}":({_PLAIN_COUNTS})').alias("counts"),
+        has_unreadable_error_counts=pl.lit(value=False),
     )
     # A key that is there but was not extracted has a value of another type.
     is_plain = pl.all_horizontal(
@@ -97,17 +112,20 @@ def _read_others(rows: pl.DataFrame, issues: list[Issue], column_key_limit: int)
         _read_one(delivery, text, issues, column_key_limit)
         for delivery, text in slow.select("delivery", "data").iter_rows()
     ]
-    decoded = pl.DataFrame(found, schema=dict.fromkeys(_READ, pl.String()), orient="row")
+    decoded = pl.DataFrame(found, schema=_READ, orient="row")
     return pl.concat([read.filter(is_plain).select("position", *_READ), slow.select("position").hstack(decoded)])
 
 
 def _read_one(
     delivery: int, text: str, issues: list[Issue], column_key_limit: int
-) -> tuple[str | None, str | None, str | None]:
+) -> tuple[str | None, str | None, str | None, bool]:
+    """The values of _READ."""
     data = loads(text.encode())
     assert isinstance(data, dict), "a value that is not an object was read as no data"
     texts = [_read_text(delivery, key, data.get(key), issues) for key in _TEXT_KEYS]
-    return (texts[0], texts[1], _read_counts(delivery, data.get(_COUNTS_KEY), issues, column_key_limit))
+    noted = len(issues)
+    counts = _read_counts(delivery, data.get(_COUNTS_KEY), issues, column_key_limit)
+    return (texts[0], texts[1], counts, len(issues) > noted)
 
 
 def _read_text(delivery: int, key: str, value: Json, issues: list[Issue]) -> str | None:

@@ -23,7 +23,13 @@ _DERIVED = {
             pl.Boolean(),
             "`data.validation_error_counts` is an object within EMBED_ANALYTICS_COLUMN_KEY_LIMIT; {} reports no errors",
             required=True,
-        )
+        ),
+        Column(
+            "has_unreadable_error_counts",
+            pl.Boolean(),
+            "`data.validation_error_counts`, or something in it, cannot be read: what was not read is not known",
+            required=True,
+        ),
     ],
 }
 

@@ -15,6 +15,7 @@ _WITH_DATA = [
     "operation",
     "import_type",
     "counts",
+    "has_unreadable_error_counts",
 ]
 _WITH_TOKEN = ["claims", "jwt_status", "delivery"]
 # Decides after that rule, for deliveries of one event that differ only in their envelope.

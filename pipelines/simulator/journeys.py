@@ -183,13 +183,15 @@ def walk(rng: Random, template: Template) -> Journey:
     return Journey(tuple(walked.steps), import_seconds, row_count)
 
 
-def data_of_steps(rng: Random, template: Template, journey: Journey) -> list[dict[str, Json] | None]:
+def data_of_steps(
+    rng: Random, template: Template, journey: Journey, *, counts_everywhere: bool
+) -> list[dict[str, Json] | None]:
     """`data` of each step, in order; None where the event comes without any.
 
-    Error counts start with each file, fall with each operation, and ride on every columns_mapped; import_submitted and
-    embed_closed have them at times, `{}` when nothing is left.
+    Error counts start with each file, fall with each operation, and ride on every columns_mapped, `{}` when nothing is
+    left. With `counts_everywhere` import_submitted and embed_closed have them at times.
     """
-    sheet = _Sheet(rng, template, journey.imported_row_count)
+    sheet = _Sheet(rng, template, journey.imported_row_count, counts_everywhere=counts_everywhere)
     datas: list[dict[str, Json] | None] = []
     for step in journey.steps:
         data = sheet.data_of(step)
@@ -201,10 +203,11 @@ def data_of_steps(rng: Random, template: Template, journey: Journey) -> list[dic
 class _Sheet:
     """The sheet of one embed: which errors it has left."""
 
-    def __init__(self, rng: Random, template: Template, rows: int) -> None:
+    def __init__(self, rng: Random, template: Template, rows: int, *, counts_everywhere: bool) -> None:
         self.rng = rng
         self.template = template
         self.rows = rows
+        self.counts_everywhere = counts_everywhere
         self.counts: Counts = {}
         self.is_new_file = False
         self.is_mapped = False
@@ -220,9 +223,9 @@ class _Sheet:
             case "sheet_operation_performed":
                 return self.operate(is_automatic=step.trigger_type == "automation")
             case "import_submitted":
-                return {"import_type": self.template.import_type, **self.report(0.35)}
+                return {"import_type": self.template.import_type, **self.report(0.35, is_documented=False)}
             case "embed_closed":
-                return self.report(0.3)
+                return self.report(0.3, is_documented=False)
             case "embed_initialized" | "embed_resumed" | "header_selected":
                 return {}
             case _:
@@ -235,7 +238,7 @@ class _Sheet:
         elif self.rng.random() < 0.6:
             _mend(self.rng, self.counts, 0.5)
         self.is_new_file, self.is_mapped = False, True
-        return self.report(1)
+        return self.report(1, is_documented=True)
 
     def operate(self, *, is_automatic: bool) -> dict[str, Json]:
         if is_automatic:
@@ -245,9 +248,12 @@ class _Sheet:
         _mend(self.rng, self.counts, left)
         return {"operation": operation}
 
-    def report(self, chance: float) -> dict[str, Json]:
-        """The counts as they are now, with probability `chance`, once there is a sheet."""
-        if not self.is_mapped or self.rng.random() >= chance:
+    def report(self, chance: float, *, is_documented: bool) -> dict[str, Json]:
+        """The counts as they are now, with probability `chance`, once there is a sheet. Where the vendor does not
+        document them, only in an account that has them everywhere."""
+        # Drawn in every account, so that nothing else in the world differs.
+        is_drawn = self.is_mapped and self.rng.random() < chance
+        if not is_drawn or not (is_documented or self.counts_everywhere):
             return {}
         return {"validation_error_counts": {column_key: dict(codes) for column_key, codes in self.counts.items()}}
 

@@ -13,6 +13,7 @@ DEFAULT_NOW = 1769601600.0
 Paging = Literal["ignored", "honoured", "capped", "linked", "wrapped", "refused"]
 Order = Literal["ascending", "descending", "shuffled"]
 EventShape = Literal["api", "full"]
+ErrorCounts = Literal["mapping", "everywhere"]
 # What a sender, a proxy or a line makes of an event that is pushed; the last three cannot be read.
 PushShape = Literal["gzip", "deflate", "bom", "control", "upgrade", "malformed", "cut", "cut-gzip"]
 # What an embed's events endpoint always answers: an error, an object for the array, or an array without objects.
@@ -66,7 +67,7 @@ class Switches(BaseModel):
 class SimulatorOptions(Switches):
     """A simulator's start options: where it listens, the world, and the switches at the start.
 
-    The same `seed`, `embeds`, `days`, `days_ahead` and `now` give the same world, event for event.
+    The same `seed`, `embeds`, `days`, `days_ahead`, `now` and `error_counts` give the same world, event for event.
     """
 
     host: str = "127.0.0.1"
@@ -76,6 +77,11 @@ class SimulatorOptions(Switches):
     days_ahead: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     seed: int = 1
     now: float | None = Field(default=DEFAULT_NOW, description="epoch seconds at the start; None: the machine's time")
+    error_counts: ErrorCounts = Field(
+        default="mapping",
+        description="which events report validation errors; mapping: columns_mapped alone, as the vendor documents; "
+        "everywhere: import_submitted and embed_closed too, at times. Nothing else differs between the two worlds",
+    )
     clock_runs: bool = Field(default=False, description="the clock runs; else only the admin moves it")
     api_key: SecretStr = SecretStr("osk_simulator_4c9d1f7be0a84c5f")
     organisation: str = "Northwind Importers"

@@ -207,7 +207,8 @@ class World:
         rng = self._rng(embed.index, "events")
         events: list[Event] = []
         first_id = _FIRST_EVENT_ID + embed.index * _EVENT_IDS_PER_EMBED
-        datas = data_of_steps(rng, embed.template, embed.journey)
+        counts_everywhere = self._options.error_counts == "everywhere"
+        datas = data_of_steps(rng, embed.template, embed.journey, counts_everywhere=counts_everywhere)
         has_file = False
         for number, (step, at, data) in enumerate(zip(embed.journey.steps, embed.times, datas, strict=True)):
             has_file = has_file or step.event_type == "file_uploaded"

@@ -97,6 +97,9 @@ def simulate(
     paging: Annotated[str, typer.Option(help="ignored, honoured, capped, linked, wrapped or refused.")] = "ignored",
     list_order: Annotated[str, typer.Option(help="ascending, descending or shuffled.")] = "ascending",
     event_shape: Annotated[str, typer.Option(help="api, or full: with the webhook's fields.")] = "api",
+    error_counts: Annotated[
+        str, typer.Option(help="mapping: on columns_mapped alone, as documented; everywhere: on other events too.")
+    ] = "mapping",
     latency: Annotated[float, typer.Option(min=0, help="Seconds before every answer.")] = 0,
     retention_days: Annotated[float | None, typer.Option(help="Events older than this are purged.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -123,6 +126,7 @@ def simulate(
                 "paging": paging,
                 "list_order": list_order,
                 "event_shape": event_shape,
+                "error_counts": error_counts,
                 "latency_seconds": latency,
                 "retention_days": retention_days,
             }

@@ -11,6 +11,7 @@ where
     or occurred_at is null
     or event_date is distinct from occurred_at::date
     or has_error_counts is null
+    or has_unreadable_error_counts is null
     or source is null
     or landed_at is null
     or jwt_status is null

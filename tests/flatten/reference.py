@@ -262,7 +262,9 @@ def read_delivery(
         row[name] = value if isinstance(value, str) else None
         if value is not None and not isinstance(value, str):
             bad.append(f"data.{name}")
+    bad_before = len(bad)
     row["counts"] = read_counts(data.get("validation_error_counts"), pair_limit, bad)
+    row["has_unreadable_error_counts"] = len(bad) > bad_before
     lake.bad_fields += [(row["event_uuid"], name, delivery.digest) for name in bad]
     return row
 
@@ -325,7 +327,7 @@ def merge(found: Sequence[tuple[dict[str, Any], Delivery]], lake: Lake) -> dict[
 
     merged = {name: first(name) for name in ("event_uuid", *ALONE)}
     with_data = next((row for row in rows if row["data"] is not None), rows[0])
-    for name in ("data", "operation", "import_type", "counts"):
+    for name in ("data", "operation", "import_type", "counts", "has_unreadable_error_counts"):
         merged[name] = with_data[name]
     with_token = [row for row in rows if row["claims"] is not None]
     with_token += [row for row in rows if row["jwt_status"] != "missing"]

@@ -14,6 +14,7 @@ from pipelines.simulator.server import running_simulator
 from pipelines.terminal.runs import run_job
 from pipelines.warehouse.published import connect_published
 from tests.poll.sweeping import settings_for
+from tests.warehouse import error_counts_oracle as oracle
 
 DAYS = 30
 
@@ -23,10 +24,20 @@ STEPS = ["embed_initialized", "file_uploaded", "header_selected", "columns_mappe
 Truth = list[dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[duckdb.DuckDBPyConnection, Truth]]:
+# The kinds of account that the vendor's documentation leaves open.
+ACCOUNTS = {
+    "counts at mapping": SimulatorOptions(embeds=800, days=DAYS),
+    "counts everywhere": SimulatorOptions(embeds=800, days=DAYS, error_counts="everywhere"),
+}
+
+
+@pytest.fixture(scope="module", params=ACCOUNTS)
+def published(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, Truth]]:
+    """Published through Dagster: a blocking check that found anything would have failed the run."""
     home = tmp_path_factory.mktemp("truth") / "home"
-    with running_simulator(SimulatorOptions(embeds=800, days=DAYS)) as simulator:
+    with running_simulator(ACCOUNTS[request.param]) as simulator:
         settings = settings_for(simulator, home)
         last = datetime.fromtimestamp(simulator.simulation.clock.now(), UTC).date()
         run_job(settings, "backfill", run_config("backfill"), partition_range(last - timedelta(days=DAYS), last))
@@ -91,6 +102,38 @@ def test_error_counts_by_column_and_code(published: Published) -> None:
     for table in ("stg_validation_errors", "fct_validation_errors_daily"):
         sql = f"select column_key, error_code, sum(error_count) from {table} group by all"
         assert answers(connection, sql) == expected
+
+
+def test_what_is_known_of_each_session_s_errors(published: Published) -> None:
+    connection, truth = published
+    sessions: defaultdict[int, Truth] = defaultdict(list)
+    for event in truth:
+        counts = (event["data"] or {}).get("validation_error_counts")
+        sessions[event["embed_id"]].append(
+            event
+            | {
+                "event_uuid": event["uuid"],
+                "event_id": event["id"],
+                "occurred_at": event["created_at"],
+                "has_error_counts": counts is not None,
+                "has_unreadable_error_counts": False,
+                "counts": counts or {},
+            }
+        )
+    expected = {embed_id: oracle.session_of(session) for embed_id, session in sessions.items()}
+    resolved = {
+        (embed_id, *pair): told["is_resolved"]
+        for embed_id, session in expected.items()
+        for pair, told in session["pairs"].items()
+    }
+    assert set(resolved.values()) == {True, False, None}
+    sql = "select embed_id, column_key, error_code, is_resolved from fct_embed_validation_errors"
+    assert answers(connection, sql) == resolved
+    names = ("last_error_count", "last_counted_event_type", "operations_after_count", "is_recounted")
+    sql = f"select embed_id, struct_pack({', '.join(names)}) from fct_embeds"
+    assert answers(connection, sql) == {
+        embed_id: {name: session[name] for name in names} for embed_id, session in expected.items()
+    }
 
 
 def test_operations_by_type(published: Published) -> None:

@@ -26,6 +26,16 @@ def simulation() -> Simulation:
 
 @pytest.fixture(scope="module")
 def sessions(simulation: Simulation) -> Events:
+    return sessions_of(simulation)
+
+
+@pytest.fixture(scope="module")
+def counted_everywhere(simulation: Simulation) -> Events:
+    """The same world where import_submitted and embed_closed report errors as well."""
+    return sessions_of(Simulation(simulation.options.model_copy(update={"error_counts": "everywhere"})))
+
+
+def sessions_of(simulation: Simulation) -> Events:
     found: Events = defaultdict(list)
     for event in Truth(simulation).events():
         found[event["embed_id"]].append(event)
@@ -39,6 +49,13 @@ def types_of(events: list[dict[str, Any]]) -> list[str]:
 def counts_of(event: dict[str, Any]) -> dict[str, dict[str, int]] | None:
     data: dict[str, Any] = event["data"] or {}
     return data.get("validation_error_counts")
+
+
+def without_counts(event: dict[str, Any]) -> dict[str, Any]:
+    data: dict[str, Any] | None = event["data"]
+    if data is None:
+        return event
+    return event | {"data": {key: value for key, value in data.items() if key != "validation_error_counts"}}
 
 
 def test_the_same_seed_makes_the_same_world_whatever_is_asked_first() -> None:
@@ -136,24 +153,35 @@ def test_embeds_made_by_api_are_opened_by_people_or_finished_by_automation(sessi
     assert set(submits) == set(TRIGGER_TYPES)
 
 
-def test_counts_ride_on_columns_mapped_always_and_on_others_at_times(sessions: Events) -> None:
+def test_counts_ride_on_columns_mapped_alone(sessions: Events) -> None:
     events = [event for session in sessions.values() for event in session]
+    assert {event["event_type"] for event in events if counts_of(event) is not None} == {"columns_mapped"}
+    mapped = [counts_of(event) for event in events if event["event_type"] == "columns_mapped"]
+    assert None not in mapped
+    assert {} in mapped
+    assert all(
+        isinstance(count, int) and count > 0
+        for counts in mapped
+        for codes in (counts or {}).values()
+        for count in codes.values()
+    )
+
+
+def test_another_account_counts_on_other_events_at_times(sessions: Events, counted_everywhere: Events) -> None:
+    events = [event for session in counted_everywhere.values() for event in session]
     for event_type in ("columns_mapped", "import_submitted", "embed_closed"):
         carried = [counts_of(event) for event in events if event["event_type"] == event_type]
         assert {} in carried
         assert any(carried)
         assert (None in carried) == (event_type != "columns_mapped")
-    assert all(
-        isinstance(count, int) and count > 0
-        for event in events
-        for codes in (counts_of(event) or {}).values()
-        for count in codes.values()
-    )
+    assert [without_counts(event) for event in events] == [
+        without_counts(event) for session in sessions.values() for event in session
+    ], "nothing else differs"
 
 
-def test_operations_lower_the_error_counts(sessions: Events) -> None:
+def test_operations_lower_the_error_counts(counted_everywhere: Events) -> None:
     totals: list[tuple[int, int]] = []
-    for session in sessions.values():
+    for session in counted_everywhere.values():
         # From the last mapping of a file on: nothing but operations in between.
         mapped = [n for n, event in enumerate(session) if event["event_type"] == "columns_mapped"]
         if not mapped:

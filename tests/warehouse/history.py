@@ -92,6 +92,7 @@ class History:
                 key: {random.choice(["MISSING", "PICKLIST"]): random.choice([0, 1, 9])}
                 for key in random.sample(["item", "price", "sku"], random.randrange(3))
             }
+        is_unread = random.random() < (0.05 if counts is None else 0.2)
         claims = None
         if random.random() < 0.7:
             claims = {"user_id": random.choice("uvw"), "team": random.choice("xyz")}
@@ -103,6 +104,7 @@ class History:
             event_type,
             occurred_at,
             counts=counts,
+            has_unreadable_error_counts=is_unread,
             claims=claims,
             event_id=random.choice([None, int(uuid[1:])]),
             trigger_type=random.choice(["user", "user", "api", "robot", None]),

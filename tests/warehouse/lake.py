@@ -54,6 +54,7 @@ def event(
         "import_type": None,
         "has_snapshot": False,
         "has_error_counts": counts is not None,
+        "has_unreadable_error_counts": False,
         "data": None,
         "extra": None,
         "source": "api",

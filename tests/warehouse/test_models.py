@@ -170,6 +170,10 @@ def test_a_whole_session(lake: Lake, ask: Any) -> None:
             "in_order_step_count": 5,
             "first_error_count": 3,
             "last_error_count": 0,
+            "last_counted_at": at(16),
+            "last_counted_event_type": "import_submitted",
+            "operations_after_count": 0,
+            "is_recounted": True,
             "claims": '{"user_id": "u1"}',
             "claim_user_id": "u1",
         }
@@ -302,61 +306,6 @@ def test_a_cohort_matures_when_its_last_session_has_had_its_window(lake: Lake, a
         assert ask("select distinct is_mature, open_count from fct_embed_funnel_daily where step_number = 2") == [
             {"is_mature": is_mature, "open_count": 0}
         ]
-
-
-def test_first_and_last_errors_of_a_session(lake: Lake, ask: Any) -> None:
-    lake.write(
-        [
-            event(
-                "a", 1, "columns_mapped", at(0), counts={"item": {"MISSING": 3, "PICKLIST": 1}}, template_key="entry"
-            ),
-            event("b", 1, "columns_mapped", at(5), counts={"item": {"MISSING": 9}}),
-            event("c", 1, "embed_closed", at(9), counts={"item": {"MISSING": 2}, "sku": {"X": 0}}),
-            event("d", 1, "embed_closed", at(11)),
-        ]
-    )
-    rows = ask("from fct_embed_validation_errors order by column_key, error_code")
-    shown = [
-        (r["column_key"], r["error_code"], r["first_error_count"], r["last_error_count"], r["first_seen_at"],
-         r["last_seen_at"], r["is_resolved"], r["template_key"])
-        for r in rows
-    ]  # fmt: skip
-    assert shown == [
-        ("item", "MISSING", 3, 2, at(0), at(9), False, "entry"),
-        ("item", "PICKLIST", 1, 0, at(0), at(0), True, "entry"),
-        ("sku", "X", 0, 0, at(9), at(9), True, "entry"),
-    ]
-    assert ask("select first_error_count, last_error_count from fct_embeds") == [
-        {"first_error_count": 4, "last_error_count": 2}
-    ]
-
-
-def test_an_empty_report_at_last_resolves_everything(lake: Lake, ask: Any) -> None:
-    lake.write(
-        [
-            event("a", 1, "columns_mapped", at(0), counts={"item": {"MISSING": 3}}),
-            event("b", 1, "import_submitted", at(5), counts={}),
-        ]
-    )
-    assert ask("select last_error_count, is_resolved from fct_embed_validation_errors") == [
-        {"last_error_count": 0, "is_resolved": True}
-    ]
-
-
-def test_validation_errors_of_a_day(lake: Lake, ask: Any) -> None:
-    lake.write(
-        [
-            event("a", 1, "columns_mapped", at(0), counts={"item": {"MISSING": 3}}),
-            event("b", 1, "columns_mapped", at(5), counts={"item": {"MISSING": 2}}),
-            event("c", 2, "columns_mapped", at(6), counts={"item": {"MISSING": 10}}),
-            event("d", 2, "import_submitted", at(7), counts={}),
-            event("e", 1, "columns_mapped", at(DAY), counts={"item": {"MISSING": 1}}),
-        ]
-    )
-    rows = ask("from fct_validation_errors_daily order by event_date")
-    assert [
-        (r["event_date"], r["embed_count"], r["event_count"], r["error_count"], r["latest_error_count"]) for r in rows
-    ] == [(date(2026, 3, 2), 2, 3, 15, 2), (date(2026, 3, 3), 1, 1, 1, 1)]
 
 
 def test_sheet_operations_of_a_day(lake: Lake, ask: Any) -> None:

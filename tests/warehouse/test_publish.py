@@ -372,6 +372,7 @@ TAMPERINGS = {
     "fct_validation_errors_daily_reconcile": "update fct_validation_errors_daily set error_count = 99",
     "fct_validation_errors_daily_unique": "insert into fct_validation_errors_daily from fct_validation_errors_daily",
     "fct_embed_validation_errors_reconcile": "update fct_embed_validation_errors set last_error_count = 99",
+    "fct_embed_validation_errors_resolved": "update fct_embed_validation_errors set is_resolved = false",
     "fct_embed_validation_errors_unique": "insert into fct_embed_validation_errors from fct_embed_validation_errors",
     "stg_embed_events_filled": "update stg_embed_events set source = null",
     "stg_embed_events_unique": "insert into stg_embed_events from stg_embed_events",
