@@ -98,8 +98,8 @@ select
     last_event_type, -- type of the last event
     idle_seconds, -- from the last event to data_through
     threshold_seconds, -- idle for longer than this counts as stuck
-    open_embeds.last_error_count, -- validation errors in the last event that carries counts
-    worst_errors.column_key as worst_column_key, -- the column with the most errors there
+    open_embeds.last_error_count, -- validation errors when they were last counted, as a rule at columns_mapped; operations after that may have repaired some
+    worst_errors.column_key as worst_column_key, -- the column with the most errors then
     worst_errors.error_code as worst_error_code, -- the code of those errors
     worst_errors.last_error_count as worst_error_count, -- cells with that error
 from open_embeds

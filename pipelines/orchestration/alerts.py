@@ -228,5 +228,5 @@ def _session_text(session: dict[str, Any]) -> str:
     )
     if session["worst_column_key"] is not None:
         worst = f"{shown('worst_error_code')} in {shown('worst_column_key')}"
-        text += f"; {session['worst_error_count']} cells with {worst}"
+        text += f"; {session['worst_error_count']} cells with {worst} when last counted"
     return text

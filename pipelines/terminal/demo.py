@@ -35,9 +35,11 @@ from fct_embed_funnel_daily group by all order by 1
 
 WORST_COLUMNS = """
 select template_key as template, column_key as "column", error_code as error, count(*) as embeds,
-    sum(first_error_count)::bigint as "cells at first", sum(last_error_count)::bigint as "cells left",
-    round(100 * avg(is_resolved::int), 1) as "% resolved"
-from fct_embed_validation_errors group by all order by "cells left" desc, embeds desc limit 10
+    sum(first_error_count)::bigint as "cells at first mapping",
+    sum(last_error_count)::bigint as "cells at last mapping",
+    count(*) filter (is_resolved is null) as "changed since", count(*) filter (not is_resolved) as "not resolved",
+    count(*) filter (is_resolved) as resolved
+from fct_embed_validation_errors group by all order by "cells at last mapping" desc, embeds desc limit 10
 """
 
 OPERATIONS = """
@@ -90,7 +92,7 @@ def _show_answers(console: Console, home: Home) -> None:
     with connect_published(home) as connection:
         for title, sql in (
             ("The funnel: where customers drop out", FUNNEL),
-            ("The worst columns: which errors are left when customers stop", WORST_COLUMNS),
+            ("The worst columns: which errors sheets have at mapping, where the vendor counts them", WORST_COLUMNS),
             ("The operations: what customers do by hand to repair their data", OPERATIONS),
         ):
             print_table(connection.execute(sql), title=title)

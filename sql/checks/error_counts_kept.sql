@@ -1,5 +1,5 @@
 -- No event reports more pairs of column key and error code than EMBED_ANALYTICS_COLUMN_KEY_LIMIT. Of one that does the
--- row stays, and data with all of the counts, but it is treated as one that carries no counts.
+-- row stays, and data with all of the counts, but they are treated as counts that cannot be read.
 -- table: meta_quarantine
 -- severity: warn
 select event_uuid, embed_id, reason

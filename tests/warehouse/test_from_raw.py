@@ -62,3 +62,38 @@ def test_deliveries_become_a_warehouse_and_more_of_them_a_newer_one(tmp_path: An
     assert session == [("u1", "pro", 2, 3, 60.0)]
     assert coverage == (5, 2, 1, 2, 1)
     assert by_plan == [("pro",)]
+
+
+def test_no_counts_unreadable_counts_and_none_left_are_told_apart(tmp_path: Any) -> None:
+    home = Home(tmp_path)
+    unreadable: list[Any] = [
+        {"email": 5},
+        {"email": {"MISSING": 2.5}},
+        {"email": {"MISSING": -1}},
+        {"email": {"MISSING": {"n": 3}}},
+        {"email": {"MISSING": None}, "name": {"MISSING": 1}},
+        "none",
+        [],
+    ]
+    mapped = [{"validation_error_counts": counts} for counts in [*unreadable, {}, {"email": {}}, None]]
+    land(
+        home,
+        0,
+        [
+            {"uuid": f"e{n}", "embed_id": n, "event_type": "columns_mapped", "created_at": EPOCH, "data": data}
+            for n, data in enumerate([*mapped, {}])
+        ],
+    )
+    flatten_days(home, FlattenOptions())
+    build(home, OPTIONS)
+    with connect_published(home) as connection:
+        rows = connection.execute(
+            "select last_error_count, last_counted_event_type from fct_embeds order by embed_id"
+        ).fetchall()
+        pairs = connection.execute("select * exclude (event_uuid) from stg_validation_errors").fetchall()
+    assert rows == [
+        *[(None, "columns_mapped")] * len(unreadable),
+        *[(0, "columns_mapped")] * 2,
+        *[(None, None)] * 2,
+    ]
+    assert len(pairs) == 1, "what can be read beside it is kept"
