@@ -55,7 +55,7 @@ def accounts(draw: st.DrawFn) -> list[dict[str, Any]]:
     one instant, with and without the API's ids, and some whose time is not plausible."""
     counts_everywhere = draw(st.booleans())
     rows: list[dict[str, Any]] = []
-    for embed_id in range(draw(st.integers(1, 12))):
+    for embed_id in range(draw(st.integers(1, 16))):
         moment = START
         for event_type in draw(st.lists(st.sampled_from(TYPES), min_size=1, max_size=9)):
             moment += timedelta(minutes=draw(st.sampled_from([0, 0, 1, 5, DAY])))
@@ -113,7 +113,7 @@ def agree(home: Home, events: list[dict[str, Any]]) -> None:
 @pytest.mark.slow
 @pytest.mark.prove
 @settings(
-    max_examples=examples(25),
+    max_examples=examples(12),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
