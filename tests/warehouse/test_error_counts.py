@@ -125,7 +125,7 @@ def test_the_tables_agree_with_the_oracle(
     cut: float,
 ) -> None:
     """Brought up to date and built from nothing; a check that finds anything stops the build."""
-    lake = new_lake(tmp_path_factory.mktemp("home"))
+    lake = new_lake(tmp_path_factory.mktemp("homes") / "home")
     first = events[: round(cut * len(events))] or events[:1]
     lake.write(first)
     build(lake.home, OPTIONS)
