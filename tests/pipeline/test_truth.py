@@ -108,7 +108,8 @@ def test_what_is_known_of_each_session_s_errors(published: Published) -> None:
     connection, truth = published
     sessions: defaultdict[int, Truth] = defaultdict(list)
     for event in truth:
-        counts = (event["data"] or {}).get("validation_error_counts")
+        data: dict[str, Any] = event["data"] or {}
+        counts = data.get("validation_error_counts")
         sessions[event["embed_id"]].append(
             event
             | {

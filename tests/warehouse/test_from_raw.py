@@ -75,7 +75,8 @@ def test_no_counts_unreadable_counts_and_none_left_are_told_apart(tmp_path: Any)
         "none",
         [],
     ]
-    mapped = [{"validation_error_counts": counts} for counts in [*unreadable, {}, {"email": {}}, None]]
+    others: list[Any] = [{}, {"email": {}}, None]
+    mapped = [{"validation_error_counts": counts} for counts in [*unreadable, *others]]
     land(
         home,
         0,
