@@ -8,7 +8,6 @@ import dagster as dg
 
 from pipelines.home.tables import Table
 from pipelines.warehouse.chart_queries import load_charts
-from pipelines.warehouse.checks import load_checks
 from pipelines.warehouse.models import SQL, Model
 
 # Dagster tells a result from a value by its bare class; for the types it is generic.
@@ -43,8 +42,7 @@ def model_definition(model: Model, *code: tuple[str, Path]) -> dict[str, Any]:
 
 
 def model_schema(model: Model, columns: Iterable[tuple[str, str, str]]) -> dg.TableSchema:
-    """(name, type, text) per column, with the constraints that blocking checks keep."""
-    required = _required_columns(model)
+    """(name, type, text) per column, with the constraints that checks of these columns keep."""
     return dg.TableSchema(
         [
             dg.TableColumn(
@@ -52,7 +50,7 @@ def model_schema(model: Model, columns: Iterable[tuple[str, str, str]]) -> dg.Ta
                 dtype or "not built yet",
                 text,
                 constraints=dg.TableColumnConstraints(
-                    nullable=name not in required,
+                    nullable=name not in model.required,
                     unique=model.grain == (name,),
                     other=[f"unique together: {', '.join(model.grain)}"]
                     if name in model.grain and len(model.grain) > 1
@@ -94,9 +92,3 @@ def code_references(files: Iterable[tuple[str, Path]]) -> dict[str, dg.CodeRefer
 def _files_of(model: Model) -> list[str]:
     """The model's file, and its chart's if it has one."""
     return [f"{model.name}.sql", *([f"charts/{model.name}.sql"] if model.name in load_charts() else [])]
-
-
-def _required_columns(model: Model) -> frozenset[str]:
-    """Columns that the model's `_filled` check keeps from being NULL."""
-    texts = [check.sql for check in load_checks() if check.name == f"{model.name}_filled"]
-    return frozenset(name for name in model.columns if any(f" {name} is null" in text for text in texts))

@@ -17,10 +17,11 @@ from pipelines.orchestration.progress import line_sink
 from pipelines.settings import Settings
 from pipelines.warehouse import build
 from pipelines.warehouse.build import BuildCheckFailedError, BuildReport
-from pipelines.warehouse.checks import CheckResult, load_checks
+from pipelines.warehouse.checks import load_checks, require_acknowledgeable
 from pipelines.warehouse.models import load_models
 from pipelines.warehouse.parameters import Parameters
 from pipelines.warehouse.published_state import versions_of
+from pipelines.warehouse.run_checks import CheckResult
 
 WAREHOUSE = dg.AssetKey(["warehouse"])
 
@@ -56,6 +57,7 @@ class BuildConfig(dg.Config):
 
 def build_warehouse(settings: Settings) -> dg.AssetsDefinition:
     """Every table of the warehouse and its checks, made by one step."""
+    require_acknowledgeable(settings.embed_analytics_acknowledged, load_checks())
 
     @dg.multi_asset(name="warehouse", specs=list(_specs(settings)), check_specs=list(_check_specs()))
     def warehouse(
@@ -143,6 +145,8 @@ def _check_results(checks: list[CheckResult]) -> Iterator[dg.AssetCheckResult]:
             severity=SEVERITIES[check.severity],
             metadata={
                 "failing_rows": check.failing_count,
+                "acknowledged_rows": check.acknowledged_count,
+                "finding": dg.MetadataValue.text(check.finding),
                 "looked_at": "every row" if check.is_whole else "the rows that changed",
                 "sample": dg.MetadataValue.json([{k: str(v) for k, v in row.items()} for row in check.sample]),
             },

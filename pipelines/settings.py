@@ -135,6 +135,11 @@ class Settings(BaseSettings):
         description="When `make dev` refreshes (cron, UTC); data older than two refreshes and an hour is late",
     )
     embed_analytics_reconcile_cron: str = Field("23 3 * * 0", description="When `make dev` reconciles (cron, UTC)")
+    embed_analytics_acknowledged: dict[str, tuple[str, ...]] = Field(
+        {},
+        description='What a warning need not say again, by check, as JSON: `{"event_types_known": ["sheet_*"]}`; the '
+        "values are those that the warning names, and `*` stands for any text",
+    )
     embed_analytics_prune_cron: str = Field("41 4 1 * *", description="When `make dev` prunes run history (cron, UTC)")
     embed_analytics_keep_runs_days: int = Field(
         90, ge=1, description="Older Dagster runs are pruned, unless an asset's present state comes from them"

@@ -50,16 +50,16 @@ cohorts as (
 )
 
 select
-    entry_date, -- UTC date on which the sessions began
+    entry_date, -- UTC date on which the sessions began; not null
     environment_name, -- environment of the entry event
     template_key, -- template of the entry event
     entry_trigger_type, -- who began the sessions: user, api or automation
-    step_number, -- the step's place in the funnel, from 1
-    step, -- the event type of the step
-    entered_count, -- sessions in the cohort; the same in each of its rows
-    reached_count, -- sessions in which this step or a later one was seen; step 1 counts every session
-    in_order_count, -- sessions that did every step up to this one in order within funnel_window
-    open_count, -- sessions that have not reached the step, are open, and still have time left in funnel_window
+    step_number, -- the step's place in the funnel, from 1; not null
+    step, -- the event type of the step; not null
+    entered_count, -- sessions in the cohort; the same in each of its rows; not null
+    reached_count, -- sessions in which this step or a later one was seen; step 1 counts every session; not null
+    in_order_count, -- sessions that did every step up to this one in order within funnel_window; not null
+    open_count, -- sessions that have not reached the step, are open, and still have time left in funnel_window; not null
     reached_count / nullif(entered_count, 0) as conversion_rate, -- reached_count / entered_count
     reached_count / nullif(
         lag(reached_count) over (
@@ -68,7 +68,7 @@ select
     ) as step_conversion_rate, -- reached_count / reached_count of the previous step; NULL for step 1 and where that count is 0
     median_seconds_from_entry, -- median of the seconds from entry to the step's first event at or after it
     p90_seconds_from_entry, -- 90th percentile of the same seconds
-    coalesce(entry_date + interval 1 day + funnel_window <= data_through, false) as is_mature, -- every session of the cohort has had funnel_window to convert
+    coalesce(entry_date + interval 1 day + funnel_window <= data_through, false) as is_mature, -- every session of the cohort has had funnel_window to convert; not null
 from cohorts
 cross join parameters
 order by entry_date, environment_name, template_key, entry_trigger_type, step_number

@@ -46,14 +46,14 @@ pairs as (
 )
 
 select
-    embed_id, -- the embed session
+    embed_id, -- the embed session; not null
     environment_name, -- environment of the session's entry event
     template_key, -- template of the session's entry event
     customer_id, -- the session's customer: the id, else the name, after the claims policy (see fct_embeds)
     customer_name, -- the customer's name, after the claims policy (see fct_embeds)
     plan, -- the customer's plan, after the claims policy (see fct_embeds)
-    column_key, -- key of the template column
-    error_code, -- validation error code
+    column_key, -- key of the template column; not null
+    error_code, -- validation error code; not null
     first_pair_count as first_error_count, -- cells with the error when errors were first counted, as a rule at columns_mapped; NULL where that report cannot be read
     last_pair_count as last_error_count, -- cells with the error when errors were last counted, at last_counted_at; NULL where that report cannot be read
     first_seen_at, -- first event that named the pair (UTC)

@@ -163,7 +163,7 @@ latest_claims as (
 )
 
 select
-    timed.embed_id, -- the embed session
+    timed.embed_id, -- the embed session; not null
     picked.environment_name, -- environment of the entry event
     picked.template_key, -- template of the entry event
     stg_embeds.status, -- the session's status when the API last listed it
@@ -175,7 +175,7 @@ select
     timed.entry_at, -- when the session began: its first embed_initialized, else its first event; NULL where no event has a plausible time (UTC)
     timed.entry_at::date as entry_date, -- UTC date of entry_at: the cohort
     picked.entry_trigger_type, -- who began it: user, api or automation
-    initialized_number is not null as is_entry_observed, -- an embed_initialized was seen
+    initialized_number is not null as is_entry_observed, -- an embed_initialized was seen; not null
     timed.initialized_at, -- first embed_initialized (UTC)
     timed.file_uploaded_at, -- first file_uploaded (UTC)
     timed.header_selected_at, -- first header_selected (UTC)
@@ -183,27 +183,27 @@ select
     timed.first_operation_at, -- first sheet_operation_performed (UTC)
     timed.import_submitted_at, -- first import_submitted (UTC)
     timed.last_event_at, -- last event of any type; NULL where no event has a plausible time (UTC)
-    picked.last_event_type, -- type of the last event
-    timed.event_count, -- events of any type, with or without a plausible time
+    picked.last_event_type, -- type of the last event; not null
+    timed.event_count, -- events of any type, with or without a plausible time; not null
     timed.upload_count, -- file_uploaded events
     timed.mapping_count, -- columns_mapped events
     timed.operation_count, -- sheet_operation_performed events
     timed.resumed_count, -- embed_resumed events
     timed.closed_count, -- embed_closed events
     picked.import_type, -- how the first import_submitted was made
-    steps.step as furthest_step, -- the latest funnel step that was seen; every session has reached the first one
+    steps.step as furthest_step, -- the latest funnel step that was seen; every session has reached the first one; not null
     case
         when timed.import_submitted_at is not null then 'submitted'
         when timed.last_event_at is null then 'unknown'
         when data_through is null or timed.last_event_at >= data_through - idle_after then 'open'
         when picked.last_event_type = 'embed_closed' then 'closed'
         else 'silent'
-    end as outcome, -- submitted; else unknown (no event has a plausible time); else open (an event within idle_after of data_through); else closed (the last event is embed_closed); else silent (the tab was shut)
+    end as outcome, -- submitted; else unknown (no event has a plausible time); else open (an event within idle_after of data_through); else closed (the last event is embed_closed); else silent (the tab was shut); not null
     date_diff('microsecond', timed.entry_at, uploaded_from_entry_at) / 1e6 as seconds_to_upload, -- from entry to the first file_uploaded at or after it
     date_diff('microsecond', timed.entry_at, selected_from_entry_at) / 1e6 as seconds_to_header, -- from entry to the first header_selected at or after it
     date_diff('microsecond', timed.entry_at, mapped_from_entry_at) / 1e6 as seconds_to_mapping, -- from entry to the first columns_mapped at or after it
     date_diff('microsecond', timed.entry_at, submitted_from_entry_at) / 1e6 as seconds_to_submit, -- from entry to the first import_submitted at or after it
-    coalesce(in_order_step_count, 0)::bigint as in_order_step_count, -- funnel steps done in order within funnel_window: the length of the longest chain
+    coalesce(in_order_step_count, 0)::bigint as in_order_step_count, -- funnel steps done in order within funnel_window: the length of the longest chain; not null
     case when first_counts_uuid is not null then coalesce(first_totals.error_count, 0) end as first_error_count, -- validation errors when they were first counted, as a rule at columns_mapped; NULL where no event reports them, and where some of that report cannot be read
     case when last_counts_uuid is not null then coalesce(last_totals.error_count, 0) end as last_error_count, -- validation errors when they were last counted, at last_counted_at; NULL where no event reports them, and where some of that report cannot be read
     picked.last_counted_at, -- when errors were last counted: the last event with validation error counts, readable or not; NULL where none has them (UTC)

@@ -14,13 +14,13 @@ events as (
 )
 
 select
-    event_date, -- UTC date of the events
+    event_date, -- UTC date of the events; not null
     environment_name, -- environment of the events
     template_key, -- template of the events
-    event_type, -- type of the events
+    event_type, -- type of the events; not null
     trigger_type, -- user, api or automation
-    count(*) as event_count, -- events
-    count(distinct embed_id) as embed_count, -- sessions with such an event
+    count(*) as event_count, -- events; not null
+    count(distinct embed_id) as embed_count, -- sessions with such an event; not null
     min(occurred_at) as first_seen_at, -- first of the events (UTC)
     max(occurred_at) as last_seen_at, -- last of the events (UTC)
 from events

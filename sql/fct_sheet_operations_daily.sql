@@ -14,13 +14,13 @@ operations as (
 )
 
 select
-    event_date, -- UTC date of the operations
+    event_date, -- UTC date of the operations; not null
     environment_name, -- environment of the events
     template_key, -- template of the events
     trigger_type, -- who performed it: user, api or automation
     operation, -- the operation; NULL where the event does not say
-    count(*) as operation_count, -- operations performed
-    count(distinct embed_id) as embed_count, -- sessions with such an operation
+    count(*) as operation_count, -- operations performed; not null
+    count(distinct embed_id) as embed_count, -- sessions with such an operation; not null
 from operations
 group by event_date, environment_name, template_key, trigger_type, operation
 order by event_date, environment_name, template_key, trigger_type, operation

@@ -24,14 +24,14 @@ reports as (
 )
 
 select
-    event_date, -- UTC date of the events
+    event_date, -- UTC date of the events; not null
     environment_name, -- environment of the events
     template_key, -- template of the events
-    column_key, -- key of the template column
-    error_code, -- validation error code
-    count(distinct embed_id) as embed_count, -- sessions with an event that named the pair
-    count(*) as event_count, -- events that named the pair
-    least(sum(error_count), 9223372036854775807)::bigint as error_count, -- cells with the error, summed over events
+    column_key, -- key of the template column; not null
+    error_code, -- validation error code; not null
+    count(distinct embed_id) as embed_count, -- sessions with an event that named the pair; not null
+    count(*) as event_count, -- events that named the pair; not null
+    least(sum(error_count), 9223372036854775807)::bigint as error_count, -- cells with the error, summed over events; not null
     case when bool_or(has_whole) then least(coalesce(sum(error_count) filter (is_latest), 0), 9223372036854775807)::bigint end as latest_error_count, -- cells with the error when each session's errors were last counted on the day, as a rule at columns_mapped: in its last report that can be read whole; NULL where there is none
     count(distinct embed_id) filter (not has_whole) as unread_embed_count, -- sessions of embed_count that latest_error_count does not know of: none of their reports of the day can be read whole
 from stg_validation_errors

@@ -22,13 +22,13 @@ sizes as (
 )
 
 select
-    build_id, -- identity of the build; sorts by time
-    built_at, -- when it was built (UTC)
+    build_id, -- identity of the build; sorts by time; not null
+    built_at, -- when it was built (UTC); not null
     data_through, -- start of the latest complete sweep: events before it are in this build; a sweep dated after the build is ignored (UTC)
     plausible_from, -- an earlier time is a mistake: it changes no outcome, order or chart (UTC)
     plausible_until, -- a later time changes nothing either, until data_through comes within a day of it (UTC)
-    code_version, -- the code that built it: the package's version, a +, and a digest of pipelines/ and sql/
-    is_full, -- built from nothing rather than continued from the build before
+    code_version, -- the code that built it: the package's version, a +, and a digest of pipelines/ and sql/; not null
+    is_full, -- built from nothing rather than continued from the build before; not null
     previous_build_id, -- the build that this one continued; NULL for a full build
     coalesce(failed_count, 0) as failed_embed_count, -- embeds that failed in the sweep that set data_through
     table_rows, -- rows of each table: a JSON object

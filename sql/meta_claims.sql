@@ -8,9 +8,9 @@ with claims as (
 )
 
 select
-    path, -- dotted path in the JWT payload
+    path, -- dotted path in the JWT payload; not null
     column_name, -- its claim column in stg_embed_events and fct_embeds; NULL when it has none
-    is_column, -- it has a column of its own
+    is_column, -- it has a column of its own; not null
     json_types, -- JSON types seen, comma-separated
     event_count, -- events whose claims have it; NULL where unlisted_date_count is not 0
     coverage, -- event_count / all events

@@ -25,10 +25,10 @@ at_source as (
 )
 
 select
-    lake_partition, -- the partition: a date or unknown
+    lake_partition, -- the partition: a date or unknown; not null
     try_cast(lake_partition as date) as event_date, -- the same as a date; NULL for unknown
-    coalesce(delivery_count, 0) as delivery_count, -- deliveries in raw
-    coalesce(event_count, 0) as event_count, -- events staged
+    coalesce(delivery_count, 0) as delivery_count, -- deliveries in raw; not null
+    coalesce(event_count, 0) as event_count, -- events staged; not null
     coalesce(merged_count, 0) as merged_count, -- deliveries merged into another delivery of the same uuid
     coalesce(quarantined_count, 0) as quarantined_count, -- deliveries quarantined whole
     coalesce(conflict_count, 0) as conflict_count, -- events whose deliveries disagreed

@@ -29,10 +29,10 @@ seen as (
 )
 
 select
-    event_type, -- the type
-    known.event_type is not null as is_known, -- the vendor's page lists it
+    event_type, -- the type; not null
+    known.event_type is not null as is_known, -- the vendor's page lists it; not null
     description, -- how the vendor's page describes it
-    coalesce(event_count, 0) as event_count, -- staged events of the type, with or without a plausible time
+    coalesce(event_count, 0) as event_count, -- staged events of the type, with or without a plausible time; not null
     first_seen_at, -- first of them with a plausible time (UTC)
     last_seen_at, -- last of them with a plausible time (UTC)
     trigger_types, -- trigger types seen with it, comma-separated

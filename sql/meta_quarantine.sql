@@ -5,8 +5,8 @@ with quarantine as (
 )
 
 select
-    event_date as lake_partition, -- partition of raw and of the lake that holds the delivery: a date or unknown
-    level, -- event or field
+    event_date as lake_partition, -- partition of raw and of the lake that holds the delivery: a date or unknown; not null
+    level, -- event or field; not null
     event_uuid, -- identity of the event, where it could be read
     embed_id, -- the embed session, where it could be read
     field, -- the field that could not be read, dotted below data

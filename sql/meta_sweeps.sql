@@ -11,11 +11,11 @@ ranked as (
 )
 
 select
-    sweep_id, -- identity of the sweep; sorts by start
+    sweep_id, -- identity of the sweep; sorts by start; not null
     kind, -- refresh, backfill or reconcile
-    started_at, -- start (UTC)
+    started_at, -- start (UTC); not null
     finished_at, -- end (UTC)
-    is_complete, -- the embeds were listed and every due one was asked; some may have failed
+    is_complete, -- the embeds were listed and every due one was asked; some may have failed; not null
     listed_count, -- embeds listed
     list_total_count, -- the total of embeds that the list itself gives; NULL where it gives none
     new_embed_count, -- embeds not known before

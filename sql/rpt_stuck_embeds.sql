@@ -85,19 +85,19 @@ worst_errors as (
 )
 
 select
-    open_embeds.embed_id, -- the embed session
+    open_embeds.embed_id, -- the embed session; not null
     environment_name, -- environment of the entry event
     template_key, -- template of the entry event
     user_id, -- the user_id claim of the latest event that has claims
     customer_id, -- the customer's id, else name, after the claims policy (see fct_embeds)
     customer_name, -- the customer's name, after the claims policy (see fct_embeds)
     plan, -- the customer's plan, after the claims policy (see fct_embeds)
-    furthest_step as step, -- the furthest step that the session reached
+    furthest_step as step, -- the furthest step that the session reached; not null
     entry_at, -- when the session began (UTC)
     last_event_at, -- its last event (UTC)
     last_event_type, -- type of the last event
-    idle_seconds, -- from the last event to data_through
-    threshold_seconds, -- idle for longer than this counts as stuck
+    idle_seconds, -- from the last event to data_through; not null
+    threshold_seconds, -- idle for longer than this counts as stuck; not null
     open_embeds.last_error_count, -- validation errors when they were last counted, as a rule at columns_mapped; operations after that may have repaired some
     worst_errors.column_key as worst_column_key, -- the column with the most errors then
     worst_errors.error_code as worst_error_code, -- the code of those errors

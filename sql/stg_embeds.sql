@@ -20,7 +20,7 @@ ranked as (
 )
 
 select
-    embed_id, -- the embed session
+    embed_id, -- the embed session; not null
     template_key, -- template of the embed
     environment_name, -- environment that was configured for the sweep
     status, -- the session's status, in the API's words; gone after a 404

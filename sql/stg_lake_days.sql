@@ -6,11 +6,11 @@ with days as (
 )
 
 select
-    event_date as lake_partition, -- the partition: a date or unknown
-    delivery_count, -- deliveries in raw
-    event_count, -- events in the lake
-    merged_count, -- deliveries merged into another delivery of the same uuid
-    quarantined_count, -- deliveries quarantined whole
+    event_date as lake_partition, -- the partition: a date or unknown; not null
+    delivery_count, -- deliveries in raw; not null
+    event_count, -- events in the lake; not null
+    merged_count, -- deliveries merged into another delivery of the same uuid; not null
+    quarantined_count, -- deliveries quarantined whole; not null
     field_quarantined_count, -- unreadable fields of events that have a row
     conflict_count, -- events whose deliveries disagreed in a field, leaving NULLs aside
     validation_error_count, -- rows of validation errors

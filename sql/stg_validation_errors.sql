@@ -7,15 +7,15 @@ with errors as (
 )
 
 select
-    event_uuid, -- the event that carried the count
-    embed_id, -- the embed session
-    event_type, -- the event's type
-    occurred_at, -- when the event happened (UTC)
-    event_date, -- UTC date of occurred_at
+    event_uuid, -- the event that carried the count; not null
+    embed_id, -- the embed session; not null
+    event_type, -- the event's type; not null
+    occurred_at, -- when the event happened (UTC); not null
+    event_date, -- UTC date of occurred_at; not null
     environment_name, -- the event's environment
     template_key, -- the event's template
-    column_key, -- key of the template column
-    error_code, -- validation error code; open-ended, customers define their own
-    error_count, -- cells with that error when the event happened
-    lake_partition, -- partition of the lake that holds the row: a date, usually event_date, or unknown
+    column_key, -- key of the template column; not null
+    error_code, -- validation error code; open-ended, customers define their own; not null
+    error_count, -- cells with that error when the event happened; not null
+    lake_partition, -- partition of the lake that holds the row: a date, usually event_date, or unknown; not null
 from errors

@@ -164,9 +164,10 @@ def _check_lines(instance: dg.DagsterInstance, watch: Watch, run: dg.DagsterRun,
                 watch.failed_checks.remove(name)
         elif name not in watch.failed_checks:
             watch.failed_checks.append(name)
-            rows = check.metadata["failing_rows"].value if "failing_rows" in check.metadata else "some"
+            found = check.metadata.get("finding")
+            told = "" if found is None else f" {slack_text(str(found.value), MESSAGE_CHARACTERS)}"
             effect = "blocking" if check.blocking else "warning"
-            yield f":warning: *Check failed* ({effect}): {name}, {rows} rows, in {link}."
+            yield f":warning: *Check failed* ({effect}): {name},{told} in {link}."
 
 
 def _stuck_lines(settings: Settings, watch: Watch) -> list[str]:

@@ -81,7 +81,7 @@ def _summary(result: dg.ExecuteInProcessResult) -> RunSummary:
             if event.asset_key
         },
         [
-            f"{check.asset_key.path[-1]}: {check.check_name} ({check.metadata['failing_rows'].value} rows)"
+            f"{check.asset_key.path[-1]}: {check.check_name}: {check.metadata['finding'].value}"
             for check in result.get_asset_check_evaluations()
             if not check.passed
         ],

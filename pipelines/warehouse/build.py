@@ -20,7 +20,7 @@ from pipelines.home.sealed import Damage
 from pipelines.home.times import utc_now
 from pipelines.settings import Settings
 from pipelines.warehouse import ledger, passed_checks, published_state, refresh, sources
-from pipelines.warehouse.checks import CheckResult, load_checks, run_checks
+from pipelines.warehouse.checks import load_checks, require_acknowledgeable
 from pipelines.warehouse.functions import create_functions
 from pipelines.warehouse.ledger import LAKE_KINDS, Ledger
 from pipelines.warehouse.literals import quoted
@@ -29,6 +29,7 @@ from pipelines.warehouse.models import downstream_of, load_models
 from pipelines.warehouse.parameters import TIMES, Parameters
 from pipelines.warehouse.publish import Publication
 from pipelines.warehouse.published_state import PublishedState
+from pipelines.warehouse.run_checks import CheckResult, run_checks
 from pipelines.warehouse.sources import BuildFacts
 from pipelines.warehouse.tables import comment, count_rows, create_whole, drop, replace_whole
 
@@ -128,6 +129,7 @@ def build(
     publication = Publication(home, f"{built_at:%Y%m%dT%H%M%S%f}-{token_hex(3)}")
     open_home(home)
     publication.require_replaceable()
+    require_acknowledgeable(options.settings.embed_analytics_acknowledged, load_checks())
     publication.clean()
     with phases("scan"):
         published, unreadable = _read_published(home)
@@ -192,8 +194,9 @@ class _Build:
         self.found = found
         self.versions = versions
         self.phases = phases
+        self.acknowledged = options.settings.embed_analytics_acknowledged
         self.check_versions = published_state.check_versions_of(
-            load_checks(), Parameters.from_settings(options.settings)
+            load_checks(), Parameters.from_settings(options.settings), self.acknowledged
         )
         models = load_models()
         # Models to make from nothing. A refresh narrows this to those that changed, and the models that read them.
@@ -223,10 +226,12 @@ class _Build:
                 with self.phases("compact"):
                     self._compact(connection)
             parameters = self._make_tables(connection, facts)
+            with self.phases("models"):
+                tables = self._make_last(connection, facts)
             with self.phases("checks"):
                 results = self._run_checks(connection, published, may_narrow=may_narrow)
             with self.phases("write"):
-                tables = self._finish(connection, facts, is_afresh=is_afresh)
+                self._finish(connection, is_afresh=is_afresh)
         report = BuildReport(
             facts.build_id,
             facts.is_full,
@@ -256,7 +261,8 @@ class _Build:
             passed = passed_checks.read(self.home, published.build_id)
             narrowed = passed_checks.narrowable(checks, passed, self.check_versions, self.stale)
         try:
-            for result in run_checks(connection, checks, narrowed=narrowed):
+            models = {model.name: model for model in load_models()}
+            for result in run_checks(connection, checks, models, narrowed=narrowed, acknowledged=self.acknowledged):
                 results.append(result)
         finally:
             if published is not None:
@@ -349,15 +355,19 @@ class _Build:
         for name in continued.model_versions.keys() - self.versions.keys():
             drop(connection, name)
 
-    def _finish(self, connection: duckdb.DuckDBPyConnection, facts: BuildFacts, *, is_afresh: bool) -> dict[str, int]:
-        """Make the build's own tables, the macros and the comments, and write everything to disk."""
-        tables = count_rows(connection, [*self.staging, *self.middle]) | {model.name: 1 for model in self.last}
+    def _make_last(self, connection: duckdb.DuckDBPyConnection, facts: BuildFacts) -> dict[str, int]:
+        """Make the tables that tell of the build itself. Returns the rows of every table."""
+        tables = count_rows(connection, [*self.staging, *self.middle])
         sources.create_build(connection, facts, tables)
         for model in self.last:
             if model.name in self.stale:
                 create_whole(connection, model)
             else:
                 replace_whole(connection, model)
+        return dict(sorted((tables | count_rows(connection, self.last)).items()))
+
+    def _finish(self, connection: duckdb.DuckDBPyConnection, *, is_afresh: bool) -> None:
+        """Make the macros and the comments, and write everything to disk."""
         create_macros(connection)
         comment(connection, [*self.staging, *self.middle, *self.last])
         published_state.write(connection, self.found, self.versions)
@@ -367,7 +377,6 @@ class _Build:
             connection.execute("checkpoint warehouse")
         connection.execute("use memory")
         connection.execute("detach warehouse")
-        return dict(sorted(tables.items()))
 
 
 def changed_partitions(before: Ledger, now: Ledger) -> set[str]:

@@ -2,68 +2,92 @@
 
 Its leading comment says what must hold and ends in directives. `table:` is the table that it checks. `severity:` is
 error (the warehouse is not published) or warn. `scope:` is a unit, or `whole`: a refresh checks only the unit's changed
-values, where `passed_checks.py` says that it may.
+values, where `passed_checks.py` says that it may. `finds:` says what was found, and names one column in braces:
+`types that are not listed: {event_type}`. That column's values are what a warning shows, and what is acknowledged.
+
+More checks follow from what a model says of its own rows (`constraints.py`). Running them is `run_checks.py`.
 """
 
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
-import duckdb
 import sqlglot
 from sqlglot import exp
 
-from pipelines.warehouse.models import SQL, read_header, read_parameters, read_relations, version_of
+from pipelines.errors import ConfigurationError
+from pipelines.warehouse.constraints import constraints_of
+from pipelines.warehouse.models import (
+    SQL,
+    load_models,
+    read_header,
+    read_parameters,
+    read_relations,
+    version_of,
+    version_with_functions,
+)
 from pipelines.warehouse.sql_errors import ModelError, blamed_on
-from pipelines.warehouse.tables import UNITS, shadowed
+from pipelines.warehouse.tables import UNITS
 
 Severity = Literal["error", "warn"]
 
-# Failing rows to show. They hold keys and counts, enough to find the rest.
-SAMPLE_ROWS = 10
+_SUBJECT = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
 class Check:
-    """A statement about a table, and the SELECT of the rows that contradict it."""
+    """A statement about a table, and the SELECT of the rows that contradict it. `file` is where both are written."""
 
     name: str
+    file: str
     table: str
     severity: Severity
     scope: str
+    finds: str | None
     sql: str
     description: str
     depends_on: tuple[str, ...]
     sources: tuple[str, ...]
     parameters: tuple[str, ...]
+    code_version: str
 
     @property
-    def code_version(self) -> str:
-        """A text that changes with what the check says, and with where it looks."""
-        return f"{version_of(self.sql)} {self.scope}"
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """What a check found. `sample` holds at most SAMPLE_ROWS offending rows. `is_whole`: it looked at every row."""
-
-    name: str
-    table: str
-    severity: Severity
-    is_whole: bool
-    passed: bool
-    failing_count: int
-    sample: list[dict[str, Any]]
-    description: str
+    def subject(self) -> str | None:
+        """The column whose values say what was found."""
+        found = _SUBJECT.search(self.finds or "")
+        return None if found is None else found[1]
 
 
 @cache
 def load_checks(folder: Path = SQL / "checks") -> list[Check]:
-    """Every check, ordered by name. Raises ModelError, which names the file, when a file is not a check."""
-    return [_read_check(path) for path in sorted(folder.glob("*.sql"))]
+    """Every check, by name: those of `folder`, and the models' constraints. Raises ModelError naming a wrong file."""
+    checks: dict[str, Check] = {}
+    for check in (*_constraint_checks(), *(_read_check(path) for path in sorted(folder.glob("*.sql")))):
+        if (other := checks.setdefault(check.name, check)) is not check:
+            raise ModelError(f"{check.file} has the name of a check that follows from {other.file}: rename it.")
+    return sorted(checks.values(), key=lambda check: check.name)
+
+
+def _constraint_checks() -> Iterable[Check]:
+    for model in load_models():
+        for constraint in constraints_of(model):
+            yield Check(
+                name=constraint.name,
+                file=model.file,
+                table=model.name,
+                severity="error",
+                scope=constraint.scope,
+                finds=None,
+                sql=constraint.sql,
+                description=constraint.description,
+                depends_on=(model.name,),
+                sources=(),
+                parameters=(),
+                code_version=version_of(constraint.sql),
+            )
 
 
 def _read_check(path: Path) -> Check:
@@ -74,6 +98,9 @@ def _read_check(path: Path) -> Check:
     severity, scope = header.directives.get("severity"), header.directives.get("scope", "whole")
     if severity not in ("error", "warn") or "table" not in header.directives or scope not in (*UNITS, "whole"):
         raise ModelError(f"{file} needs the lines `-- table:`, `-- severity:` and, if any, `-- scope:`.")
+    finds = header.directives.get("finds")
+    if finds is not None and len(_SUBJECT.findall(finds)) != 1:
+        raise ModelError(f"{file}: its line `-- finds:` needs one column in braces, as in `damaged files: {{path}}`.")
     with blamed_on(file):
         trees = [tree for tree in sqlglot.parse(text, dialect="duckdb") if tree is not None]
     if len(trees) != 1 or not isinstance(trees[0], exp.Query):
@@ -81,35 +108,25 @@ def _read_check(path: Path) -> Check:
     models, sources = read_relations(trees[0])
     return Check(
         name=path.stem,
+        file=file,
         table=header.directives["table"],
         severity=severity,
         scope=scope,
+        finds=finds,
         sql=text,
         description=header.description,
         depends_on=models,
         sources=sources,
         parameters=read_parameters(trees[0]),
+        code_version=version_with_functions(text, trees[0]),
     )
 
 
-def run_checks(
-    connection: duckdb.DuckDBPyConnection, checks: Iterable[Check], *, narrowed: Collection[str]
-) -> Iterator[CheckResult]:
-    """Run the checks one by one: those named in `narrowed` over the changed units of their scope, others over all."""
-    for check in checks:
-        is_whole = check.name not in narrowed
-        with blamed_on(f"sql/checks/{check.name}.sql"), _narrowed(connection, check, is_whole=is_whole):
-            offending = connection.execute(
-                f"select *, count(*) over () as failing_count from (\n{check.sql}\n) limit {SAMPLE_ROWS}"
-            )
-            columns = [column[0] for column in offending.description or []]
-            rows = [dict(zip(columns, row, strict=True)) for row in offending.fetchall()]
-        count = cast(int, rows[0]["failing_count"]) if rows else 0
-        sample = [{name: value for name, value in row.items() if name != "failing_count"} for row in rows]
-        yield CheckResult(
-            check.name, check.table, check.severity, is_whole, count == 0, count, sample, check.description
+def require_acknowledgeable(acknowledged: Mapping[str, Collection[str]], checks: Iterable[Check]) -> None:
+    """Raises ConfigurationError where the setting names no check, or one that blocks publishing."""
+    warnings = {check.name for check in checks if check.severity == "warn"}
+    if unknown := sorted(acknowledged.keys() - warnings):
+        raise ConfigurationError(
+            f"A setting cannot be used: EMBED_ANALYTICS_ACKNOWLEDGED: {', '.join(unknown)}: not a check that warns. "
+            f"Those are {', '.join(sorted(warnings))}."
         )
-
-
-def _narrowed(connection: duckdb.DuckDBPyConnection, check: Check, *, is_whole: bool) -> AbstractContextManager[None]:
-    return nullcontext() if is_whole else shadowed(connection, check.depends_on, check.scope)

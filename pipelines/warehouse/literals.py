@@ -9,6 +9,11 @@ def quoted(text: str | Path) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
+def identifier(name: str) -> str:
+    """A name as SQL text, whatever it is made of."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def without_wildcards(path: Path) -> str:
     """A path as a DuckDB file pattern that matches only this file."""
     return re.sub(r"[*?[]", r"[\g<0>]", str(path))

@@ -30,7 +30,10 @@ SQL = project_file("sql")
 # from its inputs' rows of the same value. `merge`: new rows join the held rows of their key.
 Refresh = Literal["lake_partition", "embed_id", "event_date", "entry_date", "merge", "whole", "view"]
 
-_DIRECTIVE = re.compile(r"^(grain|refresh|severity|table|scope|kind|unit): (.+)$")
+_DIRECTIVE = re.compile(r"^(grain|refresh|severity|table|scope|finds|kind|unit): (.+)$")
+
+# What the comment behind a column ends with where the column is never NULL.
+_REQUIRED = "; not null"
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,11 @@ class Model:
     def file(self) -> str:
         """The model's file, as messages name it."""
         return f"sql/{self.name}.sql"
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The columns that their comments say are never NULL."""
+        return tuple(name for name, comment in self.columns.items() if comment.endswith(_REQUIRED))
 
     @cached_property
     def column_lineage(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
@@ -152,25 +160,29 @@ def _read_model(path: Path) -> Model:
         raise ModelError(f"{file} needs a line `-- refresh:` with one of {', '.join(get_args(Refresh))}.")
     columns, has_claim_columns = _read_columns(tree, file)
     models, sources = read_relations(tree)
-    grain = header.directives.get("grain")
+    grain = tuple(filter(None, header.directives.get("grain", "").split(", ")))
+    if unknown := set(grain) - columns.keys():
+        raise ModelError(f"{file}: its grain names {', '.join(sorted(unknown))}, which is not one of its columns.")
     return Model(
         name=path.stem,
         sql=text,
         description=header.description,
-        grain=tuple(grain.split(", ")) if grain else (),
+        grain=grain,
         refresh=cast(Refresh, refresh),
         columns=columns,
         has_claim_columns=has_claim_columns,
         depends_on=models,
         sources=sources,
         parameters=read_parameters(tree),
-        code_version=version_of(text + functions_text() if _calls_functions(tree) else text),
+        code_version=version_with_functions(text, tree),
         _tree=tree,
     )
 
 
-def _calls_functions(tree: exp.Query) -> bool:
-    return not function_names().isdisjoint(call.name.lower() for call in tree.find_all(exp.Anonymous))
+def version_with_functions(sql: str, tree: exp.Query) -> str:
+    """The version of a statement, which changes with the functions in sql/functions/ where it calls one."""
+    calls = {call.name.lower() for call in tree.find_all(exp.Anonymous)}
+    return version_of(sql if function_names().isdisjoint(calls) else sql + functions_text())
 
 
 def _read_columns(tree: exp.Query, file: str) -> tuple[dict[str, str], bool]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -57,9 +57,15 @@ def versions_of(models: Iterable[Model], parameters: Parameters) -> dict[str, st
     }
 
 
-def check_versions_of(checks: Iterable[Check], parameters: Parameters) -> dict[str, str]:
-    """The same of each check."""
-    return {check.name: f"{check.code_version}{_version_of_inputs(check, parameters)}" for check in checks}
+def check_versions_of(
+    checks: Iterable[Check], parameters: Parameters, acknowledged: Mapping[str, Collection[str]]
+) -> dict[str, str]:
+    """The same of each check. It changes with what is acknowledged, too."""
+    return {
+        check.name: f"{check.code_version} {check.scope}{_version_of_inputs(check, parameters)}"
+        f" {json.dumps(sorted(acknowledged.get(check.name, ())))}"
+        for check in checks
+    }
 
 
 def _version_of_inputs(reader: Model | Check, parameters: Parameters) -> str:

@@ -5,13 +5,13 @@ from comparing the held rows of those partitions with the new rows. More embeds 
 passing of time. Entry dates come from the embeds. Then each model that depends on a changed unit is refreshed.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 import duckdb
 
 from pipelines.home.times import PLAUSIBLE_AHEAD
-from pipelines.warehouse.models import Model
+from pipelines.warehouse.models import Model, load_models
 from pipelines.warehouse.tables import (
     UNITS,
     create_incoming,
@@ -131,21 +131,22 @@ def refresh_models(
     stale: Collection[str],
 ) -> None:
     """Compute the changed units again, and make stale models and `whole` models from nothing."""
+    known = {model.name: model for model in load_models()}
     for model in models:
         if model.name in stale:
             create_whole(connection, model)
         elif model.refresh == "whole":
             replace_whole(connection, model)
         elif model.refresh != "view":
-            _refresh_units(connection, model, model.refresh)
+            _refresh_units(connection, model, known, model.refresh)
 
 
-def _refresh_units(connection: duckdb.DuckDBPyConnection, model: Model, unit: str) -> None:
+def _refresh_units(connection: duckdb.DuckDBPyConnection, model: Model, models: Mapping[str, Model], unit: str) -> None:
     # Both the cohorts that embeds leave and those that they join have changed.
     has_cohorts = "entry_date" in model.columns and unit == "embed_id"
     if has_cohorts:
         _note_entry_dates(connection)
-    with shadowed(connection, model.depends_on, unit):
+    with shadowed(connection, model.depends_on, models, unit):
         create_incoming(connection, model)
     replace_units(connection, model, unit)
     if has_cohorts:

@@ -4,7 +4,7 @@ The same SELECT serves both. In a refresh, a temp view with the name of an input
 rows of changed units. So the model computes exactly those rows again, and its SQL need not know.
 """
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 
 import duckdb
@@ -63,17 +63,35 @@ def in_changed(unit: str) -> str:
 
 
 @contextmanager
-def shadowed(connection: duckdb.DuckDBPyConnection, tables: Iterable[str], unit: str) -> Generator[None]:
-    """While this is open, tables that have the unit's column show only the rows of changed units."""
-    shadows = [table for table in tables if unit in columns_of(connection, table)]
-    for table in shadows:
-        connection.execute(
-            f"create or replace temp view {table} as from warehouse.main.{table} where {in_changed(unit)}"
-        )
+def shadowed(
+    connection: duckdb.DuckDBPyConnection, tables: Iterable[str], models: Mapping[str, Model], unit: str
+) -> Generator[None]:
+    """While this is open, tables that have the unit's column show only the rows of changed units.
+
+    A view of the warehouse reads the tables as they are shown.
+    """
+    shadows: list[str] = []
+
+    def shadow(table: str) -> None:
+        if table in shadows:
+            return
+        if models[table].refresh == "view":
+            for name in models[table].depends_on:
+                shadow(name)
+            rows = models[table].sql
+        elif unit in columns_of(connection, table):
+            rows = f"from warehouse.main.{table} where {in_changed(unit)}"
+        else:
+            return
+        connection.execute(f"create or replace temp view {table} as\n{rows}")
+        shadows.append(table)
+
     try:
+        for table in tables:
+            shadow(table)
         yield
     finally:
-        for table in shadows:
+        for table in reversed(shadows):
             connection.execute(f"drop view temp.main.{table}")
 
 

@@ -3,6 +3,7 @@
 -- were read before a pattern was set, what was dropped then is not known.
 -- table: meta_claims
 -- severity: warn
+-- finds: claims that settings name and no token has: {pattern}
 select setting, pattern, path_in_other_case
 from source.claim_patterns
 where not is_matched

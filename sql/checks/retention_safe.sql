@@ -1,6 +1,7 @@
 -- No open embed has been without an answer for so long that retention could delete an event before it is fetched.
 -- table: meta_sweeps
 -- severity: warn
+-- finds: open sessions without an answer for too long: {unasked_embed_count}
 select sweep_id, started_at, unasked_embed_count, first_loss_at
 from meta_sweeps
 where sweep_id = (

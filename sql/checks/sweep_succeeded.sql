@@ -1,6 +1,7 @@
 -- The latest sweep listed the embeds, asked every one that was due, and none failed.
 -- table: meta_sweeps
 -- severity: warn
+-- finds: the latest sweep did not get everything: {sweep_id}
 select sweep_id, kind, started_at, is_complete, failed_count
 from meta_sweeps
 where sweep_id = (

@@ -120,7 +120,7 @@ def test_a_failed_check_is_told_once_in_the_message_of_its_run(
 
     (message,) = alert_endpoint.messages
     assert "Blocking checks failed" in message
-    assert "stg_lake_days: deliveries_reconcile, 1 rows" in message
+    assert "stg_lake_days: deliveries_reconcile, `1 row`" in message
 
 
 @pytest.mark.slow

@@ -171,6 +171,7 @@ def test_a_model(checkout: Checkout) -> None:
 CHECK = """-- No session has two events.
 -- table: fct_embeds
 -- severity: {severity}
+-- finds: sessions with more than one event: {{embed_id}}
 -- scope: embed_id
 select embed_id, event_count
 from fct_embeds

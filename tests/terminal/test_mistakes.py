@@ -109,7 +109,7 @@ def publish(program: Path, home: Path) -> subprocess.CompletedProcess[str]:
             ["sql/m1.sql", "sql/m2.sql", "in a circle"],
         ),
         ({"checks/c1.sql": CHECK.format("select nope from fct_embeds")}, ["sql/checks/c1.sql, line 4:", "nope"]),
-        ({"checks/c1.sql": CHECK.format("select (")}, ["sql/checks/c1.sql", "syntax error"]),
+        ({"checks/c1.sql": CHECK.format("select (")}, ["sql/checks/c1.sql cannot be read:"]),
         ({"checks/c1.sql": "-- A check.\nselect 1"}, ["sql/checks/c1.sql needs the lines `-- table:`"]),
     ],
     ids=lambda value: None if isinstance(value, dict) else str(value[0]),

@@ -497,6 +497,7 @@ def test_nonsense_totals_do_not_stop_a_build(lake: Lake, ask: Any) -> None:
         ("-- One.\nselect 1 as a -- one\n", "refresh"),
         ("-- One.\n-- refresh: whole\nselect\n    1 as a\nfrom source.x\n", "column a has no comment"),
         ("-- One.\n-- refresh: whole\nselect\n    a, -- one\nfrom nowhere\n", "nowhere"),
+        ("-- One.\n-- grain: b\n-- refresh: whole\nselect\n    1 as a, -- one\n", "its grain names b"),
     ],
 )
 def test_a_model_without_its_contract_is_refused(tmp_path: Any, sql: str, told: str) -> None:

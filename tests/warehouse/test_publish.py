@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -21,6 +22,8 @@ from pipelines.home.layout import Home
 from pipelines.settings import Settings
 from pipelines.warehouse import checks as checks_module
 from pipelines.warehouse.build import BuildCheckFailedError, BuildOptions, BuildOutOfMemoryError, build
+from pipelines.warehouse.constraints import constraints_of
+from pipelines.warehouse.models import load_models
 from pipelines.warehouse.publish import kept_folder
 from pipelines.warehouse.published import connect_published
 from pipelines.warehouse.sql_errors import ModelFailedError
@@ -305,7 +308,7 @@ def test_warnings_do_not_block(lake: Lake) -> None:
     lake.write([event("a", 1, "odd", at(0), trigger_type="robot")], {"unknown": 1})
     lake.sweep(at(0), kind="reconcile", coverage=coverage)
     lake.sweep(at(1), failed_count=1)
-    expected = {"event_types_known", "quarantine_empty", "coverage_complete", "sweep_succeeded"}
+    expected = {"event_types_known", "trigger_types_known", "quarantine_empty", "coverage_complete", "sweep_succeeded"}
     assert failing(lake) == {(name, "warn") for name in expected}
     assert lake.home.warehouse.exists()
 
@@ -346,13 +349,11 @@ def test_rows_without_what_is_required_block(lake: Lake) -> None:
     rows = [event("a", 1, "embed_closed", at(0), jwt_status=None), event("b", 2, "embed_closed", at(0))]
     rows[1]["event_date"] = at(60 * 24).date()
     lake.write(rows)
-    assert ("stg_embed_events_filled", "error") in failing(lake)
+    assert {("stg_embed_events_not_null", "error"), ("stg_embed_events_dated", "error")} <= failing(lake)
 
 
 @pytest.mark.parametrize("check", checks_module.load_checks(), ids=lambda check: check.name)
 def test_each_check_names_a_table_that_there_is(check: checks_module.Check) -> None:
-    from pipelines.warehouse.models import load_models
-
     assert check.table in {model.name for model in load_models()}
     assert check.description.endswith(".")
 
@@ -360,28 +361,29 @@ def test_each_check_names_a_table_that_there_is(check: checks_module.Check) -> N
 TAMPERINGS = {
     "fct_embeds_reconcile": "update fct_embeds set event_count = event_count + 1",
     "fct_embeds_total": "delete from fct_embeds",
-    "fct_embeds_filled": "update fct_embeds set outcome = null",
-    "fct_embeds_unique": "insert into fct_embeds from fct_embeds",
+    "fct_embeds_timed": "update fct_embeds set outcome = 'unknown'",
     "fct_embed_funnel_daily_falls": "update fct_embed_funnel_daily set reached_count = 9 where step_number = 4",
     "fct_embed_funnel_daily_reconcile": "update fct_embed_funnel_daily set reached_count = 0",
-    "fct_embed_funnel_daily_unique": "insert into fct_embed_funnel_daily from fct_embed_funnel_daily",
     "fct_sheet_operations_daily_reconcile": "update fct_sheet_operations_daily set operation_count = 9",
-    "fct_sheet_operations_daily_unique": "insert into fct_sheet_operations_daily from fct_sheet_operations_daily",
     "fct_events_daily_reconcile": "delete from fct_events_daily",
-    "fct_events_daily_unique": "insert into fct_events_daily from fct_events_daily",
     "fct_validation_errors_daily_reconcile": "update fct_validation_errors_daily set error_count = 99",
-    "fct_validation_errors_daily_unique": "insert into fct_validation_errors_daily from fct_validation_errors_daily",
     "fct_embed_validation_errors_reconcile": "update fct_embed_validation_errors set last_error_count = 99",
     "fct_embed_validation_errors_resolved": "update fct_embed_validation_errors set is_resolved = false",
-    "fct_embed_validation_errors_unique": "insert into fct_embed_validation_errors from fct_embed_validation_errors",
-    "stg_embed_events_filled": "update stg_embed_events set source = null",
-    "stg_embed_events_unique": "insert into stg_embed_events from stg_embed_events",
-    "stg_validation_errors_filled": "update stg_validation_errors set column_key = null",
-    "stg_validation_errors_unique": "insert into stg_validation_errors from stg_validation_errors",
-    "stg_embeds_unique": "insert into stg_embeds from stg_embeds",
+    "stg_embed_events_dated": "update stg_embed_events set event_date = event_date + 1",
+    "stg_validation_errors_reported": "update stg_validation_errors set event_uuid = 'nowhere'",
     "stg_lake_days_reconcile": "delete from stg_embed_events",
     "deliveries_reconcile": "delete from stg_lake_days",
 }
+
+
+def constraint_tamperings() -> Iterator[tuple[str, str]]:
+    """Two rows without any value break every constraint; a view is made to show them."""
+    for model in load_models():
+        shown = ", ".join(f"null as {column}" for column in model.columns)
+        sql = f"insert into {model.name} by name select {shown} from range(2)"
+        if model.refresh == "view":
+            sql = f"create or replace view {model.name} as select {shown} from range(2)"
+        yield from ((constraint.name, sql) for constraint in constraints_of(model))
 
 
 def test_every_blocking_check_can_fail(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,15 +399,17 @@ def test_every_blocking_check_can_fail(lake: Lake, monkeypatch: pytest.MonkeyPat
     )
     lake.embeds([{"embed_id": 1, "status": "uploaded"}])
     run_checks = build_module.run_checks
+    tamperings = TAMPERINGS | dict(constraint_tamperings())
     blocking = {check.name for check in checks_module.load_checks() if check.severity == "error"}
-    assert blocking == TAMPERINGS.keys()
+    assert blocking == tamperings.keys()
 
-    def tampering(connection: duckdb.DuckDBPyConnection, checks: Any, *, narrowed: Any) -> Any:
-        results = list(run_checks(connection, checks, narrowed=narrowed))
-        for name, sql in TAMPERINGS.items():
+    def tampering(connection: duckdb.DuckDBPyConnection, checks: Any, *arguments: Any, **options: Any) -> Any:
+        results = list(run_checks(connection, checks, *arguments, **options))
+        for name, sql in tamperings.items():
             connection.execute("begin")
             connection.execute(sql)
-            found = list(run_checks(connection, [c for c in checks if c.name == name], narrowed=narrowed))
+            (check,) = [check for check in checks if check.name == name]
+            found = list(run_checks(connection, [check], *arguments, **options))
             connection.execute("rollback")
             assert not found[0].passed, name
         return results
