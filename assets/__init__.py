@@ -1,1 +1,1 @@
-"""Dagster asset and check declarations, thin over the pure functions in `pipelines`."""
+"""Dagster asset and check declarations: a thin layer over the pure functions in `pipelines`."""

@@ -22,7 +22,7 @@ from pipelines.settings import Settings
 EMBED_EVENTS = dg.AssetKey(["lake", "embed_events"])
 VALIDATION_ERRORS = dg.AssetKey(["lake", "validation_errors"])
 
-# Which count of a day's report is the row count of which table.
+# The count in a day's report that is the row count of each table.
 ROW_COUNTS = {EMBED_EVENTS: "event_count", VALIDATION_ERRORS: "validation_error_count"}
 
 CODE = (
@@ -31,7 +31,7 @@ CODE = (
     ("the columns", Path(lake_tables.__file__)),
 )
 
-# Where the lake's columns come from that have another name in raw.
+# The origins of lake columns that have another name in raw.
 ORIGINS = {
     "occurred_at": "created_at",
     "event_date": "created_at",
@@ -43,7 +43,7 @@ ORIGINS = {
 
 
 class FlattenConfig(dg.Config):
-    """Days whose raw files changed are always flattened; `redo_partitions` redoes the run's partitions in any case."""
+    """Days whose raw files changed are always flattened. With `redo_partitions`, all of the run's partitions are."""
 
     redo_partitions: bool = True
 
@@ -61,7 +61,7 @@ def build_lake(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> 
         backfill_policy=ONE_RUN,
     )
     def lake(context: dg.AssetExecutionContext, config: FlattenConfig) -> Iterator[MaterializeResult]:
-        """Flattens both tables: a day's files belong together, so no run takes one of them alone."""
+        """Flattens both tables. A day's files belong together, so no run makes only one of them."""
         redo = list(context.partition_keys) if config.redo_partitions else []
         with clear_failures(context):
             report = steps.flatten(settings, on_wait=line_sink(context.log.info), redo=redo)
@@ -107,11 +107,11 @@ def _record(
     redone: dict[str, dict[str, Any]],
     beside: list[str],
 ) -> None:
-    """Tell Dagster of the run's partitions of a table, and of those beside them."""
+    """Tell Dagster about the run's partitions of a table, and about others that were flattened with them."""
     metadata = _metadata_by_day(home, asset_key, redone, list(context.partition_keys))
     for key in beside:
         context.log_event(dg.AssetMaterialization(asset_key, partition=key, metadata=metadata[key]))
-    # Once per run: each partition's event stays in the event log.
+    # Only once per run, because each partition's event stays in the event log.
     last = context.partition_keys[-1]
     metadata[last] |= _table_metadata(home, asset_key, last)
     for key in context.partition_keys:
@@ -121,7 +121,7 @@ def _record(
 def _metadata_by_day(
     home: Home, asset_key: dg.AssetKey, redone: dict[str, dict[str, Any]], partition_keys: list[str]
 ) -> dict[str, dict[str, Any]]:
-    """Per day that was flattened, and per partition of the run, what is known of it."""
+    """The metadata of each day that was flattened, and of each partition of the run."""
     from pipelines.orchestration.presentation import row_counts
 
     folder = home.lake_embed_events if asset_key == EMBED_EVENTS else home.lake_validation_errors

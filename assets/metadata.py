@@ -1,4 +1,4 @@
-"""How tables look in Dagster: column schemas, lineage, and where the code is."""
+"""Describes tables to Dagster: column schemas, lineage, and links to the code."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from pipelines.home.tables import Table
 from pipelines.warehouse.chart_queries import load_charts
 from pipelines.warehouse.models import SQL, Model
 
-# Dagster tells a result from a value by its bare class; for the types it is generic.
+# At run time Dagster needs the bare class to tell a result from a value. For the type checker it is generic.
 if TYPE_CHECKING:
     MaterializeResult = dg.MaterializeResult[Any]
 else:
@@ -18,7 +18,7 @@ else:
 
 
 def file_table(table: Table, *code: tuple[str, Path]) -> dict[str, Any]:
-    """Definition metadata of a table of Parquet files: its columns, and the code behind it as (label, file)."""
+    """Definition metadata of a table of Parquet files: its columns, and its code as (label, file)."""
     columns = [
         dg.TableColumn(
             column.name,
@@ -32,7 +32,7 @@ def file_table(table: Table, *code: tuple[str, Path]) -> dict[str, Any]:
 
 
 def model_definition(model: Model, *code: tuple[str, Path]) -> dict[str, Any]:
-    """Definition metadata of a SQL model, and the code behind it as (label, file). Types are known once it is built."""
+    """Definition metadata of a SQL model, with its code as (label, file). Types are known only once it is built."""
     return {
         "dagster/column_schema": model_schema(model, [(name, "", text) for name, text in model.columns.items()]),
         "dagster/table_name": f"main.{model.name}",
@@ -42,7 +42,7 @@ def model_definition(model: Model, *code: tuple[str, Path]) -> dict[str, Any]:
 
 
 def model_schema(model: Model, columns: Iterable[tuple[str, str, str]]) -> dg.TableSchema:
-    """(name, type, text) per column, with the constraints that checks of these columns keep."""
+    """The schema of columns (name, type, text), with the constraints that checks of these columns enforce."""
     return dg.TableSchema(
         [
             dg.TableColumn(
@@ -63,7 +63,7 @@ def model_schema(model: Model, columns: Iterable[tuple[str, str, str]]) -> dg.Ta
 
 
 def model_lineage(model: Model, sources: Mapping[str, dg.AssetKey], models: dg.AssetKey) -> dg.TableColumnLineage:
-    """Columns that each column is made of. `sources` maps relations of schema `source`; models are below `models`."""
+    """The columns behind each column. `sources` maps relations of schema `source`; models have keys below `models`."""
 
     def key_of(relation: str) -> dg.AssetKey | None:
         schema, _, name = relation.rpartition(".")

@@ -17,9 +17,9 @@ def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
 
 
 def partitions_beside(context: dg.AssetExecutionContext, event_dates: Iterable[str]) -> list[str]:
-    """Those of the dates that are partitions, but not of this run: late events and resumed sessions.
+    """Those of the dates that are partitions but not this run's, because of late events and resumed sessions.
 
-    A date before the first partition is one as well: the definitions that are made next begin there.
+    A date before the first partition counts as well: the definitions that are made next begin there.
     """
     in_run = set(context.partition_keys)
     return sorted(date for date in event_dates if date not in in_run and is_plausible(date))

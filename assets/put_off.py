@@ -1,8 +1,8 @@
-"""A sweep's failure that the run keeps for its end, so that what had landed is published first.
+"""Puts off a sweep's failure to the end of the run, so that what had landed is published first.
 
-Dagster skips all that is downstream of a failed step. So raw/embed_events materialises with what had landed, and notes
-its failure in the run's event log; the warehouse, the last step, raises it when it has published. The log keeps the
-note for a run that goes on from another one's failure and does not sweep again.
+Dagster skips everything downstream of a failed step. So raw/embed_events materialises with what had landed, and notes
+its failure in the run's event log. The warehouse, the last step, raises it after publishing. The note stays in the log
+for a run that goes on from this one's failure and does not sweep again.
 """
 
 import dagster as dg
@@ -11,14 +11,14 @@ from assets.failures import RETRY, failure_of, may_be_tried_again
 from pipelines.errors import EmbedAnalyticsError
 from pipelines.orchestration.jobs import RAW_STEP, WAREHOUSE_STEP
 
-EFFECT = "What had landed was flattened and published all the same."
+EFFECT = "What had landed was flattened and published anyway."
 
-# In the metadata of the note, beside what the failure's own has.
+# The key of the failure's text in the note's metadata, beside the failure's own metadata.
 _TEXT = "put_off_failure"
 
 
 def can_be_put_off(context: dg.AssetExecutionContext, error: EmbedAnalyticsError) -> bool:
-    """Whether the run goes on to publish: its steps hold the warehouse, and this one is not tried again."""
+    """Whether the run goes on to publish: the warehouse is among its steps, and this step is not retried."""
     steps = context.run.step_keys_to_execute
     publishes = context.job_def.has_node_named(WAREHOUSE_STEP) if steps is None else WAREHOUSE_STEP in steps
     is_tried_again = may_be_tried_again(context, error) and context.retry_number < RETRY.max_retries
@@ -26,11 +26,11 @@ def can_be_put_off(context: dg.AssetExecutionContext, error: EmbedAnalyticsError
 
 
 def put_off(context: dg.AssetExecutionContext, error: EmbedAnalyticsError) -> dict[str, dg.MetadataValue]:
-    """Note the failure in the event log; returns what the materialisation's metadata has of it."""
+    """Note the failure in the event log. Returns the metadata for the materialisation."""
     failure = failure_of(error, allow_retries=False, effect=EFFECT)
     text = dg.MetadataValue.text(failure.description or "")
     context.log_event(dg.AssetObservation(context.asset_key, metadata={**failure.metadata, _TEXT: text}))
-    context.log.error(f"The sweep failed, and the run fails when it has published what had landed: {error}")
+    context.log.error(f"The sweep failed. The run will fail after publishing what had landed: {error}")
     return dict(failure.metadata)
 
 
@@ -45,5 +45,5 @@ def raise_put_off(context: dg.AssetExecutionContext) -> None:
                 metadata = dict(noted.metadata)
                 raise dg.Failure(str(metadata.pop(_TEXT).value), metadata, allow_retries=False)
         swept = run.step_keys_to_execute is None or RAW_STEP in run.step_keys_to_execute
-        # It goes on from the failure of the run before, which swept for it.
+        # This run goes on from the failure of its parent, which did the sweep.
         run = None if swept or run.parent_run_id is None else context.instance.get_run_by_id(run.parent_run_id)

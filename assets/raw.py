@@ -27,7 +27,7 @@ EMBED_EVENTS = dg.AssetKey(["raw", "embed_events"])
 EMBEDS = dg.AssetKey(["raw", "embeds"])
 SWEEPS = dg.AssetKey(["raw", "sweeps"])
 
-# A run's metadata names this many failed embeds; raw/sweeps has them all.
+# A run's metadata names at most this many failed embeds; raw/sweeps has them all.
 SHOWN_FAILURES = 20
 
 CODE = (
@@ -38,8 +38,8 @@ CODE = (
 
 
 class SweepConfig(dg.Config):
-    """How to ask: `backfill` asks every embed that may have events in the partitions (what launching partitions in the
-    UI does), `refresh` those that are due, `reconcile` every embed there is. `webhooks` asks nothing, and takes in what
+    """What to ask. `backfill` asks every embed that may have events in the partitions, as launching partitions in the
+    UI does. `refresh` asks those that are due, `reconcile` every embed. `webhooks` asks nothing, and takes in what
     webhooks brought."""
 
     kind: Literal["backfill", "refresh", "reconcile", "webhooks"] = "backfill"
@@ -48,7 +48,7 @@ class SweepConfig(dg.Config):
 def build_raw(
     settings: Settings, partitions: dg.PartitionsDefinition[str]
 ) -> tuple[dg.AssetsDefinition, dg.AssetSpec, dg.AssetSpec]:
-    """raw/embed_events, which sweeps, and the two tables that the sweep writes beside it."""
+    """The asset raw/embed_events, which sweeps, and the two tables that the sweep writes beside it."""
 
     @dg.asset(
         key=EMBED_EVENTS,
@@ -84,7 +84,7 @@ def build_raw(
 def _sweep(
     context: dg.AssetExecutionContext, settings: Settings, kind: "SweepKind"
 ) -> tuple["SweepReport", dict[str, Any]]:
-    """The report of a sweep, and the metadata of its failure where that was put off."""
+    """The report of a sweep, and the metadata of its failure if that was put off."""
     from pipelines.poll.report import SweepRequest
 
     keys = context.partition_key_range
@@ -113,7 +113,7 @@ def _sweep(
 def _record(
     context: dg.AssetExecutionContext, home: Home, landed_by_date: Mapping[str, int], beside: list[str]
 ) -> None:
-    """Tell Dagster of the run's partitions, of those beside them, and of the other two tables."""
+    """Tell Dagster about the run's partitions, about others that got events, and about the other two tables."""
     from pipelines.orchestration.presentation import file_row_count
     from pipelines.raw.landing import raw_row_counts
 

@@ -15,5 +15,5 @@ def freshness_of(settings: Settings) -> dg.FreshnessPolicy:
 
 
 def tags_of(layer: str, **more: str) -> dict[str, str]:
-    """Tags of an asset of a layer, to search for in Dagster."""
+    """The tags of a layer's asset, for searching in Dagster."""
     return {"layer": layer, "source": "oneschema", **more}

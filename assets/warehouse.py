@@ -25,7 +25,7 @@ from pipelines.warehouse.run_checks import CheckResult
 
 WAREHOUSE = dg.AssetKey(["warehouse"])
 
-# The asset that each relation of schema `source` stands for. The others (parameters, build, ...) are facts of a build.
+# The asset behind each relation of schema `source`. The other relations (parameters, build, ...) are facts of a build.
 SOURCES = {
     "embed_events": lake.EMBED_EVENTS,
     "validation_errors": lake.VALIDATION_ERRORS,
@@ -36,7 +36,7 @@ SOURCES = {
     "sweeps": raw.SWEEPS,
 }
 
-# The assets among them whose columns have the names that the relation has.
+# Those whose asset has the relation's column names.
 TABLES = {name: SOURCES[name] for name in ("embed_events", "validation_errors", "embeds", "sweeps")}
 
 CODE = (("the asset", Path(__file__)), ("the build", Path(build.__file__)))
@@ -49,7 +49,7 @@ def model_key(name: str) -> dg.AssetKey:
 
 
 class BuildConfig(dg.Config):
-    """How to build: `full_refresh` from nothing; `check_everything` all rows, not only those that changed."""
+    """How to build. `full_refresh` builds from nothing. `check_everything` checks all rows, not only changed ones."""
 
     full_refresh: bool = False
     check_everything: bool = False
@@ -63,7 +63,7 @@ def build_warehouse(settings: Settings) -> dg.AssetsDefinition:
     def warehouse(
         context: dg.AssetExecutionContext, config: BuildConfig
     ) -> Iterator[MaterializeResult | dg.AssetCheckResult]:
-        """Builds, checks and publishes every table: the published file is one, so no run takes some of them alone."""
+        """Builds, checks and publishes every table. They share one file, so no run makes only some of them."""
         with clear_failures(context):
             try:
                 report = steps.publish(
@@ -73,7 +73,7 @@ def build_warehouse(settings: Settings) -> dg.AssetsDefinition:
                     check_everything=config.check_everything,
                 )
             except BuildCheckFailedError as error:
-                # The run is red and names them; nothing was published.
+                # The run fails and names them. Nothing was published.
                 yield from _check_results(error.report.checks)
                 raise
         yield from _materializations(settings.home, report)
@@ -84,7 +84,7 @@ def build_warehouse(settings: Settings) -> dg.AssetsDefinition:
 
 
 def _specs(settings: Settings) -> Iterator[dg.AssetSpec]:
-    # SQL and the settings that it uses: what is stale in the UI is what the next build makes again.
+    # Versions cover the SQL and the settings that it uses, so the UI shows as stale what the next build makes again.
     versions = versions_of(load_models(), Parameters.from_settings(settings))
     for model in load_models():
         deps = {
@@ -120,11 +120,11 @@ def _materializations(home: Home, report: BuildReport) -> Iterator[MaterializeRe
     from pipelines.orchestration.presentation import published_tables
 
     published = published_tables(home)
-    # In the order of their dependencies, which Dagster insists on.
+    # Dagster insists on the order of dependencies, in which load_models gives them.
     for model in load_models():
         table = published[model.name]
         metadata: dict[str, Any] = {
-            # A view has no rows of its own and is counted as it is read.
+            # A view has no rows of its own, so its rows are counted by reading it.
             "dagster/row_count": report.tables.get(model.name, table.row_count),
             "dagster/column_schema": model_schema(model, table.columns),
             "dagster/column_lineage": model_lineage(model, TABLES, WAREHOUSE),

@@ -11,9 +11,9 @@ from benchmarks.contest import ROOT, Answer, Contest, Contestant, Verdict, Work
 WAREHOUSE, LAKE = "warehouse", "lake"
 LIMIT_SECONDS = 1.0
 
-# What the README's queries call today is the end of the data, and its example of a session one that there is.
+# In the README's queries, today stands for the end of the data, and the example of a session for one that exists.
 _TODAY = "current_date"
-_SESSION = "41559"
+_SESSION = "41560"
 _FROM_DATE = re.compile(r", from_date := [^\n)]+")
 
 

@@ -1,4 +1,4 @@
-"""The command line. What a command needs is imported when it runs, so that `--help` and errors answer at once."""
+"""The command line. Each command imports what it needs when it runs, so that `--help` and errors answer at once."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Entry point: an error that was raised on purpose is one line on standard error and exit code 1."""
+    """The entry point. An EmbedAnalyticsError becomes one line on standard error, and exit code 1."""
     try:
         app()
     except EmbedAnalyticsError as error:
         _fail(str(error), code=130 if isinstance(error, InterruptedRunError) else 1)
     except KeyboardInterrupt:
-        _fail("interrupted; what had landed is kept, and the next run goes on from there.", code=130)
+        _fail("interrupted. What had landed is kept, and the next run goes on from there.", code=130)
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
@@ -45,7 +45,7 @@ def refresh(
 
 @app.command()
 def reconcile() -> None:
-    """Ask every embed there is, count what the source still has, check everything and publish."""
+    """Ask every embed, count what the source still has, check everything and publish."""
     _run("reconcile", _today(), _today())
 
 
@@ -64,8 +64,8 @@ def publish(
 ) -> None:
     """Flatten what raw holds, build, check and publish, without a request.
 
-    For when the API is away, or when only raw/ was restored. What webhooks brought is taken in first. It needs no API
-    key.
+    Use it when the API is down, or when only raw/ was restored. It takes in what webhooks brought first. It needs no
+    API key.
     """
     _run("publish_raw", _today(), _today(), kind="webhooks", full_refresh=full_refresh)
 
@@ -142,13 +142,13 @@ def serve_webhooks(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8788,
     no_auth: Annotated[
-        bool, typer.Option("--no-auth", help="Accept events from anybody who can reach it: on loopback alone.")
+        bool, typer.Option("--no-auth", help="Accept events without a secret; on loopback only.")
     ] = False,
     behind_authenticating_proxy: Annotated[
         bool,
         typer.Option(
             "--behind-authenticating-proxy",
-            help="With --no-auth: listen elsewhere too, since a proxy lets nobody through who shows no secret.",
+            help="With --no-auth: listen beyond loopback, because a proxy in front checks who sends.",
         ),
     ] = False,
 ) -> None:
@@ -168,7 +168,7 @@ def dev(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
     host: Annotated[str, typer.Option(help="Address of the Dagster UI.")] = "127.0.0.1",
 ) -> None:
-    """Open the Dagster UI on this home, with its schedules and sensors at work."""
+    """Open the Dagster UI on this home, with its schedules and sensors running."""
     from pipelines.terminal.dev import run_dagster_dev
 
     run_dagster_dev(host, port)
@@ -187,13 +187,13 @@ def demo(
 
 
 def _run(job: str, first: date, last: date, *, kind: str | None = None, full_refresh: bool = False) -> None:
-    """Run a job, whose kind of sweep has its name unless `kind` says another."""
+    """Run a job. `kind` is its kind of sweep, by default the job's name."""
     from pipelines.settings import load_settings
 
     settings = load_settings()
     asks = kind is None
     if asks:
-        # Before Dagster is imported: what is missing is said at once.
+        # Checked before Dagster is imported, so that a missing key is reported at once.
         settings.require_api_key()
 
     from pipelines.orchestration.jobs import partition_range, run_config
@@ -222,17 +222,17 @@ def _backfill_range(from_date: str, to_date: str) -> tuple[date, date]:
 
     first, last = _date("--from", from_date), _date("--to", to_date)
     start = load_settings().embed_analytics_start_date
-    # A typing error in the year would be a partition for each day since then.
+    # A typing error in the year would add a partition for each day since then.
     earliest = start or PLAUSIBLE_FROM.date()
     if first > last:
-        raise ConfigurationError(f"--from {first} lies after --to {last}.")
+        raise ConfigurationError(f"--from {first} is after --to {last}.")
     if last > _today():
-        raise ConfigurationError(f"--to {last} lies in the future: today is {_today()} (UTC).")
+        raise ConfigurationError(f"--to {last} is in the future: today is {_today()} (UTC).")
     if first < earliest:
         way = f"set it to {first}, or leave it out" if start else f"set it to {first} if you mean it"
         raise ConfigurationError(
-            f"--from {first} lies before {earliest}, the earliest day on which partitions may begin. "
-            f"EMBED_ANALYTICS_START_DATE says when: {way}."
+            f"--from {first} is before {earliest}, the earliest day on which partitions may begin. "
+            f"EMBED_ANALYTICS_START_DATE sets that day: {way}."
         )
     return first, last
 

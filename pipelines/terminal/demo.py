@@ -1,4 +1,4 @@
-"""`make demo`: a simulated account, backfilled through HTTP and Dagster, and what the warehouse says of it."""
+"""`make demo`: a simulated account, backfilled through HTTP and Dagster, and what the warehouse says about it."""
 
 import os
 import shutil
@@ -57,12 +57,12 @@ QUERIES = [
 
 
 def run_demo(root: Path, embeds: int, days: int) -> None:
-    """Build the demo's home at `root` anew and show it. The settings of the environment are left out."""
-    # Long lines are the terminal's to wrap: a URL, a path or a command is copied whole.
+    """Build the demo's home at `root` from nothing, and show it. Settings in the environment are ignored."""
+    # Let the terminal wrap long lines, so that a URL, a path or a command is copied whole.
     console = Console(soft_wrap=True)
     started = time.monotonic()
     _make_anew(root)
-    # The simulator is on this machine: a proxy that leads out of it does not find it.
+    # The simulator is on this machine, where a proxy would not find it.
     os.environ.update(dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1"))
     today = datetime.now(UTC).date()
     with _simulator(embeds, days) as (url, api_key):
@@ -112,7 +112,7 @@ def _say_how_to_go_on(console: Console, root: Path) -> None:
 
 
 def _program() -> str:
-    """How this program was called, to be copied into a terminal."""
+    """The command that called this program, for copying into a terminal."""
     called = Path(sys.argv[0])
     return f"{sys.executable} -m pipelines" if called.name == "__main__.py" else str(called)
 
@@ -120,7 +120,7 @@ def _program() -> str:
 def _make_anew(root: Path) -> None:
     if root.exists():
         if not (root / MARKER).exists():
-            raise ConfigurationError(f"--home {root} exists and is not the demo's: name another, or remove it.")
+            raise ConfigurationError(f"--home {root} exists and is not a demo's home: name another, or remove it.")
         shutil.rmtree(root)
     open_home(Home(root.absolute()))
     (root / MARKER).touch()
@@ -128,7 +128,7 @@ def _make_anew(root: Path) -> None:
 
 @contextmanager
 def _simulator(embeds: int, days: int) -> Generator[tuple[str, str]]:
-    """A simulator in a process of its own: its URL and API key."""
+    """Run a simulator in a process of its own. Gives its URL and API key."""
     command = [
         sys.executable,
         "-m",
@@ -147,7 +147,7 @@ def _simulator(embeds: int, days: int) -> Generator[tuple[str, str]]:
         url = process.stdout.readline().rpartition(" ")[2].strip()
         api_key = process.stdout.readline().rpartition(" ")[2].strip()
         if not url.startswith("http"):
-            raise HostUnreachableError("The simulator did not start; its message stands above.")
+            raise HostUnreachableError("The simulator did not start: see its message above.")
         yield url, api_key
     finally:
         process.terminate()

@@ -16,15 +16,16 @@ from pipelines.settings import dotenv_variables, load_settings
 
 
 def run_dagster_dev(host: str, port: int) -> None:
-    """Be `dagster dev` until a signal ends it and its children, with the instance below EMBED_ANALYTICS_HOME.
+    """Run `dagster dev` until a signal ends it and its children, with the instance below EMBED_ANALYTICS_HOME.
 
-    Raises ConfigurationError when the port is taken or another one runs on this home, KeyboardInterrupt after SIGINT.
+    Raises ConfigurationError when the port is taken, or when another one runs on this home. Raises KeyboardInterrupt
+    after SIGINT.
     """
     environment = dev_environment(host, port)
     _require_free(host, port)
     _hold(load_settings().home, f"http://{host}:{port}")
     os.environ.update(environment)
-    # Away from `.env`: Dagster would put its values, empty ones too, over those of the environment.
+    # Leave the folder of `.env`. Dagster would let its values, even empty ones, override the environment.
     os.chdir(environment["DAGSTER_HOME"])
     received: list[int] = []
 
@@ -32,8 +33,8 @@ def run_dagster_dev(host: str, port: int) -> None:
         received.append(number)
         raise KeyboardInterrupt
 
-    # A shell that is not interactive starts a job in the background with SIGINT ignored. Dagster gives SIGTERM the
-    # handler that it finds for SIGINT, ends in good order on either, and does not say which it was.
+    # A non-interactive shell starts a background job with SIGINT ignored. Dagster gives SIGTERM the handler that it
+    # finds for SIGINT, so it would ignore both. It ends in good order on either, and does not say which it was.
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     workspace = str(project_file("workspace.yaml"))
@@ -46,7 +47,7 @@ def run_dagster_dev(host: str, port: int) -> None:
 
 
 def dev_environment(host: str, port: int) -> dict[str, str]:
-    """Environment variables of `dagster dev` and of its runs, with the settings that `.env` has."""
+    """The environment variables of `dagster dev` and its runs, including the settings in `.env`."""
     settings = load_settings()
     environment = {
         **os.environ,
@@ -60,7 +61,7 @@ def dev_environment(host: str, port: int) -> dict[str, str]:
 
 
 def _require_free(host: str, port: int) -> None:
-    """Dagster would take another port and not say so, or fail with a traceback."""
+    """Raise if the port is taken. Dagster would silently take another one, or fail with a traceback."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -76,7 +77,7 @@ def _require_free(host: str, port: int) -> None:
 
 
 def _hold(home: Home, url: str) -> None:
-    """Take the home until this process ends: with two, both schedulers would start every run."""
+    """Lock the home until this process ends. With two processes, both schedulers would start every run."""
     descriptor = os.open(home.dagster / "dev.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,7 +85,7 @@ def _hold(home: Home, url: str) -> None:
         holder = os.read(descriptor, 200).decode(errors="replace")
         os.close(descriptor)
         raise ConfigurationError(
-            f"`embed-analytics dev` runs on {home.root} already ({holder}): stop it first, or set another "
+            f"`embed-analytics dev` is already running on {home.root} ({holder}): stop it first, or set another "
             "EMBED_ANALYTICS_HOME."
         ) from None
     os.ftruncate(descriptor, 0)

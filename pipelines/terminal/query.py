@@ -1,7 +1,7 @@
 """`embed-analytics query`: SQL on the published warehouse, printed for people or for programs.
 
-It passes three walls. A statement must be of a kind that reads. It is planned on a connection that can open no file, so
-what names one is refused. And it runs on a connection that loads nothing and changes no setting.
+Three walls guard it. A statement must be of a kind that reads. It is planned on a connection that can open no file, so
+a statement that names one is refused. And it runs on a connection that loads nothing and changes no setting.
 """
 
 import csv
@@ -30,11 +30,11 @@ CHUNK_ROWS = 10_000
 
 _READS = "SELECT, FROM, WITH, VALUES, PIVOT, DESCRIBE, SHOW, SUMMARIZE, and EXPLAIN of them"
 
-# DuckDB's kind of a PIVOT, wherever in a statement it stands: `copy (pivot ...) to ...` is of this kind, too.
+# DuckDB gives this kind to any statement with a PIVOT anywhere in it, even to `copy (pivot ...) to ...`.
 _PIVOT = duckdb.StatementType.MULTI
 _FIRST_WORDS_OF_A_PIVOT = frozenset({"pivot", "pivot_wider", "pivot_longer", "select", "from", "with"})
 
-# A PRAGMA may be a setting or an import. These show something and change nothing.
+# A PRAGMA may change a setting or import data. These only show something.
 _READING_PRAGMAS = frozenset(
     {"collations", "database_list", "database_size", "functions", "metadata_info", "platform", "show", "show_databases"}
     | {"show_tables", "show_tables_expanded", "storage_info", "table_info", "user_agent", "version"}
@@ -45,14 +45,14 @@ _WORD = re.compile(rb"\w+")
 
 
 class QueryError(PermanentError):
-    """The SQL was refused; the text is DuckDB's, or names the statement that does not read."""
+    """The SQL was refused. The message is DuckDB's, or names the statement that does not read."""
 
 
 def run_query(home: Home, sql: str, output: str, limit: int, *, memory_limit: str | None = None) -> None:
-    """Print the answer of every statement. `memory_limit` is DuckDB's (`1GB`).
+    """Print the answer of every statement. `memory_limit` is in DuckDB's form (`1GB`).
 
-    The SQL can read the published warehouse and nothing else: no file beside it, and nothing is written. Raises
-    WarehouseMissingError, QueryError, or ConfigurationError for an unknown format.
+    The SQL can read the published warehouse, and nothing else. It can write nothing. Raises WarehouseMissingError,
+    QueryError, or ConfigurationError for an unknown format.
     """
     if output not in FORMATS:
         raise ConfigurationError(f"--format {output}: choose one of {', '.join(FORMATS)}.")
@@ -84,7 +84,7 @@ def _print(answer: duckdb.DuckDBPyConnection, output: str, limit: int) -> None:
 
 
 def _reading_statements(planner: duckdb.DuckDBPyConnection, sql: str) -> list[duckdb.Statement]:
-    """The statements, of which all can run. Raises QueryError without any, and where one does not read."""
+    """The statements, after checking that each can run. Raises QueryError if there is none, or if one does not read."""
     try:
         sql.encode()
     except UnicodeEncodeError:
@@ -93,12 +93,12 @@ def _reading_statements(planner: duckdb.DuckDBPyConnection, sql: str) -> list[du
     if not statements:
         raise QueryError("There is no SQL to run.")
     for statement in statements:
-        # EXPLAIN ANALYZE runs what it explains.
+        # EXPLAIN ANALYZE runs the statement that it explains, so that one is checked.
         explained = _explained(planner, statement)
         if not _is_reading(explained or statement):
             words = " ".join(_first_words(statement.query)).upper()
             raise QueryError(f"`query` is read-only: it does not run `{words} ...`, but {_READS}.")
-        # A relation is planned here, and would run when somebody fetched from it.
+        # This only plans the statement. It would run when rows were fetched.
         planner.sql((explained or statement).query)
     return statements
 
@@ -107,7 +107,7 @@ def _is_reading(statement: duckdb.Statement) -> bool:
     try:
         kind = statement.type
     except ValueError:
-        # A kind that DuckDB's Python package has no name for.
+        # DuckDB's Python package has no name for this kind.
         return False
     first, second = _first_words(statement.query)
     if kind == duckdb.StatementType.PRAGMA:
@@ -116,7 +116,7 @@ def _is_reading(statement: duckdb.Statement) -> bool:
 
 
 def _explained(planner: duckdb.DuckDBPyConnection, explain: duckdb.Statement) -> duckdb.Statement | None:
-    """The statement within an EXPLAIN: what is left once its own words (`analyze`, `(format json)`) are taken off."""
+    """The statement within an EXPLAIN: what is left without its own words (`analyze`, `(format json)`)."""
     if _first_words(explain.query)[0] != "explain":
         return None
     text = explain.query.encode()
@@ -130,8 +130,8 @@ def _explained(planner: duckdb.DuckDBPyConnection, explain: duckdb.Statement) ->
 
 
 def _first_words(statement: str) -> list[str]:
-    """The first two words, lower-case; comments and brackets are passed over. Empty texts where there are fewer."""
-    # DuckDB counts bytes.
+    """The first two words in lower case, without comments and brackets. Empty texts if there are fewer."""
+    # DuckDB's positions count bytes.
     text = statement.encode()
     starts = (offset for offset, kind in duckdb.tokenize(statement) if kind != duckdb.token_type.comment)
     words = (found[0].decode().lower() for start in starts if (found := _WORD.match(text, start)))
@@ -139,13 +139,13 @@ def _first_words(statement: str) -> list[str]:
 
 
 def print_table(answer: duckdb.DuckDBPyConnection, *, title: str | None = None, limit: int = 100) -> None:
-    """The rows as a table on standard output; says when there are more than `limit`."""
+    """Print the rows as a table on standard output. Says when there are more than `limit`."""
     console = Console()
     if not console.is_terminal:
-        # A pipe has no width: rows must not be folded at 80 columns.
+        # A pipe has no width, so rows must not be folded at 80 columns.
         console = Console(width=10_000)
     table = Table(header_style="bold", box=None, pad_edge=False)
-    # Text throughout: in a str, rich would take `[red]` and `:smile:` for its own markup.
+    # Everything is a rich Text. In a str, rich would take `[red]` and `:smile:` for its own markup.
     for name, dtype, *_ in answer.description or []:
         is_number = str(dtype).startswith(NUMBERS)
         table.add_column(Text(_shown(name)), justify="right" if is_number else "left", overflow="fold")
@@ -166,7 +166,7 @@ def _cell(value: object) -> str:
 
 
 def _shown(text: str) -> str:
-    """The text with what a terminal would obey, or would not show, as its escape; lines stay lines."""
+    """The text with escapes in place of characters that a terminal would obey or not show. Line feeds stay."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
@@ -189,7 +189,7 @@ def _print_json(answer: duckdb.DuckDBPyConnection) -> None:
 
 
 def _json(value: Any) -> Any:
-    """The value, but a HUGEINT that orjson has no number for as its text."""
+    """The value. A HUGEINT that is too large for orjson becomes its text."""
     return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**64 else value
 
 
@@ -198,7 +198,7 @@ def _names(answer: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def _distinct(names: list[str]) -> Iterator[str]:
-    """The names, those that stood before with a number behind: a JSON object keeps one value of each."""
+    """The names, with a number appended to repeated ones, because a JSON object has one value per name."""
     taken: set[str] = set()
     for name in names:
         number, distinct = 1, name

@@ -1,4 +1,4 @@
-"""Running a Dagster job in this process: what the command line does, recorded in the home's run history."""
+"""Runs a Dagster job in this process, for the command line. The run is recorded in the home's run history."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run that published left: each asset's metadata by its key (`raw/embed_events`), and the warnings."""
+    """The outcome of a run that published: each asset's metadata by its key (`raw/embed_events`), and the warnings."""
 
     metadata: dict[str, dict[str, Any]]
     warnings: list[str]
 
 
 class RunFailedError(PermanentError):
-    """A run ended red; the text is the failure's. `summary`: what it has published all the same."""
+    """A run failed. The message is the failure's. `summary` says what the run published anyway."""
 
     def __init__(self, message: str, summary: RunSummary | None = None) -> None:
         super().__init__(message)
@@ -36,8 +36,8 @@ class RunFailedError(PermanentError):
 
 
 def run_job(settings: Settings, job: str, config: dict[str, Any], tags: dict[str, str]) -> RunSummary:
-    """Run a job of these settings to its end. Raises RunFailedError with the text of the failure that ended it, or
-    InterruptedRunError."""
+    """Run a job with these settings to its end. Raises RunFailedError with the message of the failure that ended it,
+    or InterruptedRunError."""
     from pipelines.definitions import build_definitions
     from pipelines.orchestration.first_partition import include_in_partitions
     from pipelines.orchestration.instance import terminal_runs
@@ -89,7 +89,7 @@ def _summary(result: dg.ExecuteInProcessResult) -> RunSummary:
 
 
 def summary_lines(summary: RunSummary) -> list[str]:
-    """What a run did, for people."""
+    """What a run did, in words."""
     sweep = summary.metadata["raw/embed_events"]
     flat = summary.metadata["lake/embed_events"]
     if "sweep_id" not in sweep:
@@ -118,7 +118,7 @@ def _failure(result: dg.ExecuteInProcessResult, summary: RunSummary) -> EmbedAna
                 return RunFailedError(data.user_failure_data.description, summary if has_published else None)
             if data.error:
                 return RunFailedError(data.error.to_string())
-    return RunFailedError("The run ended without success and without an error of a step.")
+    return RunFailedError("The run failed, but no step reported an error.")
 
 
 @contextmanager

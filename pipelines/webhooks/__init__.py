@@ -1,1 +1,1 @@
-"""The vendor's push: a receiver that journals events, and what turns its journal into raw."""
+"""The vendor's push: a receiver that journals events, and the ingest that turns its journal into raw."""

@@ -1,11 +1,11 @@
-"""What a request's body is before it is read as JSON: inflated as its Content-Encoding says, up to a limit."""
+"""Inflates a request's body as its Content-Encoding says, up to a limit, before it is read as JSON."""
 
 import gzip
 import zlib
 from io import BytesIO
 
 _GZIP_MAGIC = b"\x1f\x8b"
-# A sender that packs a body more often than this means something else.
+# No honest sender compresses a body more often than this.
 _MOST_CODINGS = 2
 _BOM = b"\xef\xbb\xbf"
 
@@ -15,14 +15,14 @@ class BodyTooLargeError(Exception):
 
 
 class CannotInflateError(Exception):
-    """The body is not what its Content-Encoding says. The text says what is wrong, and quotes nothing of the body."""
+    """The body is not what its Content-Encoding says. The message says what is wrong, and quotes none of the body."""
 
 
 def inflate(body: bytes, content_encoding: bytes | None, limit: int) -> bytes:
-    """The body as it was before it was packed: gzip and deflate, by the header or by gzip's first bytes.
+    """The body before it was compressed. Knows gzip and deflate, by the header or by gzip's first bytes.
 
-    A body that is plain JSON in spite of its header is taken as it is: some proxies unpack it and leave the header.
-    Raises BodyTooLargeError, as soon as there are more than `limit` bytes, and CannotInflateError.
+    A body that is plain JSON in spite of its header is taken as it is, because some proxies unpack it and leave the
+    header. Raises BodyTooLargeError as soon as there are more than `limit` bytes, and CannotInflateError.
     """
     if content_encoding is None and not body.startswith(_GZIP_MAGIC):
         return body
@@ -56,7 +56,7 @@ def _gunzip(body: bytes, limit: int) -> bytes:
 
 
 def _undeflate(body: bytes, limit: int) -> bytes:
-    """RFC 9110 means zlib's format by it; some senders mean the bare stream."""
+    """By `deflate` RFC 9110 means zlib's format, but some senders mean the bare stream."""
     for window_bits in (zlib.MAX_WBITS, -zlib.MAX_WBITS):
         inflating = zlib.decompressobj(window_bits)
         try:

@@ -25,7 +25,7 @@ from pipelines.raw.unreadable import UnreadableBody, land_unreadable, may_keep_t
 from pipelines.webhooks.records import Record, decode, is_torn
 from pipelines.webhooks.segments import SUFFIX, Segment, SegmentError
 
-# How much is landed at once, whichever is reached first.
+# A batch lands when it reaches one of these bounds.
 BATCH_EVENTS = 50_000
 BATCH_BYTES = 64 * 1024 * 1024
 BATCH_SEGMENTS = 200
@@ -33,9 +33,10 @@ BATCH_SEGMENTS = 200
 
 @dataclass
 class IngestReport:
-    """What the journal held and what of it was news.
+    """What the journal held, and how much of it was news.
 
-    `unreadable_count`: bodies that could not be read, `damaged_count`: lines of the journal; both go to quarantine.
+    `unreadable_count` is the number of bodies that could not be read, `damaged_count` that of damaged journal lines.
+    Both go to quarantine.
     """
 
     delivered_event_count: int = 0
@@ -54,11 +55,11 @@ def ingest_journal(
     environment_name: str | None,
     fingerprint_of: Callable[[int], str | None],
 ) -> IngestReport:
-    """Land everything that the receiver has acknowledged, and remove the segments that are finished.
+    """Land everything that the receiver has acknowledged, and remove the finished segments.
 
-    `connection` is the state's; `environment_name` is for events that do not name theirs; `fingerprint_of` an
-    embed is that of its token, as far as it is known. The caller holds the home's writer lock. The receiver may be at
-    work meanwhile.
+    `connection` is the state's. `environment_name` is for events that do not name theirs. `fingerprint_of` gives the
+    token fingerprint of an embed, if known. The caller holds the home's writer lock. The receiver may be running
+    meanwhile.
     """
     ingest = _Ingest(home, connection, tokens, environment_name, fingerprint_of)
     with closing(ingest):
@@ -69,7 +70,7 @@ def ingest_journal(
 
 
 class _Ingest:
-    """Reads segments, lands their deliveries in batches, and removes the segments that have landed whole."""
+    """Reads segments, lands their deliveries in batches, and removes the segments that have landed completely."""
 
     def __init__(
         self,
@@ -90,14 +91,14 @@ class _Ingest:
         self._batch_bytes = 0
         self._fingerprints: dict[int, str | None] = {}
         self._unreadable: dict[str, list[tuple[int, UnreadableBody]]] = {}
-        # Open, and locked where they are finished, until they are removed.
+        # These stay open until they are removed; finished ones are also locked.
         self._segments: list[Segment] = []
 
     def read(self, path: Path) -> None:
         try:
             segment = Segment(path)
         except FileNotFoundError:
-            # Empty, and just removed by its own receiver.
+            # It was empty, and its own receiver has just removed it.
             return
         except OSError as error:
             self.report.damages.append(Damage(path, f"cannot be read ({error.strerror})"))
@@ -163,7 +164,7 @@ class _Ingest:
         record = decode(line)
         if record is None:
             self.report.damaged_count += 1
-            # What the receiver wrote holds no credential, and what came of it is anybody's guess.
+            # The receiver wrote no credential, but damage may have changed the line in any way.
             text = keepable_text(line.decode("utf-8", "backslashreplace"), self._tokens.known_secrets)
             record = Record(
                 micros(segment.started_at),

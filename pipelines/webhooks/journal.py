@@ -1,8 +1,8 @@
-"""The journal's writing side: one fsync for all events that arrived while the last one was under way.
+"""The writing side of the journal: one fsync for all events that arrived while the last fsync was under way.
 
-An event's future is done when its line is on disk, and not before. Waiting lines are bounded in number, in bytes and in
-the time that the disk may take; beyond that, and after an error of the disk, the event is refused, so that the
-vendor sends it again.
+An event's future is done only when its line is on disk. Waiting lines are bounded in number, in bytes and in the time
+that the disk may take. Beyond these bounds, and after a disk error, an event is refused, so that the vendor sends it
+again.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from pipelines.webhooks.segments import create_segment, write_whole
 
 
 class JournalRefusedError(Exception):
-    """The event is not stored, and may be sent again. `reason` is `overloaded` or `disk`."""
+    """The event was not stored and should be sent again. `reason` is `overloaded` or `disk`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -27,7 +27,7 @@ class JournalRefusedError(Exception):
 
 @dataclass(frozen=True)
 class JournalLimits:
-    """How much may wait, and when a segment is closed so that a refresh can remove it."""
+    """How much may wait, and when to close a segment so that a refresh can remove it."""
 
     waiting_count: int = 10_000
     waiting_bytes: int = 32 * 1024 * 1024
@@ -44,7 +44,7 @@ class _Batch:
 
 
 class Journal:
-    """Appends lines durably. `append` and `start` belong to the event loop, the file to the writer's own thread.
+    """Appends lines durably. `append` and `start` run in the event loop; only the writer's thread touches the file.
 
     `on_commit(line_count, seconds)` is called in that thread after each fsync.
     """
@@ -59,10 +59,10 @@ class Journal:
         self._writing = _Batch()
         self._writing_since: float | None = None
         self._is_open = False
-        # False once the writer's thread has ended by a fault: nothing can be stored any more.
+        # False once the writer's thread has died: nothing can be stored any more.
         self.is_sound = True
         self._thread = threading.Thread(target=self._write_batches, name="webhook-journal", daemon=True)
-        # The segment. Only the writer's thread touches it.
+        # The present segment. Only the writer's thread touches it.
         self._path = folder
         self._descriptor: int | None = None
         self._durable_bytes = 0
@@ -74,16 +74,16 @@ class Journal:
         return len(self._waiting.lines) + len(self._writing.lines)
 
     def start(self) -> None:
-        """Begin to write. Raises OSError when no segment can be made."""
+        """Start writing. Raises OSError when no segment can be made."""
         self._loop = asyncio.get_running_loop()
         self._open_segment()
         self._is_open = True
         self._thread.start()
 
     async def append(self, line: bytes) -> None:
-        """Returns when the line is on disk. Raises JournalRefusedError when it will not be."""
+        """Returns when the line is on disk. Raises JournalRefusedError if it cannot be stored."""
         limits = self._limits
-        # The lock itself rather than the condition, which takes a detour: this happens for every event.
+        # This runs for every event, and taking the lock directly is faster than through the condition.
         with self._lock:
             waiting, since = self._waiting, self._writing_since
             if (
@@ -102,7 +102,7 @@ class Journal:
         await stored
 
     async def close(self) -> None:
-        """Write what waits, and end. Nothing more is accepted."""
+        """Accept nothing more, write what is waiting, and end."""
         with self._changed:
             self._is_open = False
             self._changed.notify()
@@ -118,7 +118,7 @@ class Journal:
                 if error is None and self._is_segment_full():
                     self._close_segment()
         finally:
-            # Even if this thread ends by a fault of ours, everyone who waits is told, and nobody waits for ever.
+            # Even if a bug of ours ends this thread, every waiting caller is told, and none waits forever.
             with self._changed:
                 self.is_sound = not self._is_open
                 self._is_open = False
@@ -148,7 +148,7 @@ class Journal:
             self._on_commit(len(batch.lines), time.perf_counter() - began)
             self._durable_bytes += batch.byte_count
         except OSError:
-            # After a failed fsync nobody knows what is on disk: this segment ends where it was last known to be.
+            # After a failed fsync it is not known what is on disk, so this segment ends at its last durable byte.
             self._abandon_segment()
             return JournalRefusedError("disk")
         return None
@@ -169,10 +169,10 @@ class Journal:
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             with suppress(OSError):
-                # Nothing that was acknowledged is in it: a full disk must not leave a file for every attempt.
+                # It holds nothing that was acknowledged. A full disk must not leave a file for every attempt.
                 if not self._durable_bytes:
                     self._path.unlink()
-            # A network file system may report only here what it could not write; the fsync before has succeeded.
+            # A network file system may report a failed write only here, but the fsync before has succeeded.
             with suppress(OSError):
                 os.close(descriptor)
 
@@ -181,7 +181,7 @@ class Journal:
         return self._durable_bytes >= self._limits.segment_bytes or age >= self._limits.segment_seconds
 
     def _seconds_to_rotation(self) -> float | None:
-        """How long an idle writer may wait before its segment, if it holds anything, is due to be closed."""
+        """How long an idle writer may wait before it must close its segment, if that holds anything."""
         if self._descriptor is None or not self._durable_bytes:
             return None
         return max(self._started_at + self._limits.segment_seconds - time.monotonic(), 0.0)
@@ -190,7 +190,7 @@ class Journal:
 def _settle(futures: list[asyncio.Future[None]], error: JournalRefusedError | None) -> None:
     for future in futures:
         if future.done():
-            # Its request was cancelled.
+            # The request was cancelled.
             continue
         if error is None:
             future.set_result(None)

@@ -19,11 +19,11 @@ REASONS = {
     "disk": "429: the disk refused the write",
 }
 
-# Of what is answered 200 and ends in quarantine.
+# Reasons why a body that was answered with 200 ends in quarantine.
 UNREADABLE_REASONS = {
     "encoding": "the body is not what its Content-Encoding says",
     "json": "the body is not JSON",
-    "no_uuid": "the body is JSON, and no event with a uuid",
+    "no_uuid": "the body is JSON, but not an event with a uuid",
 }
 
 
@@ -63,9 +63,9 @@ class Metrics:
         self.fsync_seconds.observe(seconds)
 
     def watch(self, journal: Journal) -> None:
-        """Show what the journal holds, as of each scrape."""
+        """Show what the journal holds at each scrape."""
         for name, text, value in (
-            ("waiting", "Events that wait for their fsync.", lambda: journal.waiting_count),
+            ("waiting", "Events waiting for their fsync.", lambda: journal.waiting_count),
             (
                 "backlog_segments",
                 "Journal segments not yet removed by a refresh.",
@@ -90,7 +90,7 @@ def _bytes(folder: Path) -> int:
 
 
 def backlog_seconds(folder: Path) -> float:
-    """Age of the oldest segment that holds anything; 0 without one."""
+    """The age of the oldest segment that holds anything. 0 if there is none."""
     segments = segment_sizes(folder)
     now = utc_now()
     return max((now - segments[0].started_at).total_seconds(), 0.0) if segments else 0.0

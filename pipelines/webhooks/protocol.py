@@ -1,5 +1,7 @@
-"""uvicorn's HTTP with limits. A request that does not arrive whole in time, or is larger than anything that is read
-here, loses its connection. When there are too many connections, the slowest lose theirs. Nobody else waits.
+"""uvicorn's HTTP with limits.
+
+A request that does not arrive whole in time, or is larger than anything this server reads, loses its connection. With
+too many connections, the slowest ones are closed. Other clients do not wait for them.
 """
 
 from dataclasses import dataclass
@@ -10,12 +12,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pipelines.webhooks.metrics import Metrics
 
-# Of headers, beyond what the first read brings.
+# Most bytes of headers, beyond those of the first read.
 MAX_HEAD_BYTES = 64 * 1024
-# A request that was answered before it ended is read on, but no further than this.
+# A request that was answered before its end is still read, but no further than this.
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
 MAX_PIPELINED = 100
-# Younger requests may still be on their way.
+# Younger requests may still be on their way, so they do not count as slow.
 SLOW_SECONDS = 1.0
 
 _CLOSE = "content-length: 0\r\nconnection: close\r\n\r\n"
@@ -26,7 +28,7 @@ _HEAD_TOO_LARGE = f"HTTP/1.1 431 Request Header Fields Too Large\r\n{_CLOSE}".en
 
 @dataclass(frozen=True)
 class Patience:
-    """How many connections there may be, and how long a request may take to arrive whole."""
+    """How many connections are allowed, and how long a request may take to arrive."""
 
     max_connections: int = 2000
     request_seconds: float = 10.0
@@ -40,7 +42,7 @@ class ReceiverProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Since when the client owes something: its first byte, or the rest of a request.
+        # The time since when the client has owed its first byte, or the rest of a request.
         self._owes_since: float | None = None
         self._is_in_head = True
         self._is_first_read = True
@@ -73,8 +75,8 @@ class ReceiverProtocol(HttpToolsProtocol):
                 self._end()
 
     def _feed(self, data: bytes) -> None:
-        """Parse what came. Of a request that asks for another protocol too (`Upgrade`), the parser stops behind the
-        head and never reads the body; it is an event like any other, so it is read again without that header."""
+        """Parse the data. If a request also asks for another protocol (`Upgrade`), the parser stops after the head and
+        never reads the body. Such a request is an event like any other, so it is parsed again without that header."""
         rest = memoryview(data)
         while True:
             try:
@@ -82,7 +84,7 @@ class ReceiverProtocol(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as upgrade:
                 rest = rest[upgrade.args[0] :]
                 if self.parser.get_method() == b"CONNECT":
-                    # That is an upgrade whatever its headers say.
+                    # This is an upgrade whatever its headers say.
                     self.send_400_response("Invalid HTTP request received.")
                     return
                 lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
@@ -94,7 +96,7 @@ class ReceiverProtocol(HttpToolsProtocol):
                 return
 
     def _should_upgrade(self) -> bool:
-        # So that uvicorn does not begin to answer the request before it is read again.
+        # This keeps uvicorn from answering the request before it is parsed again.
         return True
 
     def send_400_response(self, msg: str) -> None:
@@ -125,7 +127,7 @@ class ReceiverProtocol(HttpToolsProtocol):
             self.transport.abort()
             return
         self.metrics.rejected["timeout"].inc()
-        # Only where the client will not take the 408 for the answer to an earlier request.
+        # Send a 408 only if the client cannot take it for the answer to an earlier request.
         is_unanswered = not self._is_answering or (self.cycle.more_body and not self.cycle.response_started)
         self._end(_TIMED_OUT if is_unanswered else b"")
 
@@ -138,7 +140,7 @@ class ReceiverProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
 
     def _make_room(self) -> bool:
-        """End the slowest request, or else an idle connection."""
+        """Close the connection of the slowest request, or else an idle one."""
         others = [other for other in self.connections if isinstance(other, ReceiverProtocol) and other is not self]
         slow_before = self.loop.time() - SLOW_SECONDS
         slow = [other for other in others if other._owes_since is not None and other._owes_since < slow_before]

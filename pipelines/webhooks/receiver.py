@@ -27,17 +27,17 @@ from pipelines.webhooks.secret_keys import SecretKeys
 from pipelines.webhooks.segments import segment_sizes, write_probe
 
 MAX_BODY_BYTES = 1024 * 1024
-# The size of all bodies that have arrived in part, together.
+# The total size of all bodies that have arrived in part.
 MAX_PARTIAL_BYTES = 64 * 1024 * 1024
 RETRY_AFTER_SECONDS = 2
-# An array of more events than this is not taken apart: it would grow in the journal.
+# A larger array is not split into events, because it would grow in the journal.
 MAX_EVENTS = 1000
-# How many uuids the count of duplicates looks back on, twice.
+# How many uuids one generation of RecentUuids holds.
 RECENT_UUIDS = 50_000
 
 
 class Answer:
-    """A status with a small JSON body, ready to be sent."""
+    """A status with a small JSON body, ready to send."""
 
     def __init__(self, status: int, body: dict[str, str], **headers: str) -> None:
         content = orjson.dumps(body)
@@ -59,13 +59,13 @@ UNAUTHORIZED = Answer(
     401, {"error": "the webhook's secret is missing or wrong"}, www_authenticate='Basic realm="events"'
 )
 TOO_LARGE = Answer(413, {"error": f"the body is larger than {MAX_BODY_BYTES} bytes"})
-# The vendor repeats nothing that was answered 400, so what cannot be read is kept for somebody to look at.
+# The vendor never repeats what was answered with 400. So an unreadable body is stored for a person to look at.
 UNREADABLE = Answer(200, {"status": "stored", "warning": "the body is not an event with a uuid"})
 TRY_LATER = Answer(429, {"error": "the event could not be stored; send it again"}, retry_after=str(RETRY_AFTER_SECONDS))
 
 
 def create_app(journal: Journal, secrets: SecretKeys, tokens: TokenReader, metrics: Metrics) -> ASGIApp:
-    """The ASGI application; the journal is started by the server."""
+    """The ASGI application. The server starts the journal."""
 
     async def healthz(_: Request) -> Response:
         is_writable = await to_thread(_is_writable, journal.folder)
@@ -91,7 +91,7 @@ def create_app(journal: Journal, secrets: SecretKeys, tokens: TokenReader, metri
         ],
         exception_handlers={HTTPException: _answer_error},
     )
-    # An unknown path is a 404 and never a redirect, which a webhook would not follow.
+    # An unknown path answers 404 and never a redirect, because a webhook would not follow it.
     app.router.redirect_slashes = False
     return app
 
@@ -134,7 +134,7 @@ class Events:
         return await self._store(body, encoding)
 
     async def _rest(self, message: Any, receive: Receive) -> bytes | Answer | None:
-        """The body of a request that arrives in pieces, or what to answer before it has arrived."""
+        """The body of a request that arrives in pieces, or the answer to give before all of it has arrived."""
         body = bytearray()
         try:
             while message["type"] == "http.request":
@@ -150,7 +150,7 @@ class Events:
                 message = await receive()
         finally:
             self._partial_bytes -= len(body)
-        # The client left, or the server gave up on it.
+        # The client has left, or the server has given up on it.
         return None
 
     async def _store(self, body: bytes, encoding: bytes | None) -> Answer:
@@ -168,7 +168,7 @@ class Events:
             unreadable = UnreadableBody.of(body, "webhook", _why(error), self._text(content))
             return await self._keep([encode_unreadable(unreadable, received_at, self._tokens)], "json")
         if (uuid := _uuid(value)) is None:
-            # An array is read as the API's answer is. Whatever has no uuid ends in quarantine, like the API's.
+            # An array is split like the API's answer. An element without a uuid ends in quarantine, as in the poll.
             events = value if isinstance(value, list) and 0 < len(value) <= MAX_EVENTS else [value]
             lines = [encode(event, received_at, self._tokens) for event in events]
             return await self._keep(lines, None if all(map(_uuid, events)) else "no_uuid")
@@ -178,9 +178,9 @@ class Events:
         return answer
 
     async def _keep(self, lines: list[bytes], unreadable: str | None) -> Answer:
-        """Store the lines of one body durably; `unreadable` is the reason why it is not an event."""
+        """Store the lines of one body durably. `unreadable` is the reason why the body is not an event."""
         try:
-            # In one piece: all of a body is on disk before it is answered, or it is sent again.
+            # One append for the whole body: either all of it is on disk before the answer, or it is sent again.
             await self._journal.append(b"".join(lines))
         except JournalRefusedError as error:
             return self._rejected(error.reason, TRY_LATER)
@@ -190,7 +190,7 @@ class Events:
         return UNREADABLE
 
     def _text(self, content: bytes) -> str | None:
-        """What may be kept of a body that is not JSON."""
+        """The text that may be kept of a body that is not JSON."""
         if not may_keep_text(self._tokens.claim_policy):
             return None
         try:
@@ -205,7 +205,7 @@ class Events:
 
 
 class RecentUuids:
-    """The last uuids that came, in two generations: between `size` and twice as many."""
+    """The latest uuids, in two generations: between `size` and twice as many."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -213,7 +213,7 @@ class RecentUuids:
         self._old: set[int] = set()
 
     def add(self, uuid: str) -> bool:
-        """Add a uuid, and say whether it was there. (Hashes stand for uuids: this only counts.)"""
+        """Add a uuid, and return whether it was there. Hashes are enough, because this only serves a count."""
         key = hash(uuid)
         if key in self._new or key in self._old:
             return True
@@ -224,13 +224,13 @@ class RecentUuids:
 
 
 def _uuid(value: Json) -> str | None:
-    """The uuid of an event; None where the value is not one."""
+    """The uuid of an event. None if the value is not an event with a uuid."""
     uuid = value.get("uuid") if type(value) is dict else None
     return uuid if isinstance(uuid, str) and uuid.strip() else None
 
 
 def _why(error: ValueError) -> str:
-    """Why a body is not JSON, without a word of it."""
+    """Why a body is not JSON, without quoting it."""
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON: {error.msg} at character {error.pos}"
     return "not JSON: not a text" if isinstance(error, UnicodeDecodeError) else str(error)

@@ -1,16 +1,16 @@
-"""A line of the journal: one received delivery without credentials, its token's reading, and a checksum over both.
+"""A line of the journal: one received delivery without credentials, what was read of its token, and a checksum of both.
 
     <CRC-32, 8 hex digits> TAB
     <JSON [received_at, claims, jwt_status, fingerprint, claim policy, unreadable body, matched patterns]> TAB
     <the event's JSON> LF
 
-A body that could not be read is an UnreadableBody but for its text in the first JSON, and that text (or null) in place
-of an event. The matched patterns are those of the claim policy that fitted a claim of any token so far: what it dropped
-is not there to say so. Elements at the end that are null are left out.
+For a body that could not be read, the first JSON has an UnreadableBody without its text. That text, or null, then takes
+the place of the event. The matched patterns are those of the claim policy that have fitted a claim of any token so far:
+claims that it dropped are no longer there to show it. Elements at the end that are null are left out.
 
 JSON writes no raw tab or line feed, so a line is one event whatever is in it. A line without its line feed is
-unfinished: its writer was killed. received_at is in microseconds since 1970. The policy is the one that the claims
-have been through: a refresh may have another.
+unfinished, because its writer was killed. received_at is in microseconds since 1970. The claim policy is the one
+already applied to the claims. A refresh may have another.
 """
 
 import re
@@ -30,9 +30,9 @@ _BEGINNING = re.compile(rb"[0-9a-f]{0,8}|[0-9a-f]{8}\t(\[[^\x00]*)?")
 
 @dataclass(frozen=True)
 class Record:
-    """One received delivery as the journal holds it. `received_at` is in microseconds since 1970; the token was read
-    under `claim_policy`, of which `matched_patterns` fitted a claim of it or of earlier ones. An unreadable body has no
-    event."""
+    """One received delivery as the journal holds it. `received_at` is in microseconds since 1970. The token was read
+    under `claim_policy`, and `matched_patterns` of it have fitted a claim of this token or of earlier ones. An
+    unreadable body has no event."""
 
     received_at: int
     token: ReadToken
@@ -43,14 +43,14 @@ class Record:
 
 
 def encode(event: Json, received_at: int, tokens: TokenReader) -> bytes:
-    """The journal's line of a decoded event, or of any other JSON. No credential that came with it is in it."""
+    """The journal line of a decoded event, or of any other JSON. It holds none of the event's credentials."""
     read = tokens.read(event.get(TOKEN_FIELD) if type(event) is dict else None)
     _, body = strip_credentials(event, tokens.known_secrets)
     return _line(received_at, read, tokens, None, body)
 
 
 def encode_unreadable(body: UnreadableBody, received_at: int, tokens: TokenReader) -> bytes:
-    """The journal's line of a body that could not be read."""
+    """The journal line of a body that could not be read."""
     facts = asdict(replace(body, text=None))
     return _line(received_at, MISSING, tokens, facts, orjson.dumps(body.text))
 
@@ -75,7 +75,7 @@ def is_torn(unfinished: bytes) -> bool:
 
 
 def decode(line: bytes) -> Record | None:
-    """The record of a whole line; None where its checksum does not fit."""
+    """The record of a whole line. None if its checksum does not match."""
     checksum, _, content = line.removesuffix(b"\n").partition(b"\t")
     if checksum != b"%08x" % zlib.crc32(content):
         return None

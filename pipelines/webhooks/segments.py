@@ -1,8 +1,8 @@
-"""The journal's files, as both sides see them: the receiver that appends and the refresh that lands and removes.
+"""The journal's files, as both sides see them: the receiver that appends, and the refresh that lands and removes.
 
-A segment belongs to the process that holds an operating-system lock on it; the lock dies with its process. So a segment
-that can be locked is finished, whether its receiver rotated it, stopped or was killed, and only then is it removed. One
-that cannot be locked is being written: it is read as far as it goes, and read again later (landing takes news alone).
+A segment belongs to the process that holds an operating-system lock on it, and the lock dies with its process. So a
+segment that can be locked is finished, whether its receiver rotated it, stopped or was killed. Only then is it removed.
+A segment that cannot be locked is being written. It is read as far as it goes, and again later: only news is landed.
 """
 
 import fcntl
@@ -16,13 +16,13 @@ from secrets import token_hex
 from pipelines.home.files import fsync, make_folder
 
 SUFFIX = ".journal"
-# A disk without room for this refuses some events, if not all.
+# A disk without room for this would refuse some events, or all of them.
 PROBE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class SegmentSize:
-    """A segment that holds something; `started_at` is naive UTC."""
+    """A segment that holds something. `started_at` is naive UTC."""
 
     name: str
     size_bytes: int
@@ -30,13 +30,13 @@ class SegmentSize:
 
 
 def create_segment(folder: Path) -> tuple[Path, int]:
-    """A new empty segment, locked and durably named, and its descriptor for appending. Raises OSError."""
+    """Make a new empty segment, locked and durable. Returns its path and a descriptor for appending. Raises OSError."""
     make_folder(folder)
     while True:
         path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-webhook-{token_hex(2)}{SUFFIX}"
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
-            # A refresh held it for a moment meanwhile, and removed it because it was empty.
+            # A refresh may have locked it in between, and removed it because it was empty.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_nlink:
                 fsync(folder)
@@ -48,7 +48,7 @@ def create_segment(folder: Path) -> tuple[Path, int]:
 
 
 def write_whole(descriptor: int, content: bytes) -> None:
-    """Write all of it, however many writes that takes. Raises OSError, possibly after a part of it."""
+    """Write all of `content`, in as many writes as it takes. Raises OSError, possibly after writing a part."""
     left = memoryview(content)
     while left:
         left = left[os.write(descriptor, left) :]
@@ -73,7 +73,7 @@ def segment_sizes(folder: Path) -> list[SegmentSize]:
         try:
             size = path.stat().st_size
         except FileNotFoundError:
-            # Landed and removed meanwhile.
+            # A refresh has landed and removed it meanwhile.
             continue
         if size:
             found.append(SegmentSize(path.name, size, _started_at(path)))
@@ -140,5 +140,5 @@ class Segment:
             self.path.unlink()
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Close the file, which releases the lock."""
         os.close(self._descriptor)

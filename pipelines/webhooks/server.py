@@ -1,4 +1,4 @@
-"""Runs the receiver: one process, stopped by SIGTERM or SIGINT with everything that it accepted on disk."""
+"""Runs the receiver: one process. After SIGTERM or SIGINT it ends with everything that it accepted on disk."""
 
 import asyncio
 import ipaddress
@@ -27,15 +27,15 @@ from pipelines.webhooks.secret_keys import SecretKeys
 from pipelines.webhooks.segments import write_probe
 
 STOP_SECONDS = 10
-# Files that are open beside the connections.
+# Open files that are not connections.
 OTHER_FILES = 100
 
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """Where to listen, with which settings, and how much load to accept. Port 0 takes a free one.
+    """Where to listen, with which settings, and how much load to accept. Port 0 takes a free port.
 
-    `is_open`: nobody has to show a secret. Beyond loopback that needs `is_behind_authenticating_proxy`.
+    `is_open` means that no secret is required. Beyond loopback that needs `is_behind_authenticating_proxy`.
     """
 
     settings: Settings
@@ -48,11 +48,11 @@ class ServeOptions:
 
 
 def serve(options: ServeOptions) -> None:
-    """Receive until SIGTERM or SIGINT. The first line of output says where.
+    """Receive until SIGTERM or SIGINT. The first line of output gives the address.
 
-    Raises ConfigurationError without a secret, when it would be open to the network, and when the port or the journal's
-    folder cannot be used; JournalEndedError when nothing more can be stored; KeyboardInterrupt when it has stopped
-    after SIGINT.
+    Raises ConfigurationError when there is no secret, when it would be open to the network, or when the port or the
+    journal's folder cannot be used. Raises JournalEndedError when nothing more can be stored, and KeyboardInterrupt
+    after a stop by SIGINT.
     """
     server = ReceiverServer(options)
     listener = listen(options)
@@ -64,14 +64,14 @@ def serve(options: ServeOptions) -> None:
         received.append(number)
         server.handle_exit(number, frame)
 
-    # uvicorn stops gracefully on either, and raises it again when it is done; one that comes before stops it as well.
+    # uvicorn stops gracefully on either signal and raises it again when done. This handler is for a signal before that.
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    # The socket listens already: a client that asks as soon as it reads this line is not refused.
+    # The socket is already listening, so a client that connects as soon as it reads this line is not refused.
     typer.echo(f"webhook receiver listening on http://{host}:{port}")
     server.run([listener])
     if not server.journal.is_sound:
-        raise JournalEndedError("The journal's writer ended by an error of its own: start the receiver again.")
+        raise JournalEndedError("The journal's writer stopped because of an internal error: start the receiver again.")
     if signal.SIGINT in received:
         raise KeyboardInterrupt
 
@@ -94,7 +94,7 @@ def listen(options: ServeOptions) -> socket.socket:
 
 
 def _address(options: ServeOptions) -> tuple[int, int, int, tuple[Any, ...]]:
-    """Family, kind, protocol and address to listen on. Raises ConfigurationError for a host that is not known."""
+    """Family, kind, protocol and address to listen on. Raises ConfigurationError for an unknown host."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -107,17 +107,17 @@ def _address(options: ServeOptions) -> tuple[int, int, int, tuple[Any, ...]]:
 def _require_closed(options: ServeOptions) -> None:
     if options.is_behind_authenticating_proxy and not options.is_open:
         raise ConfigurationError(
-            "--behind-authenticating-proxy says why nobody has to show a secret here: it needs --no-auth."
+            "--behind-authenticating-proxy needs --no-auth: it has no effect on a receiver that checks secrets."
         )
     if not options.is_open or options.is_behind_authenticating_proxy:
         return
     *_, address = _address(options)
-    # An IPv6 address may name its interface behind a percent sign.
+    # An IPv6 address may name its interface after a percent sign.
     if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
         raise ConfigurationError(
-            f"--no-auth on {options.host} would take events from anybody on the network: set "
-            "EMBED_ANALYTICS_WEBHOOK_SECRETS, listen on 127.0.0.1, or say with --behind-authenticating-proxy that "
-            "only a proxy that checks who sends reaches this address."
+            f"--no-auth on {options.host} would accept events from anybody on the network: set "
+            "EMBED_ANALYTICS_WEBHOOK_SECRETS, or listen on 127.0.0.1. If only an authenticating proxy can reach this "
+            "address, say so with --behind-authenticating-proxy."
         )
 
 
@@ -129,7 +129,7 @@ def _cannot_listen(options: ServeOptions, error: Exception) -> ConfigurationErro
 
 
 class ReceiverServer(uvicorn.Server):
-    """A uvicorn server with its journal, which begins before the first request and ends after the last answer."""
+    """A uvicorn server with its journal. The journal starts before the first request and ends after the last answer."""
 
     def __init__(self, options: ServeOptions) -> None:
         settings = options.settings
@@ -148,7 +148,7 @@ class ReceiverServer(uvicorn.Server):
                 ws="none",
                 lifespan="off",
                 log_config=None,
-                # What a stranger sends is not worth a log line: it is answered, and counted.
+                # A stranger's request is not worth a log line. It is answered and counted.
                 log_level="error",
                 access_log=False,
                 proxy_headers=False,
@@ -175,17 +175,17 @@ class ReceiverServer(uvicorn.Server):
             for connection in list(self.server_state.connections):
                 if isinstance(connection, ReceiverProtocol):
                     connection.reap(loop.time())
-            # The supervisor starts this process again; alive, it could only refuse events.
+            # With a dead journal this process could only refuse events. It ends, and a supervisor starts it again.
             self.should_exit = self.should_exit or not self.journal.is_sound
 
 
 def _protocol(patience: Patience, metrics: Metrics) -> type[HttpToolsProtocol]:
-    """The receiver's protocol class: uvicorn makes one instance per connection."""
+    """The receiver's protocol class. uvicorn makes one instance per connection."""
     return type("Connection", (ReceiverProtocol,), {"patience": patience, "metrics": metrics})
 
 
 def _within_open_files(patience: Patience) -> Patience:
-    """The connections that the system's limit on open files allows, once that is raised as far as it goes."""
+    """`patience` with no more connections than the limit on open files allows. Raises that limit as far as possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = patience.max_connections + OTHER_FILES
     if soft < wanted:

@@ -63,7 +63,7 @@ def test_the_last_step_raises_what_the_sweep_met(
     ((step, text, metadata),) = _failures(instance, result.run_id)
     assert step == WAREHOUSE_STEP
     assert "refused the key" in text
-    assert "published all the same. Next: set the ONESCHEMA_API_KEY" in text
+    assert "published anyway. Next: set the ONESCHEMA_API_KEY" in text
     assert metadata["error"] == "CredentialRefusedError"
     assert metadata["next_step"].startswith("set the ONESCHEMA_API_KEY")
     assert home.warehouse.exists()

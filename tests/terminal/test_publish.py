@@ -65,7 +65,7 @@ def test_what_had_landed_is_published_when_the_sweep_fails(
             EMBED_ANALYTICS_CONCURRENCY="1",
             EMBED_ANALYTICS_RETRY_BUDGET_SECONDS="1",
         )
-    fails(done, "What had landed was flattened and published all the same.", *words)
+    fails(done, "What had landed was flattened and published anyway.", *words)
     assert "and 1 by webhook" in done.stdout
     assert "published: " in done.stdout
     held = raw_uuids(tmp_path)
@@ -82,7 +82,7 @@ def test_what_webhooks_brought_is_published_when_the_host_is_gone(tmp_path: Path
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
     done = run(tmp_path, "reconcile", ONESCHEMA_API_KEY="k", ONESCHEMA_API_URL=url)
-    fails(done, "cannot be reached", "What had landed was flattened and published all the same.", "Next: check")
+    fails(done, "cannot be reached", "What had landed was flattened and published anyway.", "Next: check")
     assert len(published_uuids(tmp_path)) == 1
 
 
