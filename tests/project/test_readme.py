@@ -38,8 +38,8 @@ def test_the_queries_run(empty_warehouse: duckdb.DuckDBPyConnection, sql: str) -
     empty_warehouse.execute(sql)
 
 
-def test_there_are_five_queries() -> None:
-    assert len(QUERIES) == 5
+def test_there_are_six_queries() -> None:
+    assert len(QUERIES) == 6
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(((?!http)[^)#]+)", README))
