@@ -37,7 +37,7 @@ named as (
 -- What a report does not name is 0 where all of it was read: the session has a total then.
 pairs as (
     select
-        embed_id, environment_name, template_key, column_key, error_code,
+        embed_id, environment_name, template_key, customer_id, customer_name, plan, column_key, error_code,
         coalesce(first_named_count, case when first_error_count is not null then 0 end) as first_pair_count,
         coalesce(last_named_count, case when last_error_count is not null then 0 end) as last_pair_count,
         first_seen_at, last_seen_at, last_counted_at, last_counted_event_type, operations_after_count, is_recounted
