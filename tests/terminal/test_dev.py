@@ -96,7 +96,9 @@ def test_a_second_one_on_a_home_is_refused(folder: Path) -> None:
         fcntl.flock(first, fcntl.LOCK_EX)
         first.write("process 1, http://127.0.0.1:3000")
         first.flush()
-        with pytest.raises(ConfigurationError, match=r"already running on .* \(process 1, http://127\.0\.0\.1:3000\).*_HOME"):
+        with pytest.raises(
+            ConfigurationError, match=r"already running on .* \(process 1, http://127\.0\.0\.1:3000\).*_HOME"
+        ):
             run_dagster_dev("127.0.0.1", free_port())
 
 
