@@ -58,9 +58,9 @@ select
     last_pair_count as last_error_count, -- cells with the error when errors were last counted, at last_counted_at; NULL where that report cannot be read
     first_seen_at, -- first event that named the pair (UTC)
     last_seen_at, -- last event that named the pair (UTC)
-    last_counted_at, -- when the session's errors were last counted: its last event with validation error counts, readable or not (UTC)
-    last_counted_event_type, -- type of that event: columns_mapped unless the account reports counts elsewhere, too
-    operations_after_count, -- sheet operations of the session after it: work that last_error_count does not know of
+    last_counted_at, -- when the session's errors were last counted: its last event with validation error counts, readable or not (UTC); not null
+    last_counted_event_type, -- type of that event: columns_mapped unless the account reports counts elsewhere, too; not null
+    operations_after_count, -- sheet operations of the session after it: work that last_error_count does not know of; not null
     case when is_recounted then last_pair_count = 0 end as is_resolved, -- no cell had the error when errors were last counted, and the sheet did not change after that; NULL where it did (an operation, an upload, a header, a mapping without counts) and where the last report cannot be read
 from pairs
 order by embed_id, column_key, error_code

@@ -33,7 +33,7 @@ select
     count(*) as event_count, -- events that named the pair; not null
     least(sum(error_count), 9223372036854775807)::bigint as error_count, -- cells with the error, summed over events; not null
     case when bool_or(has_whole) then least(coalesce(sum(error_count) filter (is_latest), 0), 9223372036854775807)::bigint end as latest_error_count, -- cells with the error when each session's errors were last counted on the day, as a rule at columns_mapped: in its last report that can be read whole; NULL where there is none
-    count(distinct embed_id) filter (not has_whole) as unread_embed_count, -- sessions of embed_count that latest_error_count does not know of: none of their reports of the day can be read whole
+    count(distinct embed_id) filter (not has_whole) as unread_embed_count, -- sessions of embed_count that latest_error_count does not know of: none of their reports of the day can be read whole; not null
 from stg_validation_errors
 inner join reports using (event_uuid)
 group by event_date, environment_name, template_key, column_key, error_code
