@@ -22,6 +22,9 @@ embed_steps as (
     select
         entry_date, environment_name, template_key, entry_trigger_type, step_number, step,
         furthest_step_number >= step_number as is_reached,
+        list_contains(skipped_steps, step) as is_skipped,
+        -- Step 1 is reached by sessions that did nothing, too.
+        is_reached and not is_skipped and (step_number > 1 or is_entry_observed) as is_performed,
         in_order_step_count >= step_number as is_in_order,
         outcome = 'open' and (data_through is null or entry_at + funnel_window > data_through) as can_still_reach,
         case step
@@ -41,6 +44,8 @@ cohorts as (
         entry_date, environment_name, template_key, entry_trigger_type, step_number, step,
         count(*) as entered_count,
         count(*) filter (is_reached) as reached_count,
+        count(*) filter (is_performed) as performed_count,
+        count(*) filter (is_skipped) as skipped_count,
         count(*) filter (is_in_order) as in_order_count,
         count(*) filter (not is_reached and can_still_reach) as open_count,
         quantile_cont(seconds_from_entry, 0.5) as median_seconds_from_entry,
@@ -57,8 +62,10 @@ select
     step_number, -- the step's place in the funnel, from 1; not null
     step, -- the event type of the step; not null
     entered_count, -- sessions in the cohort; the same in each of its rows; not null
-    reached_count, -- sessions in which this step or a later one was seen; step 1 counts every session; not null
-    in_order_count, -- sessions that did every step up to this one in order within funnel_window; not null
+    reached_count, -- sessions that performed this step or skipped it; step 1 counts every session; not null
+    performed_count, -- sessions in which this step's event was seen, in any order; not null
+    skipped_count, -- sessions in which a later step's event was seen and this one's was not; not null
+    in_order_count, -- sessions that did this step or a later one in order within funnel_window: with every required step before it, while optional ones may be skipped; not null
     open_count, -- sessions that have not reached the step, are open, and still have time left in funnel_window; not null
     reached_count / nullif(entered_count, 0) as conversion_rate, -- reached_count / entered_count
     reached_count / nullif(

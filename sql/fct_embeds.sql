@@ -2,6 +2,9 @@
 -- Counts and times come from events alone; status and imported_row_count are what the API says.
 -- The entry is the first embed_initialized, else the first event. Events are ordered by occurred_at, event_id, event_uuid.
 -- Times, order, steps and outcome use only events with a plausible time (see meta_build); other counts use all.
+-- A step is performed when its event was seen; skipped when a later step was performed without it, in any order, since the
+-- vendor skips panes and may then send no event; reached when performed or skipped. Every session reaches step 1.
+-- A chain does steps in order within funnel_window, from an embed_initialized on. It can skip only optional steps.
 -- The vendor counts errors at columns_mapped; other events may report them, too. So last_error_count is what was left when
 -- errors were last counted, and what was left at the end only where is_recounted.
 -- After these columns come the claim columns (claim_*) of the latest event that has claims.
@@ -15,7 +18,10 @@ with recursive parameters as (
 ),
 
 steps as (
-    select step_number, step from source.funnel_steps
+    select
+        step_number, step, is_optional,
+        count(*) filter (not is_optional) over (order by step_number) - (not is_optional)::bigint as required_before
+    from source.funnel_steps
 ),
 
 -- An event whose time is not plausible sorts after the others and has no time.
@@ -43,7 +49,7 @@ events as (
 ),
 
 step_events as (
-    select embed_id, event_number, step_number, occurred_at
+    select embed_id, event_number, step_number, is_optional, required_before, occurred_at
     from events
     inner join steps on step = event_type
     where occurred_at is not null
@@ -112,33 +118,48 @@ picked as (
     group by embed_id
 ),
 
-furthest_steps as (
-    select embed_id, max(step_number) as step_number from step_events group by embed_id
+performed as (
+    select embed_id, max(step_number) as furthest_number, list(distinct step_number) as step_numbers
+    from step_events
+    group by embed_id
 ),
 
--- The longest ordered chain. started_at is the latest start of any chain of chain_length steps that ends at or before
--- the event. Of two chains of equal length, the one that started later has more of the window left, so only that one is
--- kept. Each round takes the next step and drops the events that cannot fill a later one.
+-- How far the best chain gets. Optional steps do not hold it up: an event of any step can end a chain once the required
+-- steps before it were done in order. started_at is the latest start of any chain that did required_count of them at or
+-- before the event. Of two such chains, the one that started later has more of the window left, so only that one is kept.
+-- Each round takes the next required step, except the last, and drops the events that cannot follow it.
 chains as (
     select
-        embed_id, event_number, step_number, occurred_at,
-        1 as chain_length,
+        embed_id, event_number, step_number, is_optional, required_before, occurred_at,
+        1 as required_count,
         max(occurred_at) filter (step_number = 1) over so_far as started_at
     from step_events
     window so_far as (partition by embed_id order by event_number rows unbounded preceding)
     union all
     select
-        embed_id, event_number, step_number, occurred_at,
-        chain_length + 1,
-        max(started_at) filter (step_number = chain_length + 1 and occurred_at <= started_at + funnel_window) over so_far
+        embed_id, event_number, step_number, is_optional, required_before, occurred_at,
+        required_count + 1,
+        max(started_at) filter (
+            not is_optional and required_before = required_count and occurred_at <= started_at + funnel_window
+        ) over so_far
     from chains
     cross join parameters
-    where started_at is not null and step_number > chain_length
+    where started_at is not null
+        and required_before >= required_count
+        and required_count < (select max(required_before) from steps)
     window so_far as (partition by embed_id order by event_number rows unbounded preceding)
 ),
 
-longest_chains as (
-    select embed_id, max(chain_length) as in_order_step_count from chains where started_at is not null group by embed_id
+furthest_chains as (
+    select
+        embed_id,
+        max(step_number) filter (
+            step_number = 1 or (required_before = required_count and occurred_at <= started_at + funnel_window)
+        ) as in_order_step_count
+    from chains
+    cross join parameters
+    where started_at is not null
+    group by embed_id
 ),
 
 -- Only nonsense in a payload gives a total beyond 64 bits. It is capped there, so that it does not stop the build.
@@ -191,7 +212,10 @@ select
     timed.resumed_count, -- embed_resumed events
     timed.closed_count, -- embed_closed events
     picked.import_type, -- how the first import_submitted was made
-    steps.step as furthest_step, -- the latest funnel step that was seen; every session has reached the first one; not null
+    steps.step as furthest_step, -- the furthest funnel step that was performed; the first one where none was; not null
+    list_filter(
+        step_names[:steps.step_number], lambda step, number: not list_contains(coalesce(step_numbers, [1]), number)
+    ) as skipped_steps, -- the steps before furthest_step whose event was not seen, in the order of the funnel; not null
     case
         when timed.import_submitted_at is not null then 'submitted'
         when timed.last_event_at is null then 'unknown'
@@ -203,7 +227,7 @@ select
     date_diff('microsecond', timed.entry_at, selected_from_entry_at) / 1e6 as seconds_to_header, -- from entry to the first header_selected at or after it
     date_diff('microsecond', timed.entry_at, mapped_from_entry_at) / 1e6 as seconds_to_mapping, -- from entry to the first columns_mapped at or after it
     date_diff('microsecond', timed.entry_at, submitted_from_entry_at) / 1e6 as seconds_to_submit, -- from entry to the first import_submitted at or after it
-    coalesce(in_order_step_count, 0)::bigint as in_order_step_count, -- funnel steps done in order within funnel_window: the length of the longest chain; not null
+    coalesce(in_order_step_count, 0)::bigint as in_order_step_count, -- number of the furthest step that a chain performs: in order within funnel_window, with no step skipped but optional ones; 0 where no embed_initialized was seen; not null
     case when first_counts_uuid is not null then coalesce(first_totals.error_count, 0) end as first_error_count, -- validation errors when they were first counted, as a rule at columns_mapped; NULL where no event reports them, and where some of that report cannot be read
     case when last_counts_uuid is not null then coalesce(last_totals.error_count, 0) end as last_error_count, -- validation errors when they were last counted, at last_counted_at; NULL where no event reports them, and where some of that report cannot be read
     picked.last_counted_at, -- when errors were last counted: the last event with validation error counts, readable or not; NULL where none has them (UTC)
@@ -215,9 +239,10 @@ select
 from timed
 cross join parameters
 inner join picked using (embed_id)
-left join furthest_steps using (embed_id)
-inner join steps on steps.step_number = coalesce(furthest_steps.step_number, 1)
-left join longest_chains using (embed_id)
+left join performed using (embed_id)
+inner join steps on steps.step_number = coalesce(furthest_number, 1)
+cross join (select list(step order by step_number) as step_names from steps) as names
+left join furthest_chains using (embed_id)
 left join latest_claims using (embed_id)
 left join stg_embeds using (embed_id)
 left join error_totals as first_totals on first_totals.event_uuid = first_counts_uuid

@@ -14,6 +14,7 @@ from pipelines.warehouse.tables import columns_of
 # among columns that are written out. It also allows no subquery as an argument's default.
 _BREAKDOWN = "/* breakdown_columns */"
 _STEPS = "/* funnel_steps */"
+_OPTIONAL = "/* optional_steps */"
 
 # A column that no setting fills gives way to the claim path of the same name.
 _UNLESS_CLAIM = " and '{}' not in (select path from meta_claims)"
@@ -34,7 +35,8 @@ def macro_files() -> list[Path]:
 def read_macro(path: Path) -> str:
     """The macro's text with the funnel's steps filled in. Raises ModelError, which names the file."""
     steps = ", ".join(quoted(step.step) for step in FUNNEL_STEPS)
-    return _filled(path, path.read_text(encoding="utf-8"), _STEPS, steps)
+    optional = ", ".join(quoted(step.step) for step in FUNNEL_STEPS if step.is_optional)
+    return _filled(path, _filled(path, path.read_text(encoding="utf-8"), _STEPS, steps), _OPTIONAL, optional)
 
 
 def _with_columns(path: Path, columns: list[str], unnamed: set[str]) -> str:

@@ -1,4 +1,5 @@
--- A cohort's counts start at all of its sessions and never rise from step to step, and every step has a row.
+-- A cohort's counts start at all of its sessions and never rise from step to step, every step has a row, and a session that
+-- reached a step performed or skipped it.
 -- table: fct_embed_funnel_daily
 -- severity: error
 -- scope: entry_date
@@ -16,12 +17,15 @@ with ordered as (
 
 select
     entry_date, environment_name, template_key, entry_trigger_type, step_number,
-    entered_count, reached_count, in_order_count, open_count
+    entered_count, reached_count, performed_count, skipped_count, in_order_count, open_count
 from ordered
 where
     reached_count > coalesce(previous_reached_count, entered_count)
     or in_order_count > coalesce(previous_in_order_count, entered_count)
     or in_order_count > reached_count
+    or (step_number > 1 and performed_count + skipped_count <> reached_count)
+    -- A session that did nothing reached step 1 as well.
+    or performed_count + skipped_count > reached_count
     or reached_count + open_count > entered_count
     or (step_number = 1 and reached_count <> entered_count)
     or row_count <> (select count(*) from source.funnel_steps)

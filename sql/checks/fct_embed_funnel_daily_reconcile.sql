@@ -1,4 +1,4 @@
--- The funnel counts every session once: entered_count and reached_count agree with fct_embeds, day by day and step by step.
+-- The funnel counts every session once: reached_count and skipped_count agree with fct_embeds, day by day and step by step.
 -- table: fct_embed_funnel_daily
 -- severity: error
 -- scope: entry_date
@@ -20,13 +20,25 @@ expected as (
     group by entry_date, reached.step_number
 ),
 
+skipped as (
+    select entry_date, step_number, count(*) as expected_skipped_count
+    from (select entry_date, unnest(skipped_steps) as step from fct_embeds where entry_date is not null)
+    inner join steps using (step)
+    group by entry_date, step_number
+),
+
 counted as (
-    select entry_date, step_number, sum(reached_count)::bigint as reached_count
+    select
+        entry_date, step_number,
+        sum(reached_count)::bigint as reached_count,
+        sum(skipped_count)::bigint as skipped_count
     from fct_embed_funnel_daily
     group by entry_date, step_number
 )
 
-select entry_date, step_number, expected_count, reached_count
+select entry_date, step_number, expected_count, reached_count, expected_skipped_count, skipped_count
 from expected
 full join counted using (entry_date, step_number)
+left join skipped using (entry_date, step_number)
 where coalesce(expected_count, 0) is distinct from coalesce(reached_count, 0)
+    or coalesce(expected_skipped_count, 0) is distinct from coalesce(skipped_count, 0)

@@ -3,14 +3,17 @@
 --   steps           event types, or event_type:operation; the vendor's five by default
 --   by              a column of fct_embeds or a claim path (meta_claims) to break the numbers down by; nothing by default
 --   window_seconds  time from the start to the last step, inclusive; the setting funnel_window by default
---   mode            ordered: the longest chain that starts at any event of the first step, each next step a later event;
+--   mode            ordered: a chain starts at any event of the first step, and each next step is the nearest later event;
 --                   strict: the same with no other event of the unit in between;
---                   any: row k counts the units with k of the steps, in any order, within one window
+--                   any: row k counts the units with k of the steps, in any order, within one window; no step is optional
 --   unit            embed, or user: the events of all sessions with one user_id claim together
 --   from_date, to_date  entry dates of the sessions, both inclusive
+--   optional        steps that a chain may skip when it performs a later one, except the first step of all; by default
+--                   those whose panes the vendor skips; [] lets none be skipped
 --
--- One event fills one step. Events are ordered by occurred_at, event_id, event_uuid. Seconds are those of the longest
--- chain with the earliest start.
+-- One event fills one step. Events are ordered by occurred_at, event_id, event_uuid. Of a unit's chains the one counts that
+-- gets furthest; of those the one that performs the most steps, then starts first, then ends first. A unit reaches every
+-- step up to the furthest of its chain. Seconds are those of the chain, in the units that performed the step.
 create or replace macro funnel(
     steps := [/* funnel_steps */],
     "by" := null,
@@ -18,7 +21,8 @@ create or replace macro funnel(
     mode := 'ordered',
     unit := 'embed',
     from_date := null,
-    to_date := null
+    to_date := null,
+    optional := [/* optional_steps */]
 ) as table
 with recursive
 
@@ -26,8 +30,37 @@ labels as (
     select
         step_number, label,
         split_part(label, ':', 1) as base,
-        case when contains(label, ':') then substr(label, strpos(label, ':') + 1) end as wanted_operation
+        case when contains(label, ':') then substr(label, strpos(label, ':') + 1) end as wanted_operation,
+        step_number > 1 and list_contains(optional::varchar[], label) as is_optional
     from (select unnest(steps) as label, generate_subscripts(steps, 1) as step_number)
+),
+
+-- Which step may follow which in a chain: one with no step in between, or only optional ones.
+follows as (
+    select here.step_number, there.step_number as next_step_number, there.base as next_base
+    from labels as here
+    inner join labels as there on there.step_number > here.step_number
+    where mode <> 'any'
+        and not exists (
+            from labels as skipped
+            where skipped.step_number > here.step_number
+                and skipped.step_number < there.step_number
+                and not skipped.is_optional
+        )
+),
+
+-- Which later hits to look for, besides the very next one: all, if its step may not follow. If it may, only those of an
+-- earlier step, which it would skip, and of a step that the same event fills. Later hits of later steps are no use then:
+-- the next hit can be performed before them, which adds a step and takes no time.
+sought as (
+    select other.step_number, nexts.step_number as next_step_number, other.next_step_number as sought_step_number
+    from follows as other
+    cross join (select step_number, base from labels union all select 0, null) as nexts
+    left join follows as fitting
+        on fitting.step_number = other.step_number and fitting.next_step_number = nexts.step_number
+    where fitting.step_number is null
+        or other.next_step_number < nexts.step_number
+        or (other.next_step_number > nexts.step_number and other.next_base = nexts.base)
 ),
 
 span as (
@@ -95,41 +128,66 @@ hits as (
         on base = event_type and (wanted_operation is null or wanted_operation = operation)
 ),
 
--- ordered and strict: link each event to the one that fills the next step, then follow the links from every start.
--- The nearest later event is the best one: it leaves the most events and the most time for what follows. The window
--- goes backwards, so that event is the last one it has met. It meets an event only after making the link from it, so no
--- event follows itself. (An as-of join would be shorter, but DuckDB 2.0 refuses one beside a recursion.)
+-- ordered: link each hit to the nearest later one of each step that may follow. That one leaves the most events and the
+-- most time for what comes after. Mostly it is the very next hit.
+next_hits as (
+    select
+        unit_id, step_number, event_number,
+        lead(event_number) over later as next_event_number,
+        lead(time_us) over later as next_time_us,
+        case when next_event_number > event_number then lead(step_number) over later else 0 end as next_step_number
+    from hits
+    where mode = 'ordered'
+    window later as (partition by unit_id order by event_number, step_number)
+),
+
+-- Where it is not, a window goes backwards, so that the nearest later hit is the last one it has met. It meets an event
+-- only after making the links from it, so no event follows itself. (An as-of join would be shorter, but DuckDB 2.0
+-- refuses one beside a recursion.)
+seekers as (
+    select unit_id, step_number, event_number, sought_step_number as next_step_number
+    from next_hits
+    inner join sought using (step_number, next_step_number)
+    where next_event_number is not null
+),
+
 ends as (
     select
-        unit_id, step_number, true as is_from, event_number,
+        unit_id, step_number, event_number, next_step_number,
         null::bigint as next_event_number, null::bigint as next_time_us
-    from hits
-    where mode = 'ordered' and step_number < len(steps)
+    from seekers
     union all
-    select unit_id, step_number - 1, false, event_number, event_number, time_us
+    select unit_id, null, event_number, step_number, event_number, time_us
     from hits
-    where mode = 'ordered' and step_number > 1
+    where (unit_id, step_number) in (select (unit_id, next_step_number) from seekers)
 ),
 
 met as (
     select
-        unit_id, step_number, is_from, event_number,
+        unit_id, step_number, event_number, next_step_number,
         min(next_event_number) over backwards as next_event_number,
         min(next_time_us) over backwards as next_time_us
     from ends
     window backwards as (
-        partition by unit_id, step_number order by event_number desc, is_from desc rows unbounded preceding
+        partition by unit_id, next_step_number
+        order by event_number desc, step_number desc nulls last
+        rows unbounded preceding
     )
 ),
 
+-- Along these links the chains go from every start. strict: to the very next event.
 links as (
-    select unit_id, step_number, event_number, next_event_number, next_time_us
-    from met
-    where is_from and next_event_number is not null
+    select unit_id, step_number, event_number, next_step_number, next_event_number, next_time_us
+    from next_hits
+    semi join follows using (step_number, next_step_number)
     union all
-    select here.unit_id, here.step_number, here.event_number, there.event_number, there.time_us
+    select unit_id, step_number, event_number, next_step_number, next_event_number, next_time_us
+    from met
+    where step_number is not null and next_event_number is not null
+    union all
+    select here.unit_id, here.step_number, here.event_number, there.step_number, there.event_number, there.time_us
     from (
-        select *, step_number + 1 as next_step_number, event_number + 1 as following from hits where mode = 'strict'
+        select *, event_number + 1 as following from hits inner join follows using (step_number) where mode = 'strict'
     ) as here
     inner join hits as there
         on there.unit_id = here.unit_id
@@ -137,28 +195,43 @@ links as (
         and there.event_number = here.following
 ),
 
+-- Each round performs one more step. Of the chains with the same start, number of steps and last step, only the one that
+-- ends first is kept: it can go on in every way the others can, and no later. So the chains from a start are at most as
+-- many as the pairs of a last step and a number of steps, however many steps are optional. `times` has a place for each
+-- step, NULL where it was skipped.
 chains as (
     select
         unit_id, event_number as start_number, time_us as start_us,
-        1::bigint as filled_count, event_number, time_us
+        1::bigint as performed_count, step_number, event_number, time_us, [time_us] as times
     from hits
     where step_number = 1 and mode <> 'any'
     union all
     select
-        chains.unit_id, start_number, start_us, filled_count + 1, next_event_number, next_time_us
-    from chains
-    inner join links
-        on links.unit_id = chains.unit_id
-        and links.step_number = chains.filled_count
-        and links.event_number = chains.event_number
-    cross join span
-    where next_time_us <= start_us + span_us
+        unit_id, start_number, start_us, performed_count, next_step_number, next_event_number, next_time_us,
+        list_append(list_resize(times, next_step_number - 1), next_time_us)
+    from (
+        select
+            chains.unit_id, start_number, start_us, performed_count + 1 as performed_count, times,
+            next_step_number, next_event_number, next_time_us,
+            row_number() over (
+                partition by chains.unit_id, start_number, next_step_number
+                order by next_event_number, chains.event_number, chains.step_number
+            ) as place
+        from chains
+        inner join links
+            on links.unit_id = chains.unit_id
+            and links.step_number = chains.step_number
+            and links.event_number = chains.event_number
+        cross join span
+        where next_time_us <= start_us + span_us
+    )
+    where place = 1
 ),
 
-longest as (
-    select distinct on (unit_id) unit_id, start_number
+best_chains as (
+    select unit_id, start_us, times
     from chains
-    order by unit_id, filled_count desc, start_number
+    qualify row_number() over (partition by unit_id order by step_number desc, performed_count desc, start_number) = 1
 ),
 
 -- any: only the first `cap` hits of a label count in a window. A hit is one of them if the window begins after the hit
@@ -295,9 +368,11 @@ window_fills as (
 ),
 
 fills as (
-    select unit_id, filled_count as step_number, (time_us - start_us) / 1000000 as seconds
-    from chains
-    inner join longest using (unit_id, start_number)
+    select
+        unit_id,
+        unnest(generate_series(1, len(times))) as step_number,
+        (unnest(times) - start_us) / 1000000 as seconds
+    from best_chains
     union all
     select
         unit_id,

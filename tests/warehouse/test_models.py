@@ -162,6 +162,7 @@ def test_a_whole_session(lake: Lake, ask: Any) -> None:
             "closed_count": 1,
             "import_type": "webhook",
             "furthest_step": "import_submitted",
+            "skipped_steps": [],
             "outcome": "submitted",
             "seconds_to_upload": 60.0,
             "seconds_to_header": 120.0,
@@ -193,6 +194,32 @@ def test_a_session_whose_start_was_not_seen(lake: Lake, ask: Any) -> None:
     )  # fmt: skip
     assert (row["furthest_step"], row["in_order_step_count"], row["seconds_to_upload"]) == ("columns_mapped", 0, 360.0)
     assert (row["first_error_count"], row["last_error_count"], row["seconds_to_submit"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("types", "furthest", "skipped", "in_order"),
+    [
+        ("embed_initialized file_uploaded import_submitted", "import_submitted", "header_selected columns_mapped", 5),
+        ("embed_initialized file_uploaded columns_mapped import_submitted", "import_submitted", "header_selected", 5),
+        ("embed_initialized file_uploaded columns_mapped", "columns_mapped", "header_selected", 4),
+        ("embed_initialized file_uploaded embed_closed", "file_uploaded", "", 2),
+        # Seen, though too early: performed, and skipped by the chain alone.
+        ("header_selected embed_initialized file_uploaded import_submitted", "import_submitted", "columns_mapped", 5),
+        # A required step is skipped, but by no chain.
+        ("embed_initialized header_selected import_submitted", "import_submitted", "file_uploaded columns_mapped", 1),
+        ("file_uploaded import_submitted", "import_submitted", "embed_initialized header_selected columns_mapped", 0),
+        ("embed_resumed sheet_operation_performed", "embed_initialized", "", 0),
+    ],
+)
+def test_a_skipped_step_is_not_a_dropped_session(
+    lake: Lake, ask: Any, types: str, furthest: str, skipped: str, in_order: int
+) -> None:
+    lake.write([event(f"{n}", 1, event_type, at(n)) for n, event_type in enumerate(types.split())])
+    assert ask("select furthest_step, skipped_steps, in_order_step_count from fct_embeds") == [
+        {"furthest_step": furthest, "skipped_steps": skipped.split(), "in_order_step_count": in_order}
+    ]
+    chains = ask("select step_number from funnel() where reached_count = 1")
+    assert len(chains) == in_order
 
 
 def test_the_entry_is_the_first_initialisation_and_seconds_count_from_it(lake: Lake, ask: Any) -> None:
@@ -274,6 +301,8 @@ def test_the_funnel_of_a_cohort(lake: Lake, ask: Any) -> None:
     assert [row["step"] for row in rows] == [step.step for step in FUNNEL_STEPS]
     assert [row["entered_count"] for row in rows] == [3] * 5
     assert [row["reached_count"] for row in rows] == [3, 2, 2, 2, 1]
+    assert [row["performed_count"] for row in rows] == [2, 2, 1, 2, 1]
+    assert [row["skipped_count"] for row in rows] == [0, 0, 1, 0, 0]
     assert [row["in_order_count"] for row in rows] == [2, 2, 1, 1, 1]
     assert [row["open_count"] for row in rows] == [0, 1, 1, 1, 2]
     assert [row["conversion_rate"] for row in rows] == [1.0, 2 / 3, 2 / 3, 2 / 3, 1 / 3]
