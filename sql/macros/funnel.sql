@@ -31,7 +31,7 @@ labels as (
         step_number, label,
         split_part(label, ':', 1) as base,
         case when contains(label, ':') then substr(label, strpos(label, ':') + 1) end as wanted_operation,
-        step_number > 1 and list_contains(optional::varchar[], label) as is_optional
+        list_contains(optional::varchar[], label) as is_optional
     from (select unnest(steps) as label, generate_subscripts(steps, 1) as step_number)
 ),
 

@@ -23,7 +23,7 @@ from tests.proving import examples
 from tests.warehouse.funnel_oracle import Event, funnel_rows, seconds_of_steps
 from tests.warehouse.lake import START, Lake, event
 
-SESSIONS = 150
+SESSIONS = 120
 DEFAULT = [step.step for step in FUNNEL_STEPS]
 OPTIONAL = ["header_selected", "columns_mapped"]
 WINDOW = timedelta(minutes=6)
@@ -51,7 +51,8 @@ OPTIONALS = [
 
 
 def sessions(random: Random) -> list[dict[str, Any]]:
-    """Sessions in the order that the vendor's importer gives them, or none, with ties, repeats, loops and gaps."""
+    """Sessions in the order that the vendor's importer gives them, or none, with ties, repeats, loops and gaps; a third
+    do nothing but steps, again and again, so that they have many chains to choose from."""
     rows: list[dict[str, Any]] = []
     for embed_id in range(SESSIONS):
         template = random.choice(["products", "people", None])
@@ -62,6 +63,8 @@ def sessions(random: Random) -> list[dict[str, Any]]:
         for _ in range(random.randrange(0, 6)):
             kind = random.choice([*DEFAULT, "sheet_operation_performed", "embed_closed", "unheard_of"])
             types.insert(random.randrange(len(types) + 1), kind)
+        if embed_id % 3 == 0:
+            types = random.choices(DEFAULT, k=random.randrange(6, 15))
         moment = random.randrange(60)
         for number, event_type in enumerate(types or ["embed_resumed"]):
             moment += random.choice([0, 0, 1, 1, 2, 5])
@@ -156,7 +159,7 @@ def test_the_macro_agrees_with_the_oracle(
         embeds = {row[0]: dict(zip(columns, row, strict=True)) for row in table.fetchall()}
         for mode in ("ordered", "strict", "any"):
             for unit in ("embed", "user"):
-                for steps in random.sample(STEPS, 3):
+                for steps in (None, *random.sample(STEPS, 2)):
                     arguments = {
                         "steps": steps,
                         # A breakdown by the unit shows the seconds of each: a median of many hides one.
