@@ -1,4 +1,4 @@
-"""Which code this is: the package's version, and a digest that tells two states of the same version apart."""
+"""Identifies the code: the package's version, and a digest that tells two states of the same version apart."""
 
 import hashlib
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ _PACKAGE = Path(__file__).parents[1]
 
 @cache
 def code_version() -> str:
-    """`0.1.0+3f9a52c07b1e`: the version that is installed, and the digest of pipelines/ and sql/ as they are now.
+    """`0.1.0+3f9a52c07b1e`: the installed version, and the digest of pipelines/ and sql/ as they are now.
 
-    The same files give the same text in a checkout and in what a wheel installed.
+    The same files give the same text in a checkout and in an installed wheel.
     """
     return f"{version('embed-analytics')}+{digest_of(_PACKAGE, project_file('sql'))}"
 
@@ -25,14 +25,14 @@ def digest_of(package: Path, sql: Path) -> str:
     digest = hashlib.blake2b(digest_size=6)
     for name, path in _files(package, sql):
         content = path.read_bytes()
-        # With its length in front, no content can pass for the next file's name.
+        # The length in front keeps a file's content from passing for the next file's name.
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
 
 
 def _files(package: Path, sql: Path) -> Iterator[tuple[str, Path]]:
-    """Each file with the name it has wherever it stands: a wheel carries sql/ inside the package."""
+    """Each file with a name that does not depend on where it is: a wheel carries sql/ inside the package."""
     for folder, root, suffix in (("pipelines", package, ".py"), ("sql", sql, ".sql")):
         for path in sorted(root.rglob(f"*{suffix}")):
             yield f"{folder}/{path.relative_to(root).as_posix()}", path

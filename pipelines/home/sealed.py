@@ -1,7 +1,7 @@
-"""A checksum in each Parquet file, so that damage is found where no reader would meet an error.
+"""A checksum in each Parquet file, to find damage that would not make any reader fail.
 
-Parquet readers find a file's parts by the offsets in its footer and pass over what lies between. The seal lies there,
-before the footer: 8 bytes of name and the CRC-32 of everything else as 8 hex digits. A CRC-32 finds every flipped bit
+Parquet readers find a file's parts by the offsets in its footer and skip what lies between them. The seal lies there,
+before the footer: 8 bytes of name, and the CRC-32 of everything else as 8 hex digits. A CRC-32 finds every flipped bit,
 and every run of up to 32 of them, at several GB/s.
 """
 
@@ -22,7 +22,7 @@ _CHUNK_BYTES = 2**22
 
 @dataclass(frozen=True)
 class Damage:
-    """A file that cannot be read whole, and why: `reason` goes on the sentence that the path begins."""
+    """A file that cannot be read completely, and why. The path and `reason` together make a sentence."""
 
     path: Path
     reason: str
@@ -32,7 +32,7 @@ class Damage:
 
 
 def seal(path: Path) -> None:
-    """Put the seal into a whole Parquet file that has none. Raises OSError where its end is not there."""
+    """Put the seal into a complete Parquet file that has none. Raises OSError if the file has no proper end."""
     with path.open("r+b") as file:
         size = path.stat().st_size
         footer_bytes = _footer_bytes(file, size)
@@ -79,7 +79,7 @@ def _look(file: BinaryIO, path: Path) -> Damage | None:
 
 
 def _footer_bytes(file: BinaryIO, size: int) -> int:
-    """The bytes of the footer with what follows it; 0 where the file does not end as a Parquet file does."""
+    """The bytes of the footer and what follows it. 0 if the file does not end like a Parquet file."""
     file.seek(max(0, size - _END_BYTES))
     end = file.read()
     length = int.from_bytes(end[:4], "little") + _END_BYTES
@@ -87,7 +87,7 @@ def _footer_bytes(file: BinaryIO, size: int) -> int:
 
 
 def _checksum(file: BinaryIO, size: int) -> int:
-    """The CRC-32 of the file's first `size` bytes; the file stands behind them then."""
+    """The CRC-32 of the file's next `size` bytes. Reads up to their end."""
     file.seek(0)
     checksum = 0
     while size:

@@ -24,38 +24,38 @@ from pipelines.orchestration.outside_text import slack_text
 from pipelines.settings import Settings
 from pipelines.warehouse.published import connect_published
 
-# Runs that one look takes up; the next goes on from there.
+# How many runs one look handles. The next look goes on from there.
 RUNS_PER_LOOK = 50
 
-# A message is read at a glance: longer texts are cut.
+# A message should be readable at a glance, so longer texts are cut.
 MESSAGE_CHARACTERS = 600
 NAME_CHARACTERS = 80
 
-# Sessions that one message lists; it says how many more there are.
+# How many sessions one message lists. It says how many more there are.
 SHOWN_SESSIONS = 10
 
 # A session that has not moved for longer than this after it stopped being open cannot become stuck again.
 _FORGET_AFTER = timedelta(days=7)
 
-# What is said of failures whose own text may show rows.
+# What to say about failures whose own text may show rows.
 _WITHOUT_ROWS = {
-    "BuildCheckFailedError": "Blocking checks failed; the published warehouse is as it was.",
-    "ModelFailedError": "A file in sql/ cannot be run, and the run names it; the published warehouse is as it was.",
+    "BuildCheckFailedError": "Blocking checks failed; the published warehouse is unchanged.",
+    "ModelFailedError": "A file in sql/ cannot be run, and the run names it; the published warehouse is unchanged.",
 }
 
 TIMEOUT_SECONDS = 10.0
 
-# httpx logs each request with its URL, and the webhook's is a credential.
+# httpx logs each request with its URL, and the webhook's URL is a credential.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class AlertNotDeliveredError(TransientError):
-    """The webhook did not take a message; the text does not name its URL."""
+    """The webhook did not accept a message. The text does not name its URL."""
 
 
 @dataclass
 class Watch:
-    """What has been seen and said. `after_id` is the last run event; the rest are episodes that were reported."""
+    """What has been seen and reported. `after_id` is the last run event; the rest are the reported episodes."""
 
     after_id: int
     failing_jobs: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
@@ -68,7 +68,7 @@ class Watch:
 
     @classmethod
     def from_now_on(cls, instance: dg.DagsterInstance) -> Watch:
-        """A watch that reports nothing of the past, which may be long over."""
+        """A watch that reports nothing that happened before now."""
         latest = [instance.fetch_run_status_changes(kind, limit=1).records for kind in _ENDS]
         return cls(max((records[0].storage_id for records in latest if records), default=0))
 
@@ -80,7 +80,7 @@ _ENDS = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE)
 
 
 def look(instance: dg.DagsterInstance, settings: Settings, watch: Watch) -> list[str]:
-    """What there is to report since the last look, one line each in Slack's markup. Brings `watch` up to date."""
+    """What to report since the last look, one line each, in Slack's markup. Brings `watch` up to date."""
     lines: list[str] = []
     has_published = False
     for storage_id, run_id, is_failure in _ended_runs(instance, watch.after_id):
@@ -96,16 +96,16 @@ def look(instance: dg.DagsterInstance, settings: Settings, watch: Watch) -> list
 
 
 def post(url: SecretStr, lines: list[str]) -> None:
-    """Post one message to a Slack-compatible webhook. Raises AlertNotDeliveredError, which keeps the URL to itself."""
+    """Post one message to a Slack-compatible webhook. Raises AlertNotDeliveredError, which does not show the URL."""
     try:
         answer = httpx.post(url.get_secret_value(), json={"text": "\n".join(lines)}, timeout=TIMEOUT_SECONDS)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise AlertNotDeliveredError(
-            f"EMBED_ANALYTICS_ALERT_WEBHOOK_URL cannot be reached ({type(error).__name__}): tried again next time."
+            f"EMBED_ANALYTICS_ALERT_WEBHOOK_URL cannot be reached ({type(error).__name__}): will try again next time."
         ) from None
     if not answer.is_success:
         raise AlertNotDeliveredError(
-            f"EMBED_ANALYTICS_ALERT_WEBHOOK_URL answered {answer.status_code}: tried again next time."
+            f"EMBED_ANALYTICS_ALERT_WEBHOOK_URL answered {answer.status_code}: will try again next time."
         )
 
 
@@ -142,7 +142,7 @@ def _run_lines(
 
 
 def _failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str, str]:
-    """Kind and text of what ended a run."""
+    """The kind and the text of the error that ended a run."""
     for record in instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records:
         data = record.event_log_entry.get_dagster_event().step_failure_data
         failure = data.user_failure_data
@@ -151,7 +151,7 @@ def _failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str, str
             return kind, _WITHOUT_ROWS.get(kind) or failure.description or ""
         if data.error is not None:
             return str(data.error.cls_name), f"{data.error.cls_name} in {record.event_log_entry.step_key}."
-    return "", "It ended without an error of a step: its process died, or it was stopped."
+    return "", "No step reported an error: the run's process died, or it was stopped."
 
 
 def _check_lines(instance: dg.DagsterInstance, watch: Watch, run: dg.DagsterRun, link: str) -> Iterable[str]:
@@ -171,7 +171,7 @@ def _check_lines(instance: dg.DagsterInstance, watch: Watch, run: dg.DagsterRun,
 
 
 def _stuck_lines(settings: Settings, watch: Watch) -> list[str]:
-    """Sessions that became stuck. An episode is a session and its last event: once it moves, another one may begin."""
+    """Sessions that became stuck. An episode is a session and its last event; after an event another may begin."""
     try:
         sessions = _stuck_sessions(settings)
     except WarehouseMissingError:
@@ -179,7 +179,7 @@ def _stuck_lines(settings: Settings, watch: Watch) -> list[str]:
     new = [session for session in sessions if _episode(session) not in watch.stuck]
     watch.stuck |= {_episode(session): session["last_event_at"].isoformat() for session in new}
     if sessions:
-        # Stuck for that long, it is no longer open: it will not be listed again.
+        # A session that has been stuck for that long is no longer open, and will not be listed again.
         oldest = (
             max(session["data_through"] for session in sessions) - settings.idle_after - _FORGET_AFTER
         ).isoformat()
@@ -217,7 +217,7 @@ def _episode(session: dict[str, Any]) -> str:
 
 
 def _session_text(session: dict[str, Any]) -> str:
-    """One line, whatever the claim, the template, the column or the code is called."""
+    """One line, whatever the names of the claim, the template, the column or the code."""
 
     def shown(name: str) -> str:
         return "not known" if session[name] is None else slack_text(session[name], NAME_CHARACTERS)

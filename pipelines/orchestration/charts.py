@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Raised when the same rows are to be drawn otherwise.
+# Raise this when the same rows should be drawn differently.
 VERSION = 2
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#6e7781")
 
-# The largest series have a colour each; the rest are one.
+# The largest series each have a colour. The rest share one.
 _SERIES = len(COLOURS) - 1
 _CATEGORIES = 2 * _SERIES
 
@@ -51,9 +51,9 @@ class Chart:
 
 
 def drawn(folder: Path, name: str, rows: pl.DataFrame, chart: Chart) -> str | None:
-    """The chart of these rows, as a Markdown image; None where there is nothing to draw.
+    """The chart of these rows as a Markdown image. None if there is nothing to draw.
 
-    Equal rows are drawn once: an hour without events costs no drawing. `folder` keeps the last chart of each name.
+    `folder` keeps the last chart of each name, so equal rows are drawn only once.
     """
     path = folder / f"{name}.json"
     told = [VERSION, chart.kind, chart.title, chart.unit, rows.to_dict(as_series=False)]
@@ -63,7 +63,7 @@ def drawn(folder: Path, name: str, rows: pl.DataFrame, chart: Chart) -> str | No
         if held["digest"] == digest:
             return held["chart"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        # The first one, or a damaged file: it is drawn and written anew.
+        # There is no earlier chart, or its file is damaged: draw it again.
         pass
     image = draw(rows, chart)
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def drawn(folder: Path, name: str, rows: pl.DataFrame, chart: Chart) -> str | No
 
 
 def draw(rows: pl.DataFrame, chart: Chart) -> str | None:
-    """As `drawn`, without looking for an earlier one."""
+    """Like `drawn`, without looking for an earlier chart."""
     if rows.is_empty() or not rows["reached_count" if chart.kind == "funnel" else "row_count"].sum():
         return None
     # Not pyplot, which keeps every figure and looks for a display.
@@ -146,7 +146,7 @@ _BARS: dict[Kind, Callable[[Axes, pl.DataFrame], None]] = {
 
 def _ranked(rows: pl.DataFrame) -> tuple[list[str], pl.DataFrame]:
     """Labels of the series to draw, the largest first, and the rows with a column `rank`: the index of their label."""
-    # Names that are all NULL have no type.
+    # If all names are NULL, the column has no type.
     rows = rows.cast({"series": pl.String})
     series = _largest(rows, "series")
     ranks = pl.DataFrame({"series": series, "rank": range(len(series))}, schema={"series": pl.String, "rank": pl.Int64})
@@ -183,7 +183,7 @@ def _finish(axes: Axes, chart: Chart) -> None:
 
 
 def _png(figure: Figure) -> str:
-    """The figure in base64. 64 colours make a third of the bytes, which stay in the event log."""
+    """The figure in base64. With 64 colours it has a third of the bytes, and they stay in the event log."""
     from PIL import Image
 
     full, reduced = io.BytesIO(), io.BytesIO()

@@ -1,7 +1,7 @@
 """The first event date that is a partition: the setting, else the earliest that the home holds or was asked for.
 
-It never moves forward, since partitions before it would vanish from Dagster with what it knows of them. So it is noted
-in the home's state, where losing it costs the days that are not held any more, or were asked for and had no event.
+It never moves forward, because Dagster would forget the partitions before it. So it is noted in the home's state. If
+the note is lost, days without events in the home stop being partitions.
 """
 
 from datetime import UTC, date, datetime
@@ -15,7 +15,7 @@ from pipelines.settings import Settings
 
 
 def first_partition(settings: Settings) -> date:
-    """The first partition. Of a home that exists and holds nothing it is the day on which that was asked first.
+    """The first partition. For a home that exists but holds nothing, it is the day on which this was first asked.
 
     Raises ConfigurationError for an EMBED_ANALYTICS_START_DATE in the future.
     """
@@ -23,23 +23,23 @@ def first_partition(settings: Settings) -> date:
         return include_in_partitions(settings.home, _today())
     if start > _today():
         raise ConfigurationError(
-            f"A setting cannot be used: EMBED_ANALYTICS_START_DATE: {start} lies in the future, and a refresh runs on "
+            f"A setting cannot be used: EMBED_ANALYTICS_START_DATE: {start} is in the future, but a refresh runs on "
             "today's partition."
         )
     return start
 
 
 def include_in_partitions(home: Home, day: date) -> date:
-    """Have the first partition be no later than `day`, from now on, and answer which it is."""
+    """Make the first partition `day` or earlier from now on. Returns the first partition."""
     noted = _noted(home)
     first = min(filter(None, (day, noted, _earliest_held(home))))
-    # No folder is made for whoever only looks at the definitions.
+    # Looking at the definitions must not make a folder.
     if home.root.is_dir() and (noted is None or first < noted):
         try:
             home.state.mkdir(mode=0o700, exist_ok=True)
             write_text(f"{first}\n", _note(home))
         except OSError:
-            # Who may read a home and not write to it sees its definitions all the same.
+            # A user who may read the home but not write to it can still see its definitions.
             return first
     return first
 
@@ -53,7 +53,7 @@ def _earliest_held(home: Home) -> date | None:
     try:
         names = [path.name.removeprefix("event_date=") for path in home.raw_embed_events.iterdir()]
     except OSError:
-        # Nothing has landed yet, or the path is not a home: a run says so.
+        # Nothing has landed yet, or the path is not a home. A run will say so.
         return None
     return min((date.fromisoformat(name) for name in names if is_plausible(name)), default=None)
 
@@ -63,7 +63,7 @@ def _noted(home: Home) -> date | None:
         text = _note(home).read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         return None
-    # A damaged note is as good as none.
+    # A damaged note counts as none.
     return date.fromisoformat(text) if is_plausible(text) else None
 
 
@@ -76,7 +76,7 @@ def _parsed(text: str) -> date | None:
         day = date.fromisoformat(text)
     except ValueError:
         return None
-    # Other forms of ISO dates name no folder.
+    # Folders are not named by other forms of ISO dates.
     return day if day.isoformat() == text else None
 
 

@@ -1,6 +1,6 @@
 """The jobs, and the run configuration that tells them apart.
 
-What a job's assets do stands with them; when a job runs, in schedules.py and the sensors.
+What a job does is in its assets. When it runs is in schedules.py and the sensors.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ RANGE_END = "dagster/asset_partition_range_end"
 
 WAREHOUSE = dg.AssetSelection.groups("warehouse")
 
-# The steps that sweep and that publish, as Dagster names them after the assets' functions.
+# The steps that sweep and publish. Dagster names them after the assets' functions.
 RAW_STEP = "raw__embed_events"
 WAREHOUSE_STEP = "warehouse"
 
 
 def run_config(kind: str, *, full_refresh: bool = False) -> dict[str, Any]:
-    """Run configuration of a refresh, backfill or reconcile, and of `webhooks`, which asks nothing.
+    """The run configuration of a refresh, backfill or reconcile, and of `webhooks`, which asks nothing.
 
-    Only a backfill does clean days again.
+    Only a backfill flattens clean days again.
     """
     return {
         "ops": {
@@ -36,12 +36,12 @@ def run_config(kind: str, *, full_refresh: bool = False) -> dict[str, Any]:
     }
 
 
-# What the job `flatten` does to days that are clean already: nothing.
+# The job `flatten` leaves clean days alone.
 FLATTEN_CONFIG: dict[str, Any] = {"ops": {"lake": {"config": {"redo_partitions": False}}}}
 
 
 def partition_range(first: date, last: date) -> dict[str, str]:
-    """Run tags for the event dates `first` to `last`, both included, in one run."""
+    """The run tags for the event dates `first` to `last`, both included, in one run."""
     return {RANGE_START: first.isoformat(), RANGE_END: last.isoformat()}
 
 
@@ -67,7 +67,7 @@ FLATTEN_JOB = dg.define_asset_job(
     "flatten",
     selection=dg.AssetSelection.groups("lake") | WAREHOUSE,
     config=FLATTEN_CONFIG,
-    description="Flatten what landed, build, check and publish: what follows a backfill of raw alone.",
+    description="Flatten what landed, build, check and publish. It follows a backfill of only raw.",
 )
 PUBLISH_JOB = dg.define_asset_job(
     "publish", selection=WAREHOUSE, description="Build, check and publish the warehouse from the lake as it is."
@@ -76,8 +76,8 @@ PUBLISH_RAW_JOB = dg.define_asset_job(
     "publish_raw",
     selection=dg.AssetSelection.all(),
     config=run_config("webhooks"),
-    description="Take in what webhooks brought, flatten what raw holds, build, check and publish. The API is not "
-    "asked: for when it is away, or when only raw was restored.",
+    description="Take in what webhooks brought, flatten what raw holds, build, check and publish, without the API. For "
+    "when the API is down, or when only raw was restored.",
 )
 ASSET_JOBS = [REFRESH_JOB, BACKFILL_JOB, RECONCILE_JOB, FLATTEN_JOB, PUBLISH_JOB, PUBLISH_RAW_JOB]
 
@@ -85,7 +85,7 @@ PRUNE_JOB_NAME = "prune_run_history"
 
 
 def build_prune_job(settings: Settings, checks: Sequence[dg.AssetCheckKey]) -> dg.JobDefinition:
-    """The job that prunes run history. It keeps the latest evaluation of each of `checks`."""
+    """The job that prunes run history. It keeps the latest evaluation of each check in `checks`."""
 
     @dg.op(description="Deletes old runs and their events; pipelines.orchestration.instance.pruning says what stays.")
     def prune_runs(context: dg.OpExecutionContext) -> None:
@@ -97,7 +97,7 @@ def build_prune_job(settings: Settings, checks: Sequence[dg.AssetCheckKey]) -> d
 
     @dg.job(
         name=PRUNE_JOB_NAME,
-        description="Prune old run history; what the assets, partitions and checks are now stays known.",
+        description="Prune old run history. The present state of assets, partitions and checks stays known.",
         executor_def=dg.in_process_executor,
     )
     def prune_job() -> None:

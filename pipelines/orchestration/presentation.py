@@ -1,4 +1,4 @@
-"""What Dagster shows of the lake and of the published warehouse besides counts: column types, a few rows, charts.
+"""What Dagster shows of the lake and the published warehouse besides counts: column types, a few rows, charts.
 
 Dagster keeps what it shows in its event log. So previews leave out the columns that claims reach, found by lineage.
 """
@@ -29,18 +29,18 @@ Shown = TypeVar("Shown")
 PREVIEW_ROWS = 8
 PREVIEW_CHARACTERS = 60
 
-# Days of the lake that its chart shows.
+# How many days the lake's chart shows.
 CHART_DAYS = 30
 
 EVENTS_CHART = Chart("by_day", "Events by day and type", "events")
 
-# Free-form JSON: too wide for a preview, and it may repeat what customers typed.
+# Free-form JSON is too wide for a preview, and may repeat what customers typed.
 _DOCUMENTS = frozenset({"data", "extra", "payload", "failures", "coverage"})
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A published table or view: `columns` are (name, DuckDB type, comment); `preview` and `chart` are Markdown."""
+    """A published table or view. `columns` are (name, DuckDB type, comment); `preview` and `chart` are Markdown."""
 
     row_count: int
     columns: tuple[tuple[str, str, str], ...]
@@ -49,7 +49,7 @@ class PublishedTable:
 
 
 def published_tables(home: Home) -> dict[str, PublishedTable]:
-    """Every model as it stands in the published warehouse. Raises WarehouseMissingError when there is none."""
+    """Every model as it is in the published warehouse. Raises WarehouseMissingError when there is none."""
     connection = connect_published(home)
     try:
         return {model.name: _published_table(connection, home, model) for model in load_models()}
@@ -89,19 +89,19 @@ def _chart(connection: duckdb.DuckDBPyConnection, home: Home, model: Model) -> s
 
 
 def _shown(what: str, make: Callable[[], Shown]) -> Shown | None:
-    """What `make` returns; None, and a line in the log, when it fails."""
+    """The result of `make`. If it fails, None and a line in the log."""
     try:
         return make()
-    # The warehouse is published by now, and a run must not fail for want of a picture. DuckDB, Polars, matplotlib and
-    # Pillow between them raise nearly every built-in error and list none, so a narrower type would only look precise.
-    # The error's text may repeat rows: its type is enough to find the cause.
+    # The warehouse is already published, and a run must not fail for a missing picture. Together, DuckDB, Polars,
+    # matplotlib and Pillow raise nearly every built-in error and document none, so a narrower type would only look
+    # precise. The error's text may repeat rows, and its type is enough to find the cause.
     except Exception as error:  # noqa: BLE001
         _LOG.warning("Dagster does not show %s: drawing it ended in %s.", what, type(error).__name__)
         return None
 
 
 def events_chart(home: Home, last: str) -> str | None:
-    """Events by day and type of the CHART_DAYS days to `last` (YYYY-MM-DD), from the lake; None without any."""
+    """The chart of events by day and type, over the CHART_DAYS days to `last` (YYYY-MM-DD). None without events."""
     return _shown("the chart of events", lambda: _events_chart(home, date.fromisoformat(last)))
 
 
@@ -121,7 +121,7 @@ def _events_chart(home: Home, last: date) -> str | None:
 
 
 def row_counts(table: Path, event_dates: Iterable[str]) -> dict[str, int]:
-    """Rows of each event date's folder of a table of the lake, read from the files' footers; 0 where there is none."""
+    """The row count of each event date of a lake table, read from the files' footers. 0 for a date without a folder."""
     return {day: file_row_count(partition_folder(table, day)) for day in event_dates}
 
 
@@ -139,7 +139,7 @@ def _row_count(files: list[Path]) -> int:
 
 
 def markdown_table(columns: list[str], rows: Iterable[tuple[object, ...]]) -> str:
-    """The rows as a Markdown table; long values are cut, and whatever they hold is text."""
+    """The rows as a Markdown table. Long values are cut, and any value is shown as plain text."""
     lines = [
         [markdown_text(column, PREVIEW_CHARACTERS) for column in columns],
         ["---"] * len(columns),
@@ -156,7 +156,7 @@ def _cell(value: object) -> str:
 
 @cache
 def _columns_of_claims() -> dict[str, frozenset[str]]:
-    """Per model the columns that claims reach, through however many models."""
+    """The columns of each model that claims reach, through any number of models."""
     reached: dict[str, frozenset[str]] = {}
     for model in load_models():
         reached[model.name] = frozenset(

@@ -1,4 +1,4 @@
-"""Where a sweep says how far it is: a bar in the terminal that asked for it, else lines in the run's log."""
+"""Shows how far a sweep is: a bar in the terminal that started it, else lines in the run's log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _terminal_lines: ContextVar[Callable[[str], None] | None] = ContextVar("terminal
 
 @contextmanager
 def terminal_progress(*, shows_bar: bool = True) -> Generator[None]:
-    """Show sweeps that run in this thread as a bar on standard error, and what is said meanwhile above it."""
+    """Show sweeps that run in this thread as a bar on standard error, with other messages above it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -50,7 +50,7 @@ def terminal_progress(*, shows_bar: bool = True) -> Generator[None]:
 
 
 def line_sink(log: Callable[[str], None]) -> Callable[[str], None]:
-    """Lines through `log`, and to the terminal where there is one: it does not show a run's log."""
+    """Writes lines to `log`, and to the terminal if there is one, which does not show a run's log."""
     terminal = _terminal_lines.get()
     if terminal is None:
         return log
@@ -63,8 +63,8 @@ def line_sink(log: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def progress_sink(log: Callable[[str], None], observe: ProgressSink) -> ProgressSink:
-    """The terminal's bar where there is one, else lines through `log`, at most one in LOG_INTERVAL_SECONDS, and the
-    same to `observe`."""
+    """The terminal's bar if there is one. Otherwise lines to `log`, at most one in LOG_INTERVAL_SECONDS, and the same
+    progress to `observe`."""
     if (terminal := _terminal.get()) is not None:
         return terminal
     next_at = LOG_INTERVAL_SECONDS

@@ -1,4 +1,4 @@
-"""When the jobs run by themselves. A missed tick is caught up by the next one, which asks all that is due by then."""
+"""The schedules of the jobs. The next tick makes up for a missed one, because it asks all that is due by then."""
 
 from datetime import date
 from typing import Literal
@@ -13,7 +13,7 @@ _WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
 
 
 def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
-    """The schedules, all running by default. Raises ConfigurationError for a cron expression that is not one."""
+    """The schedules, all running by default. Raises ConfigurationError for an invalid cron expression."""
     refresh = _cron("embed_analytics_refresh_cron", settings.embed_analytics_refresh_cron)
     reconcile = _cron("embed_analytics_reconcile_cron", settings.embed_analytics_reconcile_cron)
     prune = _cron("embed_analytics_prune_cron", settings.embed_analytics_prune_cron)
@@ -30,7 +30,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             cron_schedule=prune,
             execution_timezone="UTC",
             default_status=dg.DefaultScheduleStatus.RUNNING,
-            description="Delete run history that no present state stems from and that is older than the setting says.",
+            description="Delete run history that is older than the setting says and that no present state comes from.",
         ),
     ]
 
@@ -40,7 +40,7 @@ def _sweep_schedule(job: Literal["refresh", "reconcile"], cron: str, description
 
     def ask(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         if _is_waiting(context, job):
-            return dg.SkipReason(f"A {job} is waiting for its turn already.")
+            return dg.SkipReason(f"A {job} is already waiting for its turn.")
         return dg.RunRequest(tags=_today(context), run_config=run_config(job))
 
     return dg.ScheduleDefinition(
@@ -60,12 +60,12 @@ def _today(context: dg.ScheduleEvaluationContext) -> dict[str, str]:
 
 
 def _is_waiting(context: dg.ScheduleEvaluationContext, job: str) -> bool:
-    """A run of the job stands in the queue, behind a long backfill: it will do what this tick would."""
+    """Whether a run of the job is queued, say behind a long backfill. It will do what this tick would do."""
     return bool(context.instance.get_run_ids(dg.RunsFilter(job_name=job, statuses=_WAITING), limit=1))
 
 
 def _cron(setting: str, text: str) -> str:
-    """The cron expression of a setting. Raises ConfigurationError where Dagster has no use for it."""
+    """The cron expression of a setting. Raises ConfigurationError if Dagster cannot use it."""
     try:
         dg.ScheduleDefinition(name="probe", job_name="probe", cron_schedule=text)
     except dg.DagsterInvalidDefinitionError:

@@ -1,4 +1,4 @@
-"""What follows a run by itself: publishing after a backfill in the UI, and alerts."""
+"""What follows a run automatically: publishing after a backfill in the UI, and alerts."""
 
 from collections.abc import Iterable
 
@@ -19,7 +19,7 @@ _UNFINISHED = [
 
 
 def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
-    """The sensors that are always there, all running by default."""
+    """The sensors that always exist, all running by default."""
     return [publish_after_backfill, _build_alerts(settings)]
 
 
@@ -29,7 +29,7 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=10,
     description="Publishes after a backfill in the UI, which cannot hold partitioned and unpartitioned assets in one "
-    "run. After one of raw alone it flattens, too.",
+    "run. After a backfill of only raw it flattens, too.",
 )
 def publish_after_backfill(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
     run = context.dagster_run
@@ -67,7 +67,7 @@ def _build_alerts(settings: Settings) -> dg.SensorDefinition:
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         if settings.embed_analytics_alert_webhook_url is None:
-            # Once it is set, what happened before is not told.
+            # Once the setting is made, nothing that happened before is reported.
             return dg.SensorResult(skip_reason="EMBED_ANALYTICS_ALERT_WEBHOOK_URL is not set.", cursor="")
 
         from pipelines.orchestration.alerts import Watch, look, post
@@ -78,7 +78,7 @@ def _build_alerts(settings: Settings) -> dg.SensorDefinition:
         watch = Watch.read(context.cursor)
         lines = look(context.instance, settings, watch)
         if lines:
-            # When this fails, the cursor stays, and the next tick tries again.
+            # If this fails, the cursor stays where it is, and the next tick tries again.
             post(settings.embed_analytics_alert_webhook_url, lines)
         return dg.SensorResult(
             skip_reason=f"Posted {len(lines)} lines." if lines else "Nothing new.", cursor=watch.cursor()

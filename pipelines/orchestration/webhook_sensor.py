@@ -1,4 +1,4 @@
-"""When webhook events are refreshed into the warehouse without waiting for the schedule."""
+"""Refreshes the warehouse when webhook events have arrived, without waiting for the schedule."""
 
 import json
 from datetime import UTC, datetime
@@ -19,23 +19,23 @@ UNFINISHED = [
 
 
 def journal_mark(folder: Path) -> dict[str, int]:
-    """What the journal holds, as far as a look at its files tells: bytes by segment."""
+    """What the journal holds, by a look at its files: bytes by segment."""
     return {segment.name: segment.size_bytes for segment in segment_sizes(folder)}
 
 
 def has_arrived(seen: dict[str, int], now: dict[str, int]) -> bool:
-    """Whether a journal holds more than it did; segments that are gone were taken in by a refresh."""
+    """Whether a journal holds more than before. A refresh has taken in segments that are gone."""
     return any(seen.get(name) != size for name, size in now.items())
 
 
 def build_webhook_sensors(settings: Settings) -> list[dg.SensorDefinition]:
-    """The sensor of this home's journal; none where the setting is off."""
+    """The sensor of this home's journal, or none if the setting is off."""
     seconds = settings.embed_analytics_webhook_refresh_seconds
     return [build_sensor(settings.home.webhook_journal, seconds)] if seconds else []
 
 
 def build_sensor(journal: Path, seconds: int) -> dg.SensorDefinition:
-    """A sensor that asks for a refresh when events have arrived since it last did, at most once in `seconds`."""
+    """A sensor that requests a refresh when events have arrived since its last request, at most once in `seconds`."""
 
     @dg.sensor(
         name="refresh_after_webhooks",
@@ -48,7 +48,7 @@ def build_sensor(journal: Path, seconds: int) -> dg.SensorDefinition:
         mark = journal_mark(journal)
         if not has_arrived(json.loads(context.cursor or "{}"), mark):
             return dg.SkipReason("No webhook event has arrived since this sensor last asked for a refresh.")
-        # The cursor stays: what arrived is asked for when the refresh under way, which may have begun before, is done.
+        # The cursor stays. The refresh under way may have begun too early, so another is requested when it is done.
         if context.instance.get_runs_count(dg.RunsFilter(job_name=REFRESH_JOB.name, statuses=UNFINISHED)):
             return dg.SkipReason("A refresh is under way.")
         today = datetime.now(UTC).date()

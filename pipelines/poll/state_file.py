@@ -1,8 +1,8 @@
-"""Whether `state/poll.sqlite` is as the last sweep left it, and putting it out of the way where it is not.
+"""Finds out whether `state/poll.sqlite` is as the last sweep left it, and sets it aside if not.
 
-SQLite finds damage where it reads it, and not in a value. So the state is noted when it is closed: a file that
-something else wrote to since is not believed. After a kill there is no such note, and in a copied home it is of another
-file: then SQLite looks through the whole file.
+SQLite finds damage only in what it reads, and never in a value. So a note of the file is made when it is closed, and a
+file that something else has written to since is not trusted. After a kill there is no note, and in a copied home the
+note is of another file. Then SQLite checks the whole file.
 """
 
 import sqlite3
@@ -19,7 +19,7 @@ _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
 def says_damage(error: sqlite3.Error) -> bool:
-    """Whether SQLite says that the file's content is wrong, rather than that the file is locked, or the disk full."""
+    """Whether SQLite says that the file's content is wrong, rather than that it is locked or the disk is full."""
     return _code(error) in _DAMAGED
 
 
@@ -33,7 +33,7 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def find_damage(home: Home) -> Damage | None:
-    """What is wrong with the closed state; None when nothing is, or where there is none yet.
+    """What is wrong with the closed state. None if nothing is, or if there is no state yet.
 
     Raises sqlite3.OperationalError when it is locked or cannot be opened.
     """
@@ -57,7 +57,7 @@ def find_damage(home: Home) -> Damage | None:
 
 
 def set_aside(home: Home) -> Path:
-    """Give the state and what SQLite keeps beside it other names; returns the state's."""
+    """Rename the state and the files that SQLite keeps beside it. Returns the state's new path."""
     path = home.poll_state
     aside = path.with_name(f"poll.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.sqlite")
     for suffix in ("", "-wal", "-shm"):
@@ -70,15 +70,15 @@ def set_aside(home: Home) -> Path:
 
 
 def note_open(home: Home) -> None:
-    """From here on the state may change at any moment."""
+    """Note that from here on the state may change at any moment."""
     if _note(home).exists():
         _note(home).unlink()
-        # Else the power could bring back a note of what was before.
+        # Without it, a power cut could bring back the note of an earlier state.
         fsync(home.state)
 
 
 def note_closed(home: Home) -> None:
-    """The state is whole, and nothing has it open."""
+    """Note that the state is complete and that nothing has it open."""
     write_text(file_state(home.poll_state), _note(home))
 
 

@@ -42,7 +42,7 @@ def admin_routes(simulation: Simulation) -> list[Mount]:
 
 
 class BadRequestError(ValueError):
-    """The admin's request cannot be used; the text says why."""
+    """The admin's request cannot be used. The message says why."""
 
 
 class _AdminEndpoints:
@@ -51,7 +51,7 @@ class _AdminEndpoints:
         self._truth = Truth(simulation)
 
     async def index(self, _: Request) -> Response:
-        """GET: what there is: `{"<method> <path>": "what it does", ...}`."""
+        """GET: the endpoints, as `{"<method> <path>": "what it does", ...}`."""
         return _json(
             {
                 "GET truth": "every event so far, JSON lines; ?embed_id= for one embed",
@@ -113,12 +113,12 @@ class _AdminEndpoints:
         return _json(self._simulation.requests.as_json())
 
     async def reset_requests(self, _: Request) -> Response:
-        """POST, no body: counts from nothing; answers `{}`."""
+        """POST, no body: starts the counts again from 0, and answers `{}`."""
         self._simulation.requests.reset()
         return _json({})
 
     async def delete_embed(self, request: Request) -> Response:
-        """DELETE: `{}`; the embed is 404 and out of the list from now on. 404 where there is none."""
+        """DELETE: answers `{}`. From then on the embed is 404 and not in the list. 404 if there is no such embed."""
         if self._simulation.delete(request.path_params["embed_id"]):
             return _json({})
         return _json({"message": "There is no such embed."}, 404)
@@ -169,7 +169,7 @@ async def _object(request: Request) -> dict[str, Json]:
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
-    """`{"message": ...}` with 422, for what an admin request has wrong."""
+    """Answers 422 with `{"message": ...}`, which says what is wrong with an admin request."""
     if isinstance(error, ValidationError):
         problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
         return _json({"message": "; ".join(problems)}, 422)
@@ -184,6 +184,6 @@ def _json(value: object, status: int = 200) -> Response:
 
 
 def _json_lines(rows: Iterator[dict[str, Any]]) -> Response:
-    # One piece: the clock and the switches must not move between two lines.
+    # All lines are made at once, because the clock and the switches must not change between two lines.
     lines = [json.dumps(row).encode() if row.get("is_planted") else orjson.dumps(row) for row in rows]
     return Response(b"".join(line + b"\n" for line in lines), media_type="application/jsonl")

@@ -7,7 +7,7 @@ from pipelines.errors import ConfigurationError
 
 
 class Clock:
-    """Epoch seconds. Moving it back is allowed: what lies ahead is then unseen again."""
+    """Epoch seconds. Moving it back is allowed: what then lies in the future is hidden again."""
 
     def __init__(self, now: float, *, runs: bool = False) -> None:
         self._base = now

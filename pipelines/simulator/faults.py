@@ -1,8 +1,8 @@
-"""Faults the simulated API can have, and when each strikes.
+"""The faults that the simulated API can have, and when each strikes.
 
-A fault is drawn from (seed, path and query, how often that was asked), so a run meets the same faults whatever the
-order in which its workers ask. After `max_consecutive` faults in a row one path answers well, so a client that retries
-more often than that always gets through.
+A fault is drawn from the seed, the path and query, and how often that was requested. So a run meets the same faults,
+whatever the order in which its workers ask. After `max_consecutive` faults in a row, a path answers well, so a client
+that retries more often than that always gets through.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ FAULTS: dict[str, str] = {
 }
 SERVER_ERRORS = ("500", "502", "503", "504")
 
-# Settings that `--faults` takes beside the faults, and the fields they set.
+# Settings that `--faults` takes besides the faults, and the fields that they set.
 _SETTINGS = {
     "retry-after": "retry_after_seconds",
     "timeout-seconds": "timeout_seconds",
@@ -41,7 +41,7 @@ _SETTINGS = {
 
 
 class Faults(BaseModel):
-    """Probability of each fault per request, and what shapes them."""
+    """The probability of each fault per request, and the settings that shape them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

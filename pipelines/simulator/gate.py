@@ -1,6 +1,6 @@
-"""What stands before the vendor's endpoints: the API key, the request count, latency, and the faults.
+"""The middleware in front of the vendor's endpoints: the API key, the request count, latency, and the faults.
 
-Plain ASGI, since faults such as a connection dropped in the middle of a body lie below what a framework can answer.
+It is plain ASGI, because a framework cannot produce faults such as a connection dropped in the middle of a body.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ def error_body(code: str, message: str, param: str | None = None, data: dict[str
 
 
 def classify(path: str) -> tuple[str, int | None]:
-    """What a path asks for, and of which embed: whoami, embeds, embed, events, event, file_url or unknown."""
+    """The kind of a path (whoami, embeds, embed, events, event, file_url or unknown), and its embed id."""
     parts = path.strip("/").split("/")
     if parts == ["whoami"]:
         return "whoami", None
@@ -47,7 +47,7 @@ def classify(path: str) -> tuple[str, int | None]:
 
 
 class Gate:
-    """ASGI middleware in front of the vendor's endpoints; the admin's pass untouched."""
+    """ASGI middleware in front of the vendor's endpoints. Requests to the admin's endpoints pass untouched."""
 
     def __init__(self, app: ASGIApp, simulation: Simulation, stopping: asyncio.Event) -> None:
         self._app = app
@@ -104,7 +104,7 @@ class Gate:
             await self._app(scope, receive, send)
 
     def _is_authorised(self, scope: Scope) -> bool:
-        """The key as X-API-KEY, or as the password of HTTP Basic without a user name."""
+        """Whether the key is right, given as X-API-KEY or as the password of HTTP Basic without a user name."""
         expected = self._simulation.options.api_key.get_secret_value().encode()
         for name, value in scope["headers"]:
             if name == b"x-api-key":
@@ -124,7 +124,7 @@ class Gate:
             if fault == "429-seconds":
                 headers = [(b"retry-after", f"{settings.retry_after_seconds:g}".encode())]
             elif fault == "429-date":
-                # By the machine's clock, which is the client's clock too.
+                # Use the machine's clock, because the client uses it, too.
                 headers = [(b"retry-after", _http_date_in(settings.retry_after_seconds))]
             await _respond(
                 send,
@@ -180,7 +180,7 @@ class Gate:
 def _transport(scope: Scope) -> asyncio.Transport:
     extensions: dict[str, object] = scope.get("extensions") or {}
     if TRANSPORT not in extensions:
-        # In-process clients (httpx.ASGITransport) have no connection to drop: the caller sees the error itself.
+        # An in-process client (httpx.ASGITransport) has no connection to drop, so it sees this error itself.
         raise ConnectionResetError("The simulator dropped the connection.")
     return cast("asyncio.Transport", extensions[TRANSPORT])
 

@@ -1,7 +1,7 @@
-"""What people and automations do in one embed: the steps of a session in time, and what each step carries.
+"""What people and automations do in one embed: the steps of a session in time, and the data of each step.
 
-A journey is walked in two passes, because a list of 200,000 embeds needs their statuses and not their events: `walk`
-gives the times and types of all steps, cheaply; `data_of_steps` gives the payloads, when an embed's events are asked.
+A journey is made in two passes, because a list of 200,000 embeds needs their statuses but not their events. `walk`
+gives the times and types of all steps, cheaply. `data_of_steps` gives the payloads, when someone asks for the events.
 """
 
 from bisect import bisect
@@ -30,7 +30,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """All steps of an embed, by offset; `import_seconds` is how long the vendor takes to import what was submitted."""
+    """All steps of an embed, by offset. `import_seconds` is how long the vendor takes to import what was submitted."""
 
     steps: tuple[Step, ...]
     import_seconds: float
@@ -186,7 +186,7 @@ def walk(rng: Random, template: Template) -> Journey:
 def data_of_steps(
     rng: Random, template: Template, journey: Journey, *, counts_everywhere: bool
 ) -> list[dict[str, Json] | None]:
-    """`data` of each step, in order; None where the event comes without any.
+    """The `data` of each step, in order. None if the event comes without any.
 
     Error counts start with each file, fall with each operation, and ride on every columns_mapped, `{}` when nothing is
     left. With `counts_everywhere` import_submitted and embed_closed have them at times.
@@ -201,7 +201,7 @@ def data_of_steps(
 
 
 class _Sheet:
-    """The sheet of one embed: which errors it has left."""
+    """The sheet of one embed, and the errors that are left in it."""
 
     def __init__(self, rng: Random, template: Template, rows: int, *, counts_everywhere: bool) -> None:
         self.rng = rng

@@ -1,4 +1,4 @@
-"""What JSON is to the simulator, which shares nothing with the code that reads it."""
+"""The simulator's own type of JSON values, because it shares nothing with the code that reads them."""
 
 from typing import TypeAlias
 

@@ -1,4 +1,4 @@
-"""How a tenant's events say when they happened: in another shape than the documented one, or wrongly."""
+"""Writes the times of a tenant's events in another shape than the documented one, or wrongly."""
 
 import zlib
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from typing import Literal
 
 TimeShape = Literal["seconds", "milliseconds", "text", "iso", "iso-hours", "iso-basic", "iso-comma"]
 
-# One event in so many is dated wrongly where the switch is on.
+# One event in this many is dated wrongly while the switch is on.
 _ONE_IN = 12
 _TEN_YEARS = 3652.5 * 86_400
 

@@ -1,4 +1,4 @@
-"""What a simulator is told: the world to make, and the switches that can also be thrown while it runs."""
+"""The simulator's options: the world to make, and the switches that can also be changed while it runs."""
 
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ Paging = Literal["ignored", "honoured", "capped", "linked", "wrapped", "refused"
 Order = Literal["ascending", "descending", "shuffled"]
 EventShape = Literal["api", "full"]
 ErrorCounts = Literal["mapping", "everywhere"]
-# What a sender, a proxy or a line makes of an event that is pushed; the last three cannot be read.
+# What a sender, a proxy or the network may turn a pushed event into. The last three cannot be read.
 PushShape = Literal["gzip", "deflate", "bom", "control", "upgrade", "malformed", "cut", "cut-gzip"]
 # What an embed's events endpoint always answers: an error, an object for the array, or an array without objects.
 Breakage = Literal["400", "401", "403", "404", "410", "422", "451", "500", "object", "scalars", "not-json"]
@@ -90,5 +90,5 @@ class SimulatorOptions(Switches):
     client_secret: SecretStr = SecretStr("simulator-client-secret-b7d2a9e4")
 
     def switches(self) -> Switches:
-        """The switches alone, as they are at the start."""
+        """Only the switches, as they are at the start."""
         return Switches.model_validate({name: getattr(self, name) for name in Switches.model_fields})

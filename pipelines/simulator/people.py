@@ -1,7 +1,7 @@
 """The people of the world, their claims, and the JWTs that carry them.
 
-A person belongs to a customer organisation; organisations differ in how they integrated: the older ones send user_id
-as a number, some send nested objects, arrays, odd keys or number forms that a careless reader changes.
+A person belongs to a customer organisation, and organisations integrated in different ways. The older ones send user_id
+as a number. Some send nested objects, arrays, odd keys, or number forms that a careless reader changes.
 """
 
 import base64

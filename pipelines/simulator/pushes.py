@@ -1,6 +1,6 @@
-"""What the vendor's webhooks would send of the account: each event once, some of them packed, odd or broken.
+"""What the account's webhooks would send: each event once, some of them compressed, odd or broken.
 
-Which shape an event has is drawn from the seed and its uuid, so every run meets the same ones.
+An event's shape is drawn from the seed and its uuid, so every run meets the same shapes.
 """
 
 import gzip
@@ -18,7 +18,7 @@ _BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class Push:
-    """One POST to `/events`, but for its Authorization. `shape` is None where the event is sent as documented."""
+    """One POST to `/events`, without its Authorization. `shape` is None if the event is sent as documented."""
 
     uuid: str
     shape: PushShape | None

@@ -1,4 +1,4 @@
-"""A count of what the API was asked, so that tests can say what a sweep costs."""
+"""Counts the requests to the API, so that tests can tell what a sweep costs."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class RequestLog:
-    """Requests since the last reset: faults and refused ones included, the admin's left out."""
+    """Requests since the last reset, including faults and refused ones, but not the admin's."""
 
     by_kind: Counter[str] = field(default_factory=Counter[str])
     by_status: Counter[str] = field(default_factory=Counter[str])
@@ -28,7 +28,7 @@ class RequestLog:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
 
     def end(self, status: str) -> None:
-        """`status` is the answer's, or the fault's name where there was no whole answer."""
+        """`status` is that of the answer, or the fault's name if there was no whole answer."""
         self.by_status[status] += 1
         self.in_flight -= 1
 

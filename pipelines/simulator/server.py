@@ -23,7 +23,7 @@ from pipelines.simulator.vendor_api import create_app
 
 @dataclass(frozen=True)
 class RunningSimulator:
-    """A simulator at work. `admin` asks its admin endpoints by relative path; `simulation` is the same, in process."""
+    """A running simulator. `admin` calls its admin endpoints by relative path; `simulation` is the same in process."""
 
     url: str
     admin: httpx.Client
@@ -50,7 +50,7 @@ class RunningSimulator:
         return self._json_lines("truth/embeds", {})
 
     def _json_lines(self, path: str, params: dict[str, int]) -> list[dict[str, Any]]:
-        # The standard library's reader: a planted event may have numbers and surrogates that orjson refuses.
+        # Read by the standard library: a planted event may have numbers and surrogates that orjson refuses.
         answer = self.admin.get(path, params=params).raise_for_status()
         return [json.loads(line) for line in answer.content.splitlines()]
 
@@ -81,14 +81,14 @@ def running_simulator(options: SimulatorOptions | None = None) -> Generator[Runn
 
 
 def serve(options: SimulatorOptions) -> None:
-    """Runs the simulator until SIGINT or SIGTERM. Its first line of output says where it listens.
+    """Runs the simulator until SIGINT or SIGTERM. Its first line of output gives the address.
 
-    Raises ConfigurationError when the port cannot be used, KeyboardInterrupt when it has stopped after SIGINT.
+    Raises ConfigurationError when the port cannot be used, and KeyboardInterrupt after a stop by SIGINT.
     """
     listener = _listen(options)
     server = _Server(Simulation(options))
     url = _url(listener)
-    # The socket listens already: a client that asks as soon as it reads this line is not refused.
+    # The socket is already listening, so a client that connects as soon as it reads this line is not refused.
     typer.echo(f"simulator listening on {url}")
     typer.echo(f"API key: {options.api_key.get_secret_value()}")
     typer.echo(f"admin: {url}{ADMIN_PREFIX}/")
@@ -96,7 +96,7 @@ def serve(options: SimulatorOptions) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that says when it is up, and ends requests that hang on purpose when it stops."""
+    """A uvicorn server that tells when it is up, and when it stops ends requests that hang on purpose."""
 
     def __init__(self, simulation: Simulation) -> None:
         self.is_up = threading.Event()

@@ -1,6 +1,6 @@
 """What can be seen of the world: the clock, the switches, deletions, and events and embeds planted by hand.
 
-The vendor's endpoints and the admin's both ask here, and so do tests in the same process.
+The vendor's endpoints, the admin's, and tests in the same process all use it.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class Planted:
 
     events: list[tuple[float, Json]] = field(default_factory=list[tuple[float, Json]])
     body: bytes | None = None
-    # The embed itself, where the world has none with this id.
+    # The embed itself, if the world has none with this id.
     embed: Json = None
     planted_at: float = 0.0
 
@@ -74,7 +74,7 @@ class Simulation:
         return self._listed[1]
 
     def summary(self, embed_id: int) -> bytes | None:
-        """An embed as the list has it (JSON); None where there is no such embed now."""
+        """An embed's summary in the list (JSON). None if there is no such embed now."""
         now = self.clock.now()
         if embed_id in self.deleted_at:
             return None
@@ -93,7 +93,7 @@ class Simulation:
         return body
 
     def summaries(self, offset: int, count: int | None) -> bytes:
-        """A stretch of the list (JSON array); a `count` of None takes all that follows."""
+        """A part of the list (JSON array). A `count` of None takes all that follows."""
         ids = self.listed_ids()[offset : None if count is None else offset + count]
         return b"[" + b",".join([body for embed_id in ids if (body := self.summary(embed_id))]) + b"]"
 
@@ -133,7 +133,7 @@ class Simulation:
         return b"[" + b",".join([body for _, body in visible]) + b"]"
 
     def event(self, embed_id: int, event_id: int | None) -> bytes | None:
-        """One event of an embed by its `id`, None where the embed's answer has none."""
+        """One event of an embed by its `id`. None if the embed's answer does not have it."""
         if self.summary(embed_id) is None:
             return None
         for event in self.visible_events(embed_id):

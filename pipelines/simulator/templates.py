@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Flaw:
-    """Something wrong that a file may have: `chance` per upload, then about `share` of its rows."""
+    """An error that a file may have: with probability `chance` per upload, in about `share` of its rows."""
 
     column_key: str
     error_code: str
@@ -132,7 +132,7 @@ OPERATIONS: tuple[tuple[str, float, float], ...] = (
     ("add_row", 0.04, 1.0),
     ("sort_column", 0.04, 1.0),
 )
-# What an automation does to a sheet by itself.
+# The operation that an automation performs on a sheet.
 AUTOFIX = ("autofix", 0.35)
 
 # Event types of this world that are newer than the vendor's page.

@@ -1,4 +1,4 @@
-"""The truth about a simulated account, for tests to compare with: every event ever, purged and deleted ones too."""
+"""The truth about a simulated account, for tests to compare with: every event ever, even purged and deleted ones."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from pipelines.simulator.simulation import Planted, Simulation
 
 
 class Truth:
-    """What happened up to the clock's time, whatever an answer of the API would have of it."""
+    """What happened up to the clock's time, whether or not the API would answer it."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation

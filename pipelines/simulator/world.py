@@ -1,8 +1,8 @@
 """The world: every embed that will ever start, and, when asked, everything that happens in it.
 
-Starts are drawn when the world is made; an embed's journey, tokens and events follow from (seed, embed) alone and are
-made when first asked, so a world of 200,000 embeds costs a second, and one embed of it a fraction of a millisecond.
-Nothing here knows a clock: `simulation.py` says what of it can be seen, and when.
+Starts are drawn when the world is made. An embed's journey, tokens and events follow only from (seed, embed), and are
+made when first needed. So a world of 200,000 embeds costs a second, and one of its embeds a fraction of a millisecond.
+Nothing here knows a clock: `simulation.py` decides what can be seen, and when.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token as the embed has it (`text` None where missing), and the claims in it, where they can be read."""
+    """An embed's token (`text` is None if it is missing), and its claims if they can be read."""
 
     kind: TokenKind
     text: str | None
@@ -133,7 +133,7 @@ class World:
         return index if index < len(self.ids) and self.ids[index] == embed_id else None
 
     def embed(self, index: int, *, is_kept: bool = True) -> Embed:
-        """One embed. A walk over all of them keeps none, and leaves the cache to those whose events are asked."""
+        """One embed. A walk over all of them keeps none, and leaves the cache to those whose events are requested."""
         found = self._embeds.get(index)
         if found is None:
             found = self._make_embed(index)

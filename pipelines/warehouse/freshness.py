@@ -1,4 +1,4 @@
-"""When data is late: it follows from the times at which it is refreshed."""
+"""Derives from the refresh schedule when data is late."""
 
 from datetime import datetime, timedelta
 from functools import cache
@@ -6,10 +6,11 @@ from functools import cache
 from pipelines.errors import ConfigurationError
 from pipelines.settings import Settings
 
-# What a run may take.
+# How long a run may take.
 _RUN = timedelta(hours=1)
 
-# The gaps looked at: the weekend of a schedule that runs each minute of a workday, the longest month of a monthly one.
+# How far to look for gaps. A schedule that runs every minute of a workday needs its weekend, and a monthly one its
+# longest month.
 _SPAN = timedelta(days=8)
 _TICKS = 500
 
@@ -17,7 +18,7 @@ _TICKS = 500
 def late_after(settings: Settings) -> timedelta:
     """The age of the data from which it is late: one refresh of EMBED_ANALYTICS_REFRESH_CRON may be missed.
 
-    Raises ConfigurationError for an expression that is not one, or never comes due.
+    Raises ConfigurationError for an expression that is invalid or never comes due.
     """
     return 2 * _longest_gap(settings.embed_analytics_refresh_cron) + _RUN
 
@@ -29,11 +30,11 @@ def _longest_gap(cron: str) -> timedelta:
     begin = last = datetime(2024, 1, 1)
     longest, ticks = timedelta(), 0
     try:
-        # A sixth field would be seconds.
+        # croniter would read a sixth field as seconds.
         schedule = croniter(cron if len(cron.split()) <= 5 else "", begin)
         while ticks < _TICKS or last - begin < _SPAN:
             due = schedule.get_next(datetime)
-            # The first tick ends no gap.
+            # No gap ends at the first tick.
             longest, last, ticks = max(longest, due - last if ticks else longest), due, ticks + 1
     except CroniterError:
         raise ConfigurationError(

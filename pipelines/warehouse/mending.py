@@ -1,7 +1,8 @@
-"""Publishing what damaged files leave: what is derived is made again, what is of raw is left out and named.
+"""Publishes in spite of damaged files: derived files are made again, and raw files are left out and named.
 
-A file is found to be damaged before it is read where it changed since it was written, and where everything is looked
-at. Where a disk changed a byte and no time stamp, it is found when DuckDB reads it: then all is looked at, once.
+Files that have changed since they were written are checked before they are read; `reconcile` and full builds check all
+files. If a disk changed a byte but no time stamp, DuckDB meets the damage when it reads: then all files are checked,
+once.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from pipelines.warehouse.ledger import DamagedLakeError
 from pipelines.warehouse.publish import published_damage
 from pipelines.warehouse.published import first_line, unreadable_part
 
-# No file is damaged that makes these.
+# Damaged files do not cause these errors.
 _OF_THE_SQL = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.OutOfMemoryException)
 
 
@@ -29,7 +30,7 @@ def publish_home(
     The caller holds the home's writer lock. Raises what `build` raises.
     """
     home, looks_at_all = settings.home, full_refresh or check_everything
-    # Another run may have landed events since this one flattened: a warehouse that lacks them would contradict raw.
+    # Another run may have landed events since this one flattened. A warehouse without them would contradict raw.
     _flatten(settings, say, looks_at_all=looks_at_all)
     reason = _published_damage(home, reads_all=check_everything)
     if reason is not None:

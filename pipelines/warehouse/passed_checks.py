@@ -1,7 +1,7 @@
-"""Which checks passed over every row of the published file: these alone may a refresh narrow to what changed.
+"""Records which checks passed over every row of the published file. A refresh narrows only these to what changed.
 
-`state/checks.json` stands beside the warehouse and not in it: a build that fails is not published, and what failed in
-it must be known to the next one. Without the file, or with that of another build, every check looks at all rows once.
+The record, `state/checks.json`, is not in the warehouse, because a build that fails is not published, and the next one
+must know what failed. Without the record, or with that of another build, every check looks at all rows once.
 """
 
 import json
@@ -14,7 +14,7 @@ from pipelines.warehouse.checks import Check
 
 
 def read(home: Home, build_id: str) -> dict[str, str]:
-    """The version of each check that holds for every row of this published build."""
+    """The checks that hold for every row of this published build, with their versions."""
     try:
         noted = json.loads(_file(home).read_text(encoding="utf-8"))
         return dict(noted["versions"]) if noted["build_id"] == build_id else {}
@@ -23,12 +23,12 @@ def read(home: Home, build_id: str) -> dict[str, str]:
 
 
 def write(home: Home, build_id: str, versions: Mapping[str, str]) -> None:
-    """Note the checks that hold for every row of this build, once it is published."""
+    """Record the checks that hold for every row of this build. Call it once the build is published."""
     write_text(json.dumps({"build_id": build_id, "versions": versions}), _file(home))
 
 
 def forget(home: Home, build_id: str, names: Iterable[str]) -> None:
-    """Checks that did not pass in a build that goes on from this one: they hold no more until they saw every row."""
+    """Remove checks that did not pass in a build that continues this one. They must see every row again."""
     held = read(home, build_id)
     if not held.keys().isdisjoint(names := frozenset(names)):
         write(home, build_id, {name: version for name, version in held.items() if name not in names})
@@ -37,8 +37,8 @@ def forget(home: Home, build_id: str, names: Iterable[str]) -> None:
 def narrowable(
     checks: Iterable[Check], passed: Mapping[str, str], versions: Mapping[str, str], rebuilt: Collection[str]
 ) -> frozenset[str]:
-    """The checks that need to see only what changed: they have a scope, held before as they are now, and read none of
-    the models that were made from nothing since (`rebuilt`)."""
+    """The checks that need to see only what changed. They have a scope, passed before in their present version, and
+    read none of the models that were made from nothing (`rebuilt`)."""
     return frozenset(
         check.name
         for check in checks

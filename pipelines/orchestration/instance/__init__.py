@@ -1,1 +1,1 @@
-"""What the Dagster instance of a home is made of, beside Dagster's own parts. dagster.yaml names these classes."""
+"""Our own parts of a home's Dagster instance. dagster.yaml names these classes."""

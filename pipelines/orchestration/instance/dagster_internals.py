@@ -1,7 +1,7 @@
-"""All that is taken from inside Dagster: nothing else, no test either, imports a private module of Dagster's.
+"""Everything that we use from inside Dagster. No other file, not even a test, imports a private module of Dagster.
 
-Such names may change with any minor release, so pyproject.toml bounds Dagster's version from above. To move the bound,
-read here what is used, compare it with the new release, and run tests/orchestration.
+Such names may change with any minor release, so pyproject.toml bounds Dagster's version from above. To raise the bound,
+compare what is used here with the new release, and run tests/orchestration.
 
 - The SQLite storage, its event log, the name of the index, the busy time-out: `storage.py` keeps connections open and
   stores the events of a batch in one transaction. Where they are gone, dagster.yaml names Dagster's own storage, which

@@ -1,7 +1,7 @@
-"""Damaged databases of Dagster's: each is set aside under another name, so that Dagster makes a new one.
+"""Sets damaged Dagster databases aside under another name, so that Dagster makes new ones.
 
-They hold the history of runs and the states of schedules, and nothing of the pipeline's data. A damaged one is never
-deleted, and never moved from under a process that has it open.
+They hold the history of runs and the states of schedules, but none of the pipeline's data. A damaged one is never
+deleted, and never moved while a process has it open.
 """
 
 import fcntl
@@ -21,9 +21,9 @@ _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def set_damaged_aside(dagster: Path, say: Callable[[str], None]) -> None:
-    """Rename each damaged database below the instance's folder; `say` gets a line about it.
+    """Rename each damaged database below the instance's folder. `say` gets a line about each.
 
-    Raises ConfigurationError where another process has it open.
+    Raises ConfigurationError if another process has it open.
     """
     for path in sorted(dagster.rglob("*.db")):
         reason = _damage(path)
@@ -47,12 +47,12 @@ def set_damaged_aside(dagster: Path, say: Callable[[str], None]) -> None:
 
 def _damage(path: Path) -> str | None:
     try:
-        # An empty one is a new one to SQLite.
+        # To SQLite, an empty file is a new database.
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
             (answer,) = connection.execute("pragma quick_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
-            # It is locked, or gone meanwhile: Dagster says what it makes of that.
+            # It is locked, or was removed meanwhile. Dagster will report that itself.
             return None
         answer = str(error)
     return None if answer == "ok" else " ".join(answer.split())

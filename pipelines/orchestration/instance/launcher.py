@@ -1,8 +1,8 @@
-"""Dagster's run launcher, which can also tell whether a run's process still lives.
+"""Dagster's run launcher, extended to tell whether a run's process is still alive.
 
-Dagster's own cannot: after a power cut or a killed `make dev`, a run stays started for ever and the queue behind it
-waits. With this one, run monitoring marks such a run as failed and run retries start it again,
-unless it was one of the command line.
+Dagster's own launcher cannot. After a power cut or a killed `make dev`, a run would stay started forever, and the queue
+behind it would wait. With this one, run monitoring marks such a run as failed, and run retries start it again unless it
+was started by the command line.
 """
 
 from dagster import DagsterRun, DefaultRunLauncher
@@ -19,14 +19,14 @@ from pipelines.orchestration.instance.dagster_internals import (
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
-    """Launches runs as Dagster does, and also knows the runs of the command line."""
+    """Launches runs like Dagster's launcher, and also knows the runs of the command line."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """Whether the process of a started run lives, by its code server's answer or by the terminal's lock."""
+        """Whether the process of a started run is alive, by its code server's answer or the terminal's lock."""
         if terminal_runs.is_terminal_run(run):
             death = f"{terminal_runs.DEATH} {terminal_runs.NOT_AGAIN}"
             return _result(terminal_runs.is_alive(self._instance, run.run_id), death)

@@ -1,4 +1,4 @@
-"""Opening the Dagster instance of a home, with the project's dagster.yaml in it."""
+"""Opens the Dagster instance of a home, with the project's dagster.yaml in it."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def open_instance(home: Home) -> Generator[dg.DagsterInstance]:
     """The Dagster instance of a home."""
     import dagster as dg
 
-    # dagster.yaml reads the folder from there, and batches are off unless the environment gives them a size.
+    # dagster.yaml reads the folder from the environment, and batches are off unless the environment gives their size.
     os.environ.update(instance_environment(home, line_sink(_LOG.info)))
     with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
         yield instance
 
 
 def instance_environment(home: Home, say: Callable[[str], None]) -> dict[str, str]:
-    """Environment variables that Dagster's processes need to find the home's instance, which is prepared."""
+    """The environment variables with which Dagster's processes find the home's instance. It must be prepared."""
     return {"DAGSTER_HOME": str(prepare_instance(home, say)), "DAGSTER_EVENT_BATCH_SIZE": "1000"}

@@ -1,7 +1,7 @@
-"""Deleting old runs, whose events Dagster would keep for ever, without forgetting what the assets are.
+"""Deletes old runs, whose events Dagster would keep forever, without forgetting the state of the assets.
 
-Deleting a run deletes its materialisations. A run stays, however old, while it is the latest to have materialised some
-partition or table, or to have evaluated some check: else a day filled last year would show as missing.
+Deleting a run deletes its materialisations. So a run stays, however old, while it is the latest that materialised some
+partition or table, or evaluated some check. Otherwise a day filled last year would show as missing.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import dagster as dg
 
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
-# Event ids that are looked up at a time.
+# How many event ids to look up at a time.
 _CHUNK = 500
 
 
 @dataclass(frozen=True)
 class PruneReport:
-    """How many old runs were deleted, and how many stay because the present state of some asset stems from them."""
+    """How many old runs were deleted, and how many stay because some asset's present state comes from them."""
 
     deleted_count: int
     kept_count: int

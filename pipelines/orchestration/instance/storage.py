@@ -24,10 +24,10 @@ from pipelines.orchestration.instance.dagster_internals import (
     SqliteStorageConfig,
 )
 
-# Runs whose files stay open in one process besides the index: the one that runs, and those that someone looks at.
+# How many runs' files stay open in one process, besides the index: the run at work, and those that someone looks at.
 _OPEN_SHARDS = 4
 
-# Events that `store_event` mirrors into the index and does nothing else with.
+# Events that `store_event` only mirrors into the index.
 _BATCHED = frozenset(
     {DagsterEventType.ASSET_MATERIALIZATION, DagsterEventType.ASSET_OBSERVATION}
     | {DagsterEventType.ASSET_MATERIALIZATION_PLANNED}
@@ -44,7 +44,7 @@ class PooledEventLogStorage(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Generator[Connection]:
-        # One thread at a time, as in Dagster's own: a transaction holds the lock to its end.
+        # One thread at a time, as in Dagster's storage. A transaction holds the lock to its end.
         with self._db_lock, self._engine(shard).begin() as connection:
             yield connection
 
@@ -76,12 +76,12 @@ class PooledEventLogStorage(SqliteEventLogStorage):
         with self.run_connection(run_id) as connection:
             for statement in statements:
                 connection.execute(statement)
-        # As in `store_event`: mirrored into the index, whose ids are the events' own, then noted at the asset.
+        # As in `store_event`: mirror the events into the index, which gives their ids, then note them at the asset.
         with self.index_connection() as connection:
             inserted = [connection.execute(statement).inserted_primary_key for statement in statements]
             event_ids = [cast(tuple[int], key)[0] for key in inserted]
             self._store_asset_event_tags(connection, events, event_ids)
-            # The last event of a kind is what stays noted at its asset.
+            # Only the last event of each kind stays noted at its asset.
             last = {
                 (event.get_dagster_event().asset_key, event.dagster_event_type): (event, event_id)
                 for event, event_id in zip(events, event_ids, strict=True)
@@ -90,7 +90,7 @@ class PooledEventLogStorage(SqliteEventLogStorage):
                 self._store_asset_event(connection, event, event_id)
 
     def has_table(self, table_name: str) -> bool:
-        # Asked once for every event with tags; a table that is there stays.
+        # Dagster asks this for every event with tags. A table that exists stays.
         if table_name not in self._known_tables and super().has_table(table_name):
             self._known_tables.add(table_name)
         return table_name in self._known_tables
@@ -111,7 +111,7 @@ class PooledEventLogStorage(SqliteEventLogStorage):
 
 
 class PooledSqliteStorage(DagsterSqliteStorage):
-    """Dagster's SQLite storage of runs, schedules and events, the events' part over connections that stay open."""
+    """Dagster's SQLite storage of runs, schedules and events, with open connections for the events."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)

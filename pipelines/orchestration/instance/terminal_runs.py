@@ -1,7 +1,7 @@
-"""Runs that the command line makes in its own process: whether that process still lives.
+"""Tells whether the process of a command-line run is still alive.
 
-Each holds an operating-system lock for as long as it runs. A killed one would stand as started for ever, and with one
-run at a time no other would begin.
+Each such run holds an operating-system lock for as long as it runs. Otherwise a killed run would count as started
+forever, and since only one run goes at a time, no other could begin.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 if TYPE_CHECKING:
     import dagster as dg
 
-# On runs of the command line, with the run's own id: a run that is launched like another one gets its tags.
+# Marks a run of the command line. Its value is the run's own id, because a run launched like this one copies its tags.
 TERMINAL_TAG = "embed_analytics/terminal"
 
 DEATH = (
@@ -24,25 +24,25 @@ DEATH = (
     "next run goes on from what had landed."
 )
 
-# Dagster executes a run again from the code location that loaded it. The command line loads its jobs without one.
+# Dagster re-executes a run from the code location that loaded it. The command line loads its jobs without one.
 NOT_AGAIN = (
-    "Dagster cannot execute a run of the command line again: give the command again, or launch the job of this name."
+    "Dagster cannot re-execute a run of the command line: give the command again, or launch the job of this name."
 )
 
 
 def terminal_tags(run_id: str) -> dict[str, str]:
-    """Tags of a run of the command line, which is not retried: Dagster could not, and who gave the command sees why."""
+    """The tags of a command-line run. It is not retried: Dagster could not, and its user sees why it failed."""
     return {TERMINAL_TAG: run_id, "dagster/max_retries": "0"}
 
 
 def is_terminal_run(run: dg.DagsterRun) -> bool:
-    """Whether the command line runs it, in a process of its own."""
+    """Whether the command line runs it in a process of its own."""
     return run.tags.get(TERMINAL_TAG) == run.run_id
 
 
 @contextmanager
 def alive(instance: dg.DagsterInstance, run_id: str) -> Generator[None]:
-    """Show, while inside, that the run's process lives."""
+    """Hold the lock that shows that the run's process is alive."""
     path = _lock_path(instance, run_id)
     path.parent.mkdir(exist_ok=True)
     with FileLock(path):
@@ -62,7 +62,7 @@ def is_alive(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> None:
-    """Mark the command line's runs whose process died as failed."""
+    """Mark command-line runs as failed whose process has died."""
     from dagster import DagsterRunStatus, RunsFilter
 
     unfinished = [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
