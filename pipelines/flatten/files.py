@@ -5,6 +5,7 @@ files are whole and have as many rows as this metadata says.
 """
 
 import os
+import shutil
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,9 +17,9 @@ import polars as pl
 
 from pipelines.flatten.claim_lists import CLAIM_RECORD
 from pipelines.flatten.day import FlatDay
-from pipelines.flatten.lake_tables import LAKE_DAYS
+from pipelines.flatten.lake_tables import FOLDER_COLUMN, LAKE_DAYS
 from pipelines.home.files import TEMPORARY_PREFIX, file_state, write_parquet
-from pipelines.home.layout import Home, partition_folder
+from pipelines.home.layout import UNKNOWN_DATE, Home, event_date_of, lake_folder, partition_folder
 from pipelines.home.sealed import Damage, find_damage
 from pipelines.home.tables import TIMESTAMP
 from pipelines.raw.raw_tables import RAW_EMBED_EVENTS
@@ -58,7 +59,7 @@ def event_dates(table: Path) -> list[str]:
     """The event dates (`YYYY-MM-DD` or `unknown`) that have a folder, sorted."""
     if not table.is_dir():
         return []
-    return sorted(entry.name.removeprefix(_PREFIX) for entry in os.scandir(table) if entry.name.startswith(_PREFIX))
+    return sorted({date for entry in os.scandir(table) if (date := event_date_of(entry.name)) is not None})
 
 
 def raw_files(home: Home, event_dates: Iterable[str]) -> dict[str, list[str]]:
@@ -103,11 +104,11 @@ def read_raw(home: Home, event_date: str, names: Iterable[str]) -> pl.DataFrame:
 
 
 def events_file(home: Home, event_date: str) -> Path:
-    return partition_folder(home.lake_embed_events, event_date) / _EVENTS
+    return lake_folder(home.lake_embed_events, event_date) / _EVENTS
 
 
 def _errors_file(home: Home, event_date: str) -> Path:
-    return partition_folder(home.lake_validation_errors, event_date) / _ERRORS
+    return lake_folder(home.lake_validation_errors, event_date) / _ERRORS
 
 
 def _quarantine_file(home: Home, event_date: str) -> Path:
@@ -120,14 +121,19 @@ def write_day(home: Home, day: FlatDay, version: str, names: list[str], damaged:
     `names` are its raw files. `damaged` are those of them that were left out, each with its raw_file_state.
     """
     quarantine_file = _quarantine_file(home, day.event_date)
-    for table in (home.quarantine, home.lake_validation_errors, home.lake_embed_events):
-        for left_over in partition_folder(table, day.event_date).glob(f"{TEMPORARY_PREFIX}*"):
+    errors_file = _errors_file(home, day.event_date)
+    for path in (quarantine_file, errors_file, events_file(home, day.event_date)):
+        for left_over in path.parent.glob(f"{TEMPORARY_PREFIX}*"):
             left_over.unlink()
+    if day.event_date == UNKNOWN_DATE:
+        # As former versions called its folder, which readers took for the event date of all others.
+        for table in (home.lake_validation_errors, home.lake_embed_events):
+            shutil.rmtree(partition_folder(table, UNKNOWN_DATE), ignore_errors=True)
     if day.quarantine.height:
         write_parquet(day.quarantine, quarantine_file)
     else:
         quarantine_file.unlink(missing_ok=True)
-    write_parquet(day.errors, _errors_file(home, day.event_date))
+    write_parquet(day.errors.drop(FOLDER_COLUMN), errors_file)
     record = {
         "version": version,
         "raw_files": names,
@@ -136,7 +142,8 @@ def write_day(home: Home, day: FlatDay, version: str, names: list[str], damaged:
         "claims": day.claims,
         "claim_choice": day.claim_choice,
     }
-    write_parquet(day.events, events_file(home, day.event_date), {_METADATA_KEY: orjson.dumps(record).decode()})
+    metadata = {_METADATA_KEY: orjson.dumps(record).decode()}
+    write_parquet(day.events.drop(FOLDER_COLUMN), events_file(home, day.event_date), metadata)
 
 
 def read_records(home: Home, *, written: Collection[str] = (), looks_at_all: bool = False) -> LakeRecords:
@@ -183,12 +190,12 @@ def _tables(home: Home) -> tuple[Path, Path, Path]:
 def _stamp(home: Home, event_date: str) -> str:
     """What tells an event date's files from others."""
     # Every date is looked at in every run: as texts, which cost less than a Path of many parts.
-    folder = f"{_PREFIX}{event_date}"
+    folder = lake_folder(Path(), event_date).name
     return " ".join(
         [
             file_state(f"{home.lake_embed_events}/{folder}/{_EVENTS}"),
             file_state(f"{home.lake_validation_errors}/{folder}/{_ERRORS}"),
-            file_state(f"{home.quarantine}/{folder}/{_QUARANTINE}"),
+            file_state(f"{home.quarantine}/{_PREFIX}{event_date}/{_QUARANTINE}"),
         ]
     )
 

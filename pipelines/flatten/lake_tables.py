@@ -1,14 +1,19 @@
 """The lake: typed, flat, one row per event uuid. There is one file per day and table, sorted by embed_id, occurred_at.
 
 `embed_events` has claim columns (`claim_<path>`, VARCHAR unless declared) after these. New claims add columns, so
-readers glob with `union_by_name`. They glob without `hive_partitioning`: an event whose date was corrected stays in the
-folder that held it first, and one folder is called `unknown`. The warehouse always has `claim_user_id`.
+readers glob with `union_by_name`. The warehouse always has `claim_user_id`.
+
+`event_date` is in no file: readers take it from the folder, and two columns of one name are an error to some of them.
+An event stays in the folder that held it first. So where its time was corrected, or was not plausible (then the folder
+is NO_DATE), the folder does not say the date of `occurred_at`. The warehouse goes by `occurred_at`.
 """
 
 import polars as pl
 
 from pipelines.home.tables import TIMESTAMP, Column, Table
 from pipelines.oneschema.event_fields import EVENT_FIELDS
+
+FOLDER_COLUMN = "event_date"
 
 # The columns that flattening derives, by the column that they follow.
 _DERIVED = {

@@ -68,6 +68,25 @@ class Home:
         return self.root / "dagster"
 
 
+UNKNOWN_DATE = "unknown"
+"""The event date of events whose created_at cannot be read, or was not plausible when they came."""
+
+# In a table of the lake, readers take the folder for a column. A text would make the dates of all others a text, and
+# pandas cannot read the folder that stands for NULL (pandas issue 55400). No event has this date: none is plausible.
+NO_DATE = "0001-01-01"
+
+
 def partition_folder(table: Path, event_date: str) -> Path:
-    """The folder of one event date (`YYYY-MM-DD` or `unknown`) of a partitioned table."""
+    """The folder of one event date (`YYYY-MM-DD` or `unknown`) of raw/embed_events or of the quarantine."""
     return table / f"event_date={event_date}"
+
+
+def lake_folder(table: Path, event_date: str) -> Path:
+    """The folder of one event date (`YYYY-MM-DD` or `unknown`) of a table of the lake."""
+    return table / f"event_date={NO_DATE if event_date == UNKNOWN_DATE else event_date}"
+
+
+def event_date_of(folder: str) -> str | None:
+    """The event date of a folder's name, of any of these tables; None for another name."""
+    key, _, value = folder.partition("=")
+    return None if key != "event_date" else UNKNOWN_DATE if value == NO_DATE else value

@@ -14,7 +14,7 @@ from typing import TypeVar
 import duckdb
 import polars as pl
 
-from pipelines.home.layout import Home, partition_folder
+from pipelines.home.layout import Home, lake_folder
 from pipelines.home.sealed import find_damage
 from pipelines.orchestration.charts import Chart, drawn
 from pipelines.orchestration.outside_text import markdown_text
@@ -107,12 +107,12 @@ def events_chart(home: Home, last: str) -> str | None:
 
 def _events_chart(home: Home, last: date) -> str | None:
     dates = [last - timedelta(days=days) for days in range(CHART_DAYS)]
-    files = [path for day in dates for path in partition_folder(home.lake_embed_events, str(day)).glob("*.parquet")]
+    files = [path for day in dates for path in lake_folder(home.lake_embed_events, str(day)).glob("*.parquet")]
     if not files:
         return None
     counts = (
-        pl.scan_parquet(files, glob=False, extra_columns="ignore", missing_columns="insert")
-        .group_by("event_date", pl.col("event_type").alias("series"))
+        pl.scan_parquet(files, glob=False, extra_columns="ignore", missing_columns="insert", hive_partitioning=False)
+        .group_by(pl.col("occurred_at").dt.date().alias("event_date"), pl.col("event_type").alias("series"))
         .agg(pl.len().cast(pl.Int64).alias("row_count"))
         .sort("event_date", "series")
         .collect()
@@ -122,7 +122,7 @@ def _events_chart(home: Home, last: date) -> str | None:
 
 def row_counts(table: Path, event_dates: Iterable[str]) -> dict[str, int]:
     """The row count of each event date of a lake table, read from the files' footers. 0 for a date without a folder."""
-    return {day: file_row_count(partition_folder(table, day)) for day in event_dates}
+    return {day: file_row_count(lake_folder(table, day)) for day in event_dates}
 
 
 def file_row_count(folder: Path) -> int:

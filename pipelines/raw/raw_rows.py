@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from pipelines.home.layout import UNKNOWN_DATE
 from pipelines.home.tables import TIMESTAMP
 from pipelines.home.times import PLAUSIBLE_AHEAD, PLAUSIBLE_FROM
 from pipelines.oneschema.credentials import strip_credentials
@@ -19,7 +20,7 @@ from pipelines.oneschema.event_fields import EVENT_FIELDS, TOKEN_FIELD
 from pipelines.oneschema.json_text import Json, canonical
 from pipelines.oneschema.reading import Unreadable, microseconds, read_timestamp
 from pipelines.oneschema.tokens import ReadToken, TokenReader
-from pipelines.raw.raw_tables import RAW_EMBED_EVENTS, UNKNOWN_DATE
+from pipelines.raw.raw_tables import RAW_EMBED_EVENTS
 
 _KNOWN = frozenset(field.name for field in EVENT_FIELDS)
 _DOCUMENTED = [(field.name, field.kind.json_type) for field in EVENT_FIELDS]

@@ -28,9 +28,6 @@ RAW_EMBED_EVENTS = Table(
     ),
 )
 
-# The event date of events whose created_at cannot be read, or was not plausible on arrival.
-UNKNOWN_DATE = "unknown"
-
 RAW_EMBEDS = Table(
     name="embeds",
     description="One row whenever a field of an embed or its token's payload changed.",

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import TransientError
-from pipelines.home.layout import Home
+from pipelines.home.layout import Home, event_date_of
 from pipelines.home.sealed import Damage, find_damage
 
 Kind = Literal["lake_events", "lake_errors", "quarantine", "raw_events", "embeds", "sweeps"]
@@ -35,7 +35,7 @@ ClaimTypes = tuple[tuple[str, str], ...]
 class SourceFile(NamedTuple):
     """One Parquet file below the home.
 
-    `lake_partition` is the value in the name of its folder (`event_date=`): a date or unknown. It is empty where files
+    `lake_partition` is the event date of its folder: a date or unknown. It is empty where files
     are not partitioned.
     """
 
@@ -123,8 +123,8 @@ def _list_files(home: Home) -> Iterator[SourceFile]:
     }
     for kind, table in partitioned.items():
         for folder in _entries(str(table)):
-            if folder.name.startswith("event_date=") and folder.is_dir():
-                yield from _parquet_files(home, kind, folder.path, folder.name.removeprefix("event_date="))
+            if (lake_partition := event_date_of(folder.name)) is not None and folder.is_dir():
+                yield from _parquet_files(home, kind, folder.path, lake_partition)
     flat: dict[Kind, Path] = {"embeds": home.raw_embeds, "sweeps": home.raw_sweeps}
     for kind, table in flat.items():
         yield from _parquet_files(home, kind, str(table), "")

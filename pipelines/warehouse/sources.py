@@ -12,8 +12,8 @@ from datetime import datetime
 import duckdb
 import polars as pl
 
-from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
-from pipelines.home.layout import Home
+from pipelines.flatten.lake_tables import FOLDER_COLUMN, LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
+from pipelines.home.layout import NO_DATE, UNKNOWN_DATE, Home
 from pipelines.home.permissions import is_open_to_others
 from pipelines.home.tables import Table
 from pipelines.home.times import PLAUSIBLE_FROM
@@ -151,7 +151,9 @@ def _create_view(
         return
     columns = [*table.names, *(claim_columns or [])]
     if with_lake_partition:
-        columns.append("regexp_extract(filename, 'event_date=([^/]+)/[^/]*$', 1) as lake_partition")
+        columns[columns.index(FOLDER_COLUMN)] = f"occurred_at::date as {FOLDER_COLUMN}"
+        folder = f"regexp_extract(filename, '{FOLDER_COLUMN}=([^/]+)/[^/]*$', 1)"
+        columns.append(f"replace({folder}, '{NO_DATE}', '{UNKNOWN_DATE}') as lake_partition")
     paths = ", ".join(quoted(without_wildcards(home.root / file.path)) for file in files)
     rows = f"read_parquet([{paths}], union_by_name = true, hive_partitioning = false, filename = true)"
     if is_grown:

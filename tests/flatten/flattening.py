@@ -64,9 +64,13 @@ def write_raw(home: Home, raw: pl.DataFrame, name: str) -> None:
 
 
 def read_table(table: Path) -> pl.DataFrame:
-    """All files of a lake table; where there are none, no rows and no columns."""
+    """All files of the quarantine, or of a lake table, where event_date is the date of the event's time. Without files
+    there are no rows and no columns."""
     files = sorted(table.glob("*/*.parquet"))
     frames = [pl.read_parquet(file, hive_partitioning=False) for file in files]
+    if table.parent.name == "lake":
+        assert not any("event_date" in frame.columns for frame in frames)
+        frames = [frame.with_columns(event_date=pl.col("occurred_at").dt.date()) for frame in frames]
     return pl.concat(frames, how="diagonal") if frames else pl.DataFrame()
 
 

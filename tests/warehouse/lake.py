@@ -17,7 +17,7 @@ from pipelines.flatten.lake_tables import (
     LAKE_VALIDATION_ERRORS,
     QUARANTINE,
 )
-from pipelines.home.layout import Home, partition_folder
+from pipelines.home.layout import Home, lake_folder, partition_folder
 from pipelines.home.tables import Table
 from pipelines.raw.raw_tables import RAW_EMBEDS, RAW_SWEEPS
 
@@ -168,7 +168,10 @@ class Lake:
             )
 
     def _save(self, table: Path, lake_partition: str, rows: pl.DataFrame) -> None:
-        self._replace(partition_folder(table, lake_partition) / "data.parquet", rows)
+        if table.parent == self.home.lake:
+            self._replace(lake_folder(table, lake_partition) / "data.parquet", rows.drop("event_date"))
+        else:
+            self._replace(partition_folder(table, lake_partition) / "data.parquet", rows)
 
     def _replace(self, path: Path, rows: pl.DataFrame) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
