@@ -24,6 +24,7 @@ import polars as pl
 from pipelines.flatten.claim_columns import ClaimColumn, claim_columns
 from pipelines.flatten.claims import SCALAR_TYPES, Seen
 from pipelines.flatten.lake_tables import CLAIMS_CATALOGUE
+from pipelines.home.layout import UNKNOWN_DATE
 from pipelines.home.tables import TIMESTAMP
 
 CLAIM_RECORD = pl.Schema(
@@ -78,9 +79,18 @@ class ClaimsOfDate:
         """The listed paths, sorted."""
         return [_row(path, self.seen[path], self.first, self.columns) for path in sorted({*self.first, *self.columns})]
 
+    def columns_of_file(self, event_date: str, event_count: int) -> dict[str, ClaimColumn]:
+        """The chosen columns that the date's file has. It has all of them where the date should change nothing for
+        readers that take the columns of one file for those of all: a date without events, and events without a date."""
+        return dict(self.chosen) if _has_all(event_date, event_count) else self.columns
+
     @property
     def unlisted_count(self) -> int:
         return len(self.seen) - len({*self.first, *self.columns})
+
+
+def _has_all(event_date: str, event_count: int) -> bool:
+    return event_date == UNKNOWN_DATE or event_count == 0
 
 
 def _row(path: str, known: Seen, first: Collection[str], columns: Mapping[str, ClaimColumn]) -> ClaimRow:
@@ -128,7 +138,7 @@ def chosen_otherwise(records: pl.DataFrame, columns: Mapping[str, ClaimColumn]) 
     """The event dates of LAKE_RECORDS whose claim columns are not those of this choice.
 
     A date that does not list all of its paths may have any path. It is included unless it was flattened with this very
-    choice.
+    choice, and so is a date that has all of the columns.
     """
     chosen = pl.DataFrame(
         [(path, column.name, column.type) for path, column in columns.items()],
@@ -137,8 +147,11 @@ def chosen_otherwise(records: pl.DataFrame, columns: Mapping[str, ClaimColumn]) 
     )
     differs = pl.col("column_name").ne_missing(pl.col("name")) | pl.col("column_type").ne_missing(pl.col("type"))
     listed_otherwise = of_records(records).join(chosen, on="path", how="left").filter(differs)
-    is_other = (pl.col("unlisted_claim_count") > 0) & (pl.col("claim_choice") != choice_digest(columns))
-    return {*listed_otherwise["event_date"], *records.filter(is_other)["event_date"]}
+    other = records.filter(pl.col("claim_choice") != choice_digest(columns)).select(
+        "event_date", "event_count", "unlisted_claim_count"
+    )
+    others = {date for date, count, unlisted in other.iter_rows() if unlisted > 0 or _has_all(date, count)}
+    return {*listed_otherwise["event_date"], *others}
 
 
 def catalogue(records: pl.DataFrame) -> pl.DataFrame:

@@ -60,7 +60,13 @@ def flatten_event_dates(
     seen = {event_date: claims.seen.get(number, {}) for number, event_date in enumerate(event_dates)}
     first = {event_date: first_paths(paths, claim_list_length) for event_date, paths in seen.items()}
     chosen = choose(first)
-    columns = {path: column for path, column in chosen.items() if any(path in paths for paths in seen.values())}
+    claims_of = {event_date: ClaimsOfDate(paths, first[event_date], chosen) for event_date, paths in seen.items()}
+    event_counts = dict(merged["date_index"].value_counts().iter_rows())
+    columns = {
+        path: column
+        for number, event_date in enumerate(event_dates)
+        for path, column in claims_of[event_date].columns_of_file(event_date, event_counts.get(number, 0)).items()
+    }
     events = _with_claims(merged, claims, columns, issues)
     quarantined = quarantine(raw, origins, rejected, issues)
     events_of, errors_of, quarantine_of, raw_of = map(_by_date, (events, errors, quarantined, raw))
@@ -71,7 +77,7 @@ def flatten_event_dates(
             errors_of.get(number, errors.clear()),
             quarantine_of.get(number, quarantined.clear()),
             raw_of.get(number, raw.clear()),
-            ClaimsOfDate(seen[event_date], first[event_date], chosen),
+            claims_of[event_date],
         )
         for number, event_date in enumerate(event_dates)
     ]
@@ -113,7 +119,7 @@ def _day(
         "first_landed_at": raw["fetched_at"].min(),
         "last_landed_at": raw["fetched_at"].max(),
     }
-    claim_columns = sorted(column.name for column in claims.columns.values())
+    claim_columns = sorted(column.name for column in claims.columns_of_file(event_date, events.height).values())
     return FlatDay(
         event_date,
         events.select(*LAKE_EMBED_EVENTS.names, *claim_columns),

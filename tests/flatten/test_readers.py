@@ -1,5 +1,6 @@
 """The lake by every reader with its defaults: the same rows, and an event date that is one, whatever came."""
 
+import json
 from collections.abc import Callable
 from datetime import date
 from importlib import import_module
@@ -12,6 +13,7 @@ import pytest
 
 from pipelines.flatten.days import FlattenOptions, flatten_days
 from pipelines.home.layout import Home
+from tests.flatten.payloads import SECRETS, sign
 from tests.flatten.test_days import delivery, event, land_in
 
 Read = Callable[[Path], tuple[list[dict[str, Any]], str]]
@@ -83,6 +85,24 @@ def test_every_reader_finds_every_row(tmp_path: Path, reader: str, odd: list[obj
         assert {row["event_uuid"]: row["event_date"] for row in rows} == expected
         assert len(rows) == len(expected)
         assert found_type == expected_type
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_no_reader_misses_a_claim_for_want_of_a_date(tmp_path: Path, reader: str) -> None:
+    """Readers take the columns of one file for those of all. A claim that is new is new in the odd files, too."""
+    home = Home(tmp_path)
+    read, _, _ = READERS[reader]
+    for number, claims in enumerate([{"user_id": "u"}, {"user_id": "u", "plan": "pro"}]):
+        token = sign(json.dumps(claims), SECRETS["client-1"])
+        of_days = [event(f"{number}-{day}", 1706112805.5 + day * 86_400) for day in range(2)]
+        odd = [event(f"{number}-never", "never"), event(f"{number}-odd", 0)] if number == 0 else []
+        land_in(home, str(number), *(delivery(each, token=token) for each in of_days), *map(delivery, odd))
+        flatten_days(home, FlattenOptions(), redo=["2024-01-27"])
+        rows, _ = read(home.lake_embed_events)
+        expected = {f"{earlier}-{day}" for earlier in range(number + 1) for day in range(2)} | {"0-odd"}
+        assert {row["event_uuid"] for row in rows} == expected
+        assert all("claim_user_id" in row for row in rows)
+        assert all(("claim_plan" in row) == (number == 1) for row in rows)
 
 
 def test_the_folder_that_former_versions_called_unknown_goes(tmp_path: Path) -> None:
