@@ -1,4 +1,7 @@
 -- The funnel of each cohort, with one row per step.
+-- Four counts of success, from the weakest to the strongest: reached (this step or a later one was seen), in order (step by
+-- step, within funnel_window), submitted (reached_count of import_submitted), delivered (the API says that the import
+-- arrived). The conversion to quote is submitted: conversion_rate of import_submitted, where is_mature.
 -- A cohort is the sessions that began on one day, in one environment, with one template and one kind of trigger.
 -- grain: entry_date, environment_name, template_key, entry_trigger_type, step_number
 -- refresh: entry_date
@@ -26,6 +29,8 @@ embed_steps as (
         -- Step 1 is reached by sessions that did nothing, too.
         is_reached and not is_skipped and (step_number > 1 or is_entry_observed) as is_performed,
         in_order_step_count >= step_number as is_in_order,
+        outcome = 'submitted' as is_submitted,
+        delivery,
         outcome = 'open' and (data_through is null or entry_at + funnel_window > data_through) as can_still_reach,
         case step
             when 'embed_initialized' then case when is_entry_observed then 0.0 end
@@ -48,6 +53,9 @@ cohorts as (
         count(*) filter (is_skipped) as skipped_count,
         count(*) filter (is_in_order) as in_order_count,
         count(*) filter (not is_reached and can_still_reach) as open_count,
+        count(*) filter (delivery = 'imported') as delivered_count,
+        count(*) filter (is_submitted and delivery is not null) as delivery_known_count,
+        count(*) filter (is_submitted and delivery = 'imported') as submitted_delivered_count,
         quantile_cont(seconds_from_entry, 0.5) as median_seconds_from_entry,
         quantile_cont(seconds_from_entry, 0.9) as p90_seconds_from_entry
     from embed_steps
@@ -73,6 +81,10 @@ select
             partition by entry_date, environment_name, template_key, entry_trigger_type order by step_number
         ), 0
     ) as step_conversion_rate, -- reached_count / reached_count of the previous step; NULL for step 1 and where that count is 0
+    delivered_count, -- sessions whose import arrived (delivery = imported), with or without an import_submitted; the same in each of the cohort's rows; not null
+    delivery_known_count, -- submitted sessions whose delivery is known: imported, pending or failed; the same in each row; not null
+    submitted_delivered_count, -- those of them that are imported; the same in each row; not null
+    submitted_delivered_count / nullif(delivery_known_count, 0) as delivery_rate, -- submitted_delivered_count / delivery_known_count; NULL where no delivery is known
     median_seconds_from_entry, -- median of the seconds from entry to the step's first event at or after it
     p90_seconds_from_entry, -- 90th percentile of the same seconds
     coalesce(entry_date + interval 1 day + funnel_window <= data_through, false) as is_mature, -- every session of the cohort has had funnel_window to convert; not null

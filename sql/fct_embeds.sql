@@ -169,6 +169,15 @@ error_totals as (
     group by event_uuid
 ),
 
+-- What the API's list says of the import. An older answer than the first import_submitted cannot know of it.
+deliveries as (
+    select embed_id, delivery, fetched_at
+    from stg_embeds
+    inner join source.embed_statuses on spelling = stg_embeds.status
+    inner join timed using (embed_id)
+    where import_submitted_at is null or fetched_at >= import_submitted_at
+),
+
 latest_claims as (
     select
         embed_id,
@@ -203,6 +212,8 @@ select
     timed.columns_mapped_at, -- first columns_mapped (UTC)
     timed.first_operation_at, -- first sheet_operation_performed (UTC)
     timed.import_submitted_at, -- first import_submitted (UTC)
+    deliveries.delivery, -- what became of the import by the API's list: imported, pending or failed; NULL while it has not said so since the first import_submitted, never a sign that nothing arrived. Without an import_submitted the status alone decides
+    case when deliveries.delivery is not null then deliveries.fetched_at end as delivery_at, -- when the list said so: the fetch of that answer, which later lists repeat (UTC)
     timed.last_event_at, -- last event of any type; NULL where no event has a plausible time (UTC)
     picked.last_event_type, -- type of the last event; not null
     timed.event_count, -- events of any type, with or without a plausible time; not null
@@ -245,6 +256,7 @@ cross join (select list(step order by step_number) as step_names from steps) as 
 left join furthest_chains using (embed_id)
 left join latest_claims using (embed_id)
 left join stg_embeds using (embed_id)
+left join deliveries using (embed_id)
 left join error_totals as first_totals on first_totals.event_uuid = first_counts_uuid
 left join error_totals as last_totals on last_totals.event_uuid = last_counts_uuid
 order by timed.embed_id

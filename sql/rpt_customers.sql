@@ -10,7 +10,8 @@ with parameters as (
 ),
 
 embeds as (
-    select embed_id, customer_id, customer_name, plan, template_key, entry_date, last_event_at, outcome from fct_embeds
+    select embed_id, customer_id, customer_name, plan, template_key, entry_date, last_event_at, outcome, delivery
+    from fct_embeds
 ),
 
 stuck as (
@@ -36,6 +37,7 @@ customers as (
         last(plan order by last_event_at nulls first, embed_id) filter (plan is not null) as plan,
         count(*) as session_count,
         count(*) filter (is_submitted) as submitted_count,
+        count(*) filter (delivery = 'imported') as delivered_count,
         count(*) filter (outcome = 'open') as open_count,
         count(*) filter (is_stuck) as stuck_count,
         count(*) filter (entry_date is not null and coalesce(days_before < 0, true)) as immature_count,
@@ -57,29 +59,30 @@ select
     customer_name, -- the name in the latest session that has one
     plan, -- the plan in the latest session that has one
     template_key, -- template of the sessions
-    session_count, -- sessions, with or without a plausible time
-    submitted_count, -- sessions with an import_submitted
-    open_count, -- sessions whose outcome is open
-    stuck_count, -- sessions in rpt_stuck_embeds
-    immature_count, -- sessions that are too young for the rates: they began after the last mature day
+    session_count, -- sessions, with or without a plausible time; not null
+    submitted_count, -- sessions with an import_submitted; not null
+    delivered_count, -- sessions whose import arrived (delivery = imported), with or without an import_submitted; not null
+    open_count, -- sessions whose outcome is open; not null
+    stuck_count, -- sessions in rpt_stuck_embeds; not null
+    immature_count, -- sessions that are too young for the rates: they began after the last mature day; not null
     last_seen_at, -- their last event (UTC)
-    entered_count_14d, -- sessions that began on the last 14 mature days
-    submitted_count_14d, -- those of them with an import_submitted
+    entered_count_14d, -- sessions that began on the last 14 mature days; not null
+    submitted_count_14d, -- those of them with an import_submitted; not null
     submitted_count_14d / nullif(entered_count_14d, 0) as conversion_rate_14d, -- submitted_count_14d / entered_count_14d
     wilson_low(submitted_count_14d, entered_count_14d) as conversion_rate_14d_low, -- lower end of its 95 % interval
     wilson_high(submitted_count_14d, entered_count_14d) as conversion_rate_14d_high, -- upper end of its 95 % interval
-    entered_count_previous_14d, -- sessions that began on the 14 days before those
-    submitted_count_previous_14d, -- those of them with an import_submitted
+    entered_count_previous_14d, -- sessions that began on the 14 days before those; not null
+    submitted_count_previous_14d, -- those of them with an import_submitted; not null
     submitted_count_previous_14d / nullif(entered_count_previous_14d, 0) as conversion_rate_previous_14d, -- submitted_count_previous_14d / entered_count_previous_14d
     wilson_low(submitted_count_previous_14d, entered_count_previous_14d) as conversion_rate_previous_14d_low, -- lower end of its 95 % interval
     wilson_high(submitted_count_previous_14d, entered_count_previous_14d) as conversion_rate_previous_14d_high, -- upper end of its 95 % interval
-    entered_count_28d, -- sessions that began on the last 28 mature days
-    submitted_count_28d, -- those of them with an import_submitted
+    entered_count_28d, -- sessions that began on the last 28 mature days; not null
+    submitted_count_28d, -- those of them with an import_submitted; not null
     submitted_count_28d / nullif(entered_count_28d, 0) as conversion_rate_28d, -- submitted_count_28d / entered_count_28d
     wilson_low(submitted_count_28d, entered_count_28d) as conversion_rate_28d_low, -- lower end of its 95 % interval
     wilson_high(submitted_count_28d, entered_count_28d) as conversion_rate_28d_high, -- upper end of its 95 % interval
-    entered_count_previous_28d, -- sessions that began on the 28 days before those
-    submitted_count_previous_28d, -- those of them with an import_submitted
+    entered_count_previous_28d, -- sessions that began on the 28 days before those; not null
+    submitted_count_previous_28d, -- those of them with an import_submitted; not null
     submitted_count_previous_28d / nullif(entered_count_previous_28d, 0) as conversion_rate_previous_28d, -- submitted_count_previous_28d / entered_count_previous_28d
     wilson_low(submitted_count_previous_28d, entered_count_previous_28d) as conversion_rate_previous_28d_low, -- lower end of its 95 % interval
     wilson_high(submitted_count_previous_28d, entered_count_previous_28d) as conversion_rate_previous_28d_high, -- upper end of its 95 % interval

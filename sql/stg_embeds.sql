@@ -2,7 +2,9 @@
 -- grain: embed_id
 -- refresh: merge
 with observations as (
-    select * from source.embeds
+    select embeds.* replace (coalesce(statuses.status, embeds.status) as status)
+    from source.embeds as embeds
+    left join source.embed_statuses as statuses on statuses.spelling = embeds.status
 ),
 
 -- Observations that tie in every sort key are equal in every column that is kept.
@@ -23,9 +25,9 @@ select
     embed_id, -- the embed session; not null
     template_key, -- template of the embed
     environment_name, -- environment that was configured for the sweep
-    status, -- the session's status, in the API's words; gone after a 404
+    status, -- the session's status, in the API's words; import-pending, as the vendor spells it too, is import_pending
     imported_row_count, -- rows imported; only when the status is imported
-    fetched_at, -- when the API gave this answer (UTC)
+    fetched_at, -- when the API gave this answer, which its later lists repeat (UTC)
     sweep_id, -- the sweep that saw it
 from ranked
 where recency = 1

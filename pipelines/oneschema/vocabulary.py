@@ -41,13 +41,26 @@ FUNNEL_STEPS: tuple[FunnelStep, ...] = (
     FunnelStep(5, "import_submitted", is_optional=False),
 )
 
-EMBED_STATUSES: tuple[str, ...] = (
-    "initialized",
-    "uploaded",
-    "headers_set",
-    "columns_mapped",
-    "import-pending",
-    "imported",
+
+class EmbedStatus(NamedTuple):
+    """A status of an embed, as `source.embed_statuses` has it: how the vendor may spell it, and what it says of the
+    import. `delivery` is pending, imported or failed; None: nothing has been imported yet."""
+
+    spelling: str
+    status: str
+    delivery: str | None = None
+
+
+# In their order. Two of the vendor's pages spell import_pending in two ways.
+EMBED_STATUSES: tuple[EmbedStatus, ...] = (
+    EmbedStatus("initialized", "initialized"),
+    EmbedStatus("uploaded", "uploaded"),
+    EmbedStatus("headers_set", "headers_set"),
+    EmbedStatus("columns_mapped", "columns_mapped"),
+    EmbedStatus("import_pending", "import_pending", "pending"),
+    EmbedStatus("import-pending", "import_pending", "pending"),
+    EmbedStatus("imported", "imported", "imported"),
+    EmbedStatus("import_failed", "import_failed", "failed"),
 )
 
 # Fields that let their holder act as a customer. They are removed, at any depth, before anything is written.

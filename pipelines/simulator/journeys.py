@@ -30,10 +30,12 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """All steps of an embed, by offset. `import_seconds` is how long the vendor takes to import what was submitted."""
+    """All steps of an embed, by offset. `import_seconds` is how long the vendor takes to import what was submitted, and
+    `import_fails` whether that ends in a failure."""
 
     steps: tuple[Step, ...]
     import_seconds: float
+    import_fails: bool
     imported_row_count: int
 
 
@@ -178,9 +180,14 @@ def walk(rng: Random, template: Template) -> Journey:
     else:
         walked.add("embed_initialized", "api", 0)
         walked.automation()
-    import_seconds = float("inf") if rng.random() < 0.03 else 3 + rng.expovariate(1 / 45)
+    fate = rng.random()
+    # Some imports are never heard of again. Those by webhook may fail, or take hours to days.
+    import_seconds = float("inf") if fate < 0.03 else 3 + rng.expovariate(1 / 45)
+    is_webhook = template.import_type == "webhook"
+    if is_webhook and 0.06 <= fate < 0.12:
+        import_seconds *= 2000
     row_count = int(template.rows * rng.lognormvariate(0, 0.8))
-    return Journey(tuple(walked.steps), import_seconds, row_count)
+    return Journey(tuple(walked.steps), import_seconds, is_webhook and 0.03 <= fate < 0.06, row_count)
 
 
 def data_of_steps(

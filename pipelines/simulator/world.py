@@ -182,9 +182,13 @@ class World:
             return EmbedState(status, None, token_number, since, until)
         imported_at = submitted_at + embed.journey.import_seconds
         if imported_at > now:
+            # The vendor's pages spell it in two ways.
+            status = "import_pending" if embed.index % 2 else "import-pending"
             return EmbedState(status, None, token_number, since, min(until, imported_at))
-        row_count = embed.journey.imported_row_count
-        return EmbedState("imported", row_count, token_number, max(since, imported_at), until)
+        since = max(since, imported_at)
+        if embed.journey.import_fails:
+            return EmbedState("import_failed", None, token_number, since, until)
+        return EmbedState("imported", embed.journey.imported_row_count, token_number, since, until)
 
     def _make_embed(self, index: int) -> Embed:
         rng = self._rng(index, "embed")
@@ -261,7 +265,6 @@ _STATUS_AFTER = {
     "file_uploaded": "uploaded",
     "header_selected": "headers_set",
     "columns_mapped": "columns_mapped",
-    "import_submitted": "import-pending",
 }
 
 

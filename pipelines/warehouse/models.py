@@ -19,7 +19,7 @@ from sqlglot import exp, lineage
 from sqlglot.tokens import Tokenizer
 
 from pipelines.home.packaged import project_file
-from pipelines.oneschema.vocabulary import FunnelStep
+from pipelines.oneschema.vocabulary import EmbedStatus, FunnelStep
 from pipelines.warehouse.functions import function_names, functions_text
 from pipelines.warehouse.parameters import PARAMETER_NAMES
 from pipelines.warehouse.sql_errors import ModelError, blamed_on
@@ -247,6 +247,7 @@ def known_columns() -> dict[str, object]:
         "event_types": ["event_type", "description"],
         "trigger_types": ["trigger_type"],
         "funnel_steps": list(FunnelStep._fields),
+        "embed_statuses": list(EmbedStatus._fields),
     }
     return {
         "main": {model.name: dict.fromkeys(model.columns, "varchar") for model in load_models()},

@@ -10,7 +10,7 @@ import duckdb
 import polars as pl
 
 from pipelines.home.layout import Home
-from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES
+from pipelines.oneschema.vocabulary import EMBED_STATUSES, EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES
 from pipelines.warehouse import ledger
 from pipelines.warehouse.checks import Check
 from pipelines.warehouse.ledger import Ledger
@@ -25,8 +25,10 @@ BUILDER_VERSION = 1
 _GROWTH_LIMIT = 1.5
 _GROWTH_ALLOWANCE = 16 * 2**20
 
-_VOCABULARY = frozenset({"event_types", "trigger_types", "funnel_steps"})
-_VOCABULARY_VERSION = hashlib.sha256(json.dumps([EVENT_TYPES, TRIGGER_TYPES, FUNNEL_STEPS]).encode()).hexdigest()[:16]
+_VOCABULARY = frozenset({"event_types", "trigger_types", "funnel_steps", "embed_statuses"})
+_VOCABULARY_VERSION = hashlib.sha256(
+    json.dumps([EVENT_TYPES, TRIGGER_TYPES, FUNNEL_STEPS, EMBED_STATUSES]).encode()
+).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

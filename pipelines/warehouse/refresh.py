@@ -71,7 +71,7 @@ def _note_changed_rows(connection: duckdb.DuckDBPyConnection, model: Model) -> N
 def _merge(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     key = model.grain[0]
     if key == "embed_id":
-        # A new fetched_at does not change an embed. Only the columns that fct_embeds shows do.
+        # Only the columns that fct_embeds shows change an embed; it shows fetched_at as delivery_at.
         _add(
             connection,
             "embed_id",
@@ -79,8 +79,8 @@ def _merge(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
             select incoming.embed_id
             from temp.main.incoming
             left join warehouse.main.{model.name} as held using (embed_id)
-            where (incoming.status, incoming.imported_row_count)
-                is distinct from (held.status, held.imported_row_count)
+            where (incoming.status, incoming.imported_row_count, incoming.fetched_at)
+                is distinct from (held.status, held.imported_row_count, held.fetched_at)
             """,
         )
     connection.execute(f"delete from warehouse.main.{model.name} where {key} in (select {key} from temp.main.incoming)")

@@ -17,7 +17,14 @@ from pipelines.home.layout import NO_DATE, UNKNOWN_DATE, Home
 from pipelines.home.permissions import is_open_to_others
 from pipelines.home.tables import Table
 from pipelines.home.times import PLAUSIBLE_FROM
-from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES, FunnelStep
+from pipelines.oneschema.vocabulary import (
+    EMBED_STATUSES,
+    EVENT_TYPES,
+    FUNNEL_STEPS,
+    TRIGGER_TYPES,
+    EmbedStatus,
+    FunnelStep,
+)
 from pipelines.raw import claim_patterns as policy_patterns
 from pipelines.raw.raw_tables import RAW_EMBEDS, RAW_SWEEPS
 from pipelines.settings import Settings
@@ -63,6 +70,7 @@ def attach(connection: duckdb.DuckDBPyConnection) -> None:
     _create_table(connection, "event_types", {"event_type": EVENT_TYPES.keys(), "description": EVENT_TYPES.values()})
     _create_table(connection, "trigger_types", {"trigger_type": TRIGGER_TYPES.keys()})
     create_from_frame(connection, "funnel_steps", pl.DataFrame(FUNNEL_STEPS, FunnelStep._fields, orient="row"))
+    create_from_frame(connection, "embed_statuses", pl.DataFrame(EMBED_STATUSES, EmbedStatus._fields, orient="row"))
 
 
 def _create_table(connection: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, Iterable[object]]) -> None:

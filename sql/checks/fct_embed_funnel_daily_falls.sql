@@ -1,5 +1,5 @@
--- A cohort's counts start at all of its sessions and never rise from step to step, every step has a row, and a session that
--- reached a step performed or skipped it.
+-- A cohort's counts start at all of its sessions and never rise from step to step, every step has a row, a session that
+-- reached a step performed or skipped it, and what was delivered is the same in each row.
 -- table: fct_embed_funnel_daily
 -- severity: error
 -- scope: entry_date
@@ -8,6 +8,9 @@ with ordered as (
         *,
         lag(reached_count) over cohort as previous_reached_count,
         lag(in_order_count) over cohort as previous_in_order_count,
+        min(delivered_count) over (
+            partition by entry_date, environment_name, template_key, entry_trigger_type
+        ) as least_delivered_count,
         count(*) over (partition by entry_date, environment_name, template_key, entry_trigger_type) as row_count
     from fct_embed_funnel_daily
     window cohort as (
@@ -28,4 +31,7 @@ where
     or performed_count + skipped_count > reached_count
     or reached_count + open_count > entered_count
     or (step_number = 1 and reached_count <> entered_count)
+    or delivered_count <> least_delivered_count
+    or delivered_count > entered_count
+    or submitted_delivered_count > least(delivered_count, delivery_known_count)
     or row_count <> (select count(*) from source.funnel_steps)

@@ -11,6 +11,8 @@ import pytest
 from pipelines.orchestration.jobs import partition_range, run_config
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator
+from pipelines.simulator.simulation import Simulation
+from pipelines.simulator.truth import Truth as EmbedTruth
 from pipelines.terminal.runs import run_job
 from pipelines.warehouse.published import connect_published
 from tests.poll.sweeping import settings_for
@@ -29,6 +31,10 @@ ACCOUNTS = {
     "counts at mapping": SimulatorOptions(embeds=800, days=DAYS),
     "counts everywhere": SimulatorOptions(embeds=800, days=DAYS, error_counts="everywhere"),
 }
+
+
+# The vendor's pages spell it in two ways.
+PENDING = ("import_pending", "import-pending")
 
 
 @pytest.fixture(scope="module", params=ACCOUNTS)
@@ -90,6 +96,18 @@ def test_the_funnel_of_each_template(published: Published) -> None:
             expected[template, step] += step == 1 or max(steps[embed_id], default=0) >= step
     sql = "select template_key, step_number, sum(reached_count) from fct_embed_funnel_daily group by all"
     assert answers(connection, sql) == expected
+
+
+def test_what_was_delivered_is_what_the_list_said(published: Published) -> None:
+    connection, _ = published
+    words = {"imported": "imported", "import_failed": "failed", **dict.fromkeys(PENDING, "pending")}
+    embeds = list(EmbedTruth(Simulation(ACCOUNTS["counts at mapping"])).embeds())
+    expected = {row["embed_id"]: words.get(row["status"]) for row in embeds}
+    assert {*expected.values()} == {None, "imported", "failed", "pending"}
+    assert answers(connection, "select embed_id, delivery from fct_embeds") == expected
+    by_template = Counter(row["template_key"] for row in embeds if row["status"] == "imported")
+    sql = "select template_key, sum(delivered_count) from fct_embed_funnel_daily where step_number = 5 group by all"
+    assert answers(connection, sql) == by_template
 
 
 def test_error_counts_by_column_and_code(published: Published) -> None:

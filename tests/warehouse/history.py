@@ -117,7 +117,7 @@ class History:
 
     def _observation(self) -> dict[str, Any]:
         random = self.random
-        status = random.choice(["initialized", "uploaded", "imported", "gone"])
+        status = random.choice(["initialized", "uploaded", "import-pending", "imported", "imported", "import_failed"])
         return {
             "embed_id": random.randrange(EMBEDS),
             "status": status,

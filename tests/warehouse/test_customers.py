@@ -154,6 +154,11 @@ def sessions(random: Random, lake: Lake, days: int, count: int) -> datetime:
             for n, event_type in enumerate(types)
         ]
     lake.write(events)
+    statuses = ["imported", "import_failed", "uploaded"]
+    lake.embeds(
+        {"embed_id": n, "status": random.choice(statuses), "fetched_at": START + timedelta(days=days)}
+        for n in range(0, count, 2)
+    )
     now = START + timedelta(days=days, hours=random.randrange(6))
     lake.sweep(now)
     return now
@@ -171,6 +176,7 @@ def customers(embeds: Iterable[dict[str, Any]], stuck: set[int], now: datetime) 
         is_submitted = embed["outcome"] == "submitted"
         row["session_count"] += 1
         row["submitted_count"] += is_submitted
+        row["delivered_count"] += embed["delivery"] == "imported"
         row["open_count"] += embed["outcome"] == "open"
         row["stuck_count"] += embed["embed_id"] in stuck
         row["immature_count"] += not _is_mature(embed["entry_date"], now)
@@ -200,6 +206,7 @@ def test_customers_are_counted_over_mature_days(lake: Lake, seed: int) -> None:
     found = {(row["customer_id"], row["template_key"]): row for row in rows(lake, "from rpt_customers")}
     assert {key: {name: row[name] for name in expected[key]} for key, row in found.items()} == expected
     assert any(row["stuck_count"] for row in expected.values())
+    assert any(row["delivered_count"] for row in expected.values())
     assert any(row["immature_count"] for row in expected.values())
 
 

@@ -152,6 +152,8 @@ def test_a_whole_session(lake: Lake, ask: Any) -> None:
             "columns_mapped_at": at(4),
             "first_operation_at": at(8),
             "import_submitted_at": at(16),
+            "delivery": None,
+            "delivery_at": None,
             "last_event_at": at(32),
             "last_event_type": "embed_closed",
             "event_count": 7,
