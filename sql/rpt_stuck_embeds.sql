@@ -5,7 +5,8 @@
 -- grain: embed_id
 -- refresh: whole
 with parameters as (
-    select data_through from source.parameters
+    -- Who has been idle for longer than helpable_for has most likely left: a tab that is shut sends no event.
+    select data_through, interval 2 hours as helpable_for from source.parameters
 ),
 
 steps as (
@@ -61,11 +62,14 @@ open_embeds as (
     select
         embeds.*,
         date_diff('microsecond', last_event_at, data_through) / 1e6 as idle_seconds,
+        last_event_at >= data_through - helpable_for as can_still_be_helped,
+        steps.step_number >= (select step_number from steps where step = 'file_uploaded') as is_uploaded,
         greatest(
             coalesce(template_thresholds.p90_seconds, overall_thresholds.p90_seconds, 3600.0), 900.0
         ) as threshold_seconds
     from fct_embeds as embeds
     cross join parameters
+    inner join steps on steps.step = embeds.furthest_step
     left join template_thresholds
         on template_thresholds.template_key is not distinct from embeds.template_key
         and template_thresholds.step = embeds.furthest_step
@@ -86,6 +90,11 @@ worst_errors as (
 
 select
     open_embeds.embed_id, -- the embed session; not null
+    row_number() over (
+        order by
+            is_uploaded desc, coalesce(open_embeds.last_error_count, 0) desc, floor(idle_seconds / 60) desc, open_embeds.embed_id
+    ) as priority, -- whom to help first, from 1: sessions that got to the upload before others; then those with more errors left (last_error_count, 0 where not known); then those idle for more minutes; not null
+    can_still_be_helped, -- idle for at most 2 hours, so someone may still be there; false: most likely they have left, and are reached by another way; not null
     environment_name, -- environment of the entry event
     template_key, -- template of the entry event
     user_id, -- the user_id claim of the latest event that has claims
@@ -105,4 +114,4 @@ select
 from open_embeds
 left join worst_errors using (embed_id)
 where idle_seconds > threshold_seconds
-order by open_embeds.embed_id
+order by priority

@@ -201,10 +201,10 @@ def _stuck_sessions(settings: Settings) -> list[dict[str, Any]]:
             select
                 embed_id, template_key, step, last_event_at, idle_seconds,
                 worst_column_key, worst_error_code, worst_error_count,
-                coalesce(customer_name, customer_id) as customer, data_through
+                coalesce(customer_name, customer_id) as customer, can_still_be_helped, data_through
             from rpt_stuck_embeds
             cross join meta_build
-            order by idle_seconds desc, embed_id
+            order by can_still_be_helped desc, priority
         """)
         names = [column[0] for column in result.description or []]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
@@ -227,6 +227,8 @@ def _session_text(session: dict[str, Any]) -> str:
         f"embed {session['embed_id']}{who}: template {shown('template_key')}, at {session['step']} "
         f"for {timedelta(seconds=round(session['idle_seconds']))}"
     )
+    if not session["can_still_be_helped"]:
+        text += ", most likely left"
     if session["worst_column_key"] is not None:
         worst = f"{shown('worst_error_code')} in {shown('worst_column_key')}"
         text += f"; {session['worst_error_count']} cells with {worst} when last counted"

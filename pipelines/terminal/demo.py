@@ -52,7 +52,7 @@ from fct_sheet_operations_daily group by all order by operations desc
 QUERIES = [
     "select outcome, count(*) as embeds, median(seconds_to_submit) as median_seconds from fct_embeds group by all",
     "select template_key, step, sum(reached_count) as n from fct_embed_funnel_daily group by all order by 1, 3 desc",
-    "select * from rpt_stuck_embeds order by idle_seconds desc limit 10",
+    "select * from rpt_stuck_embeds order by priority limit 10",
 ]
 
 

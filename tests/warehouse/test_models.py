@@ -2,6 +2,7 @@
 
 import json
 from datetime import date, timedelta
+from random import Random
 from typing import Any
 
 import duckdb
@@ -424,6 +425,31 @@ def test_stuck_sessions(lake: Lake, ask: Any) -> None:
     assert stuck[1]["threshold_seconds"] == stuck[0]["threshold_seconds"]
     assert (stuck[0]["user_id"], stuck[0]["last_error_count"]) == ("u", 9)
     assert (stuck[0]["worst_column_key"], stuck[0]["worst_error_code"], stuck[0]["worst_error_count"]) == ("a", "B", 4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_stuck_sessions_are_in_the_order_in_which_to_act(lake: Lake, ask: Any, seed: int) -> None:
+    random = Random(seed)
+    now = DAY
+    sessions: list[tuple[bool, int | None, float, int]] = []
+    rows: list[dict[str, Any]] = []
+    for embed_id in random.sample(range(1000), 60):
+        # Longer than the hour that is the threshold here; to the second, whole minutes, and about the two hours.
+        idle = random.choice([61, 61.5, 119.99, 120, 120.01, 121, 300, 301, 20 * 60])
+        errors = random.choice([None, None, 0, 1, 7, 200])
+        is_uploaded = errors is not None or random.random() < 0.5
+        last = "columns_mapped" if errors is not None else "file_uploaded" if is_uploaded else "embed_resumed"
+        counts = None if errors is None else {"a": {"X": errors}} if errors else {}
+        rows.append(event(f"{embed_id}-1", embed_id, "embed_initialized", at(now - idle - 1)))
+        rows.append(event(f"{embed_id}-2", embed_id, last, at(now - idle), counts=counts))
+        sessions.append((is_uploaded, errors, idle, embed_id))
+    lake.write(rows)
+    lake.sweep(at(now))
+    stuck = ask("from rpt_stuck_embeds")
+    expected = sorted(sessions, key=lambda s: (not s[0], -(s[1] or 0), -int(s[2]), s[3]))
+    assert [(row["priority"], row["embed_id"], row["can_still_be_helped"]) for row in stuck] == [
+        (place, embed_id, idle <= 120) for place, (*_, idle, embed_id) in enumerate(expected, start=1)
+    ]
 
 
 @pytest.mark.parametrize(("idle", "is_stuck"), [(60, False), (61, True)])
