@@ -148,7 +148,7 @@ def test_the_macro_agrees_with_the_oracle(
     new_lake: Callable[[Path], Lake], tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
     random = Random(seed)
-    lake = new_lake(tmp_path_factory.mktemp("home"))
+    lake = new_lake(tmp_path_factory.mktemp("oracle") / "home")
     rows = sessions(random)
     lake.write(rows)
     lake.claims.append(lake.claims[0] | {"path": "org.tier", "column_name": None, "is_column": False})
