@@ -16,16 +16,23 @@ from pipelines.simulator.templates import AUTOFIX, OPERATIONS, UNKNOWN_EVENT_TYP
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 Counts = dict[str, dict[str, int]]
 
+# The share of files in which the importer finds the header rows by itself.
+_HEADER_DETECTED = 0.75
+
 _OPERATION_SCALE = list(accumulate(weight for _, weight, _ in OPERATIONS))
 
 
 class Step(NamedTuple):
-    """One event that will happen: seconds since the embed's start, type, trigger, and the number of its token."""
+    """One event that will happen: seconds since the embed's start, type, trigger, and the number of its token.
+
+    Where its pane is skipped, nothing is sent: the session goes on as it would have, without the event.
+    """
 
     offset: float
     event_type: str
     trigger_type: str
     token: int
+    is_sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +49,12 @@ class Journey:
 class _Walk:
     """The state of one walk: where in time it is, and how far the import has come (0 nothing .. 4 submitted)."""
 
-    def __init__(self, rng: Random, template: Template) -> None:
+    def __init__(self, rng: Random, template: Template, pane_rng: Random | None) -> None:
         self.rng = rng
         self.template = template
+        # Numbers of its own, so that a session that skips panes is the same session but for their events.
+        self.pane_rng = pane_rng
+        self.skipped_panes: set[str] = set()
         self.offset = 0.0
         self.stage = 0
         self.token = 0
@@ -55,6 +65,12 @@ class _Walk:
         if pause:
             self.offset += 0.4 + self.rng.expovariate(1 / pause)
         self.steps.append(Step(self.offset, event_type, trigger_type, self.token))
+
+    def pass_pane(self, event_type: str, trigger_type: str, pause: float) -> None:
+        """The step of a pane that comes up by itself after an upload, unless the importer skips it."""
+        self.add(event_type, trigger_type, pause)
+        if event_type in self.skipped_panes:
+            self.steps[-1] = self.steps[-1]._replace(is_sent=False)
 
     def sit_down(self) -> bool:
         """One sitting of a person, from where the import stands. True when it ends by itself, False when given up."""
@@ -73,12 +89,12 @@ class _Walk:
         if self.stage == 1:
             if roll() < 0.05 * difficulty:
                 return False
-            self.add("header_selected", "user", 14)
+            self.pass_pane("header_selected", "user", 14)
             self.stage = 2
         if self.stage == 2:
             if roll() < 0.1 * difficulty:
                 return False
-            self.add("columns_mapped", "user", 75)
+            self.pass_pane("columns_mapped", "user", 75)
             self.stage = 3
             if roll() < 0.02:
                 self.add(UNKNOWN_EVENT_TYPES[roll() < 0.3], "user", 5)
@@ -90,8 +106,8 @@ class _Walk:
         if roll() < 0.06:
             # A wrong file: everything again, in the same sitting.
             self.upload()
-            self.add("header_selected", "user", 10)
-            self.add("columns_mapped", "user", 40)
+            self.pass_pane("header_selected", "user", 10)
+            self.pass_pane("columns_mapped", "user", 40)
             self.stage = 3
         for _ in range(min(24, int(self.rng.expovariate(1 / (2.6 * difficulty))))):
             self.add("sheet_operation_performed", "user", 38)
@@ -110,7 +126,14 @@ class _Walk:
         self.add("file_uploaded", "user", 35)
         while self.rng.random() < 0.09:
             self.add("file_uploaded", "user", 50)
+        self.choose_panes()
         self.stage = 1
+
+    def choose_panes(self) -> None:
+        """Which panes the importer skips for the file that came last."""
+        if self.pane_rng is not None:
+            shares = {"header_selected": _HEADER_DETECTED, "columns_mapped": self.template.mapping_skipped}
+            self.skipped_panes = {pane for pane, share in shares.items() if self.pane_rng.random() < share}
 
     def submit(self, trigger_type: str) -> None:
         self.add("import_submitted", trigger_type, 25)
@@ -146,11 +169,12 @@ class _Walk:
         """A file that comes by SFTP or API, and what the customer's automation makes of it."""
         roll = self.rng.random
         self.add("file_uploaded", "api", 2)
+        self.choose_panes()
         # Machines are quick: their steps can fall on one instant.
-        self.add("header_selected", "automation", 0 if roll() < 0.3 else 0.5)
+        self.pass_pane("header_selected", "automation", 0 if roll() < 0.3 else 0.5)
         if roll() < 0.03:
             return
-        self.add("columns_mapped", "automation", 0 if roll() < 0.3 else 2)
+        self.pass_pane("columns_mapped", "automation", 0 if roll() < 0.3 else 2)
         self.stage = 3
         for _ in range(int(roll() * 3)):
             self.add("sheet_operation_performed", "automation", 0 if roll() < 0.3 else 1)
@@ -163,9 +187,9 @@ class _Walk:
             self.people()
 
 
-def walk(rng: Random, template: Template) -> Journey:
-    """The steps of one embed. The first is its embed_initialized, at offset 0."""
-    walked = _Walk(rng, template)
+def walk(rng: Random, template: Template, pane_rng: Random | None = None) -> Journey:
+    """The steps of one embed. The first is its embed_initialized, at offset 0. With `pane_rng` panes are skipped."""
+    walked = _Walk(rng, template, pane_rng)
     kind = rng.random()
     if kind < 0.78:
         walked.add("embed_initialized", "user", 0)

@@ -13,6 +13,7 @@ DEFAULT_NOW = 1769601600.0
 Paging = Literal["ignored", "honoured", "capped", "linked", "wrapped", "refused"]
 Order = Literal["ascending", "descending", "shuffled"]
 EventShape = Literal["api", "full"]
+Panes = Literal["shown", "skipped"]
 ErrorCounts = Literal["mapping", "everywhere"]
 # What a sender, a proxy or the network may turn a pushed event into. The last three cannot be read.
 PushShape = Literal["gzip", "deflate", "bom", "control", "upgrade", "malformed", "cut", "cut-gzip"]
@@ -67,7 +68,8 @@ class Switches(BaseModel):
 class SimulatorOptions(Switches):
     """A simulator's start options: where it listens, the world, and the switches at the start.
 
-    The same `seed`, `embeds`, `days`, `days_ahead`, `now` and `error_counts` give the same world, event for event.
+    The same `seed`, `embeds`, `days`, `days_ahead`, `now`, `error_counts` and `panes` give the same world, event for
+    event.
     """
 
     host: str = "127.0.0.1"
@@ -81,6 +83,12 @@ class SimulatorOptions(Switches):
         default="mapping",
         description="which events report validation errors; mapping: columns_mapped alone, as the vendor documents; "
         "everywhere: import_submitted and embed_closed too, at times. Nothing else differs between the two worlds",
+    )
+    panes: Panes = Field(
+        default="shown",
+        description="shown: every session passes every pane, and its event comes; skipped: where it can do without the "
+        "customer, the importer skips the header pane and the mapping, sends no event, and the status skips its step. "
+        "Nothing else differs between the two worlds",
     )
     clock_runs: bool = Field(default=False, description="the clock runs; else only the admin moves it")
     api_key: SecretStr = SecretStr("osk_simulator_4c9d1f7be0a84c5f")

@@ -15,7 +15,10 @@ class Flaw:
 
 @dataclass(frozen=True)
 class Template:
-    """One import template. `difficulty` scales how many people give up; `rows` is the typical size of a file."""
+    """One import template. `difficulty` scales how many people give up; `rows` is the typical size of a file.
+
+    `mapping_skipped` is the share of files whose columns all match, where the customisation skips the mapping then.
+    """
 
     key: str
     weight: float
@@ -24,6 +27,7 @@ class Template:
     import_type: str
     columns: tuple[tuple[str, str], ...]
     flaws: tuple[Flaw, ...]
+    mapping_skipped: float = 0.0
 
 
 TEMPLATES: tuple[Template, ...] = (
@@ -68,6 +72,7 @@ TEMPLATES: tuple[Template, ...] = (
             Flaw("phone", "INVALID_PHONE", 0.55, 0.3),
             Flaw("country", "PICKLIST", 0.35, 0.1),
         ),
+        mapping_skipped=0.4,
     ),
     Template(
         key="inventory-v2",
@@ -119,6 +124,7 @@ TEMPLATES: tuple[Template, ...] = (
         import_type="local",
         columns=(("email", "EMAIL"), ("source", "TEXT")),
         flaws=(Flaw("email", "INVALID_EMAIL", 0.15, 0.05),),
+        mapping_skipped=0.8,
     ),
 )
 

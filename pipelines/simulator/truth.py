@@ -38,7 +38,8 @@ class Truth:
         """Every generated embed that has started, deleted ones too: its summary's fields without the credentials.
 
         Keys: embed_id, template_key, status, imported_row_count, started_at, user_id, claims (of the newest token),
-        token_kind, token_count, event_count (created up to the clock), last_event_at, deleted_at.
+        token_kind, token_count, silent_steps (types of events that the session passed and that were never sent, since
+        their panes were skipped), event_count (created up to the clock), last_event_at, deleted_at.
         """
         now = self._simulation.clock.now()
         for index in range(self._world.started_count(now)):
@@ -46,7 +47,10 @@ class Truth:
             state = self._world.state(embed, now)
             text = self._world.token(embed, state.token_number).claims_json
             claims = None if text is None else orjson.loads(text)
-            created = [at for at in embed.times if at <= now]
+            steps = zip(embed.journey.steps, embed.times, strict=True)
+            passed = [(step, at) for step, at in steps if at <= now]
+            created = [at for step, at in passed if step.is_sent]
+            sent = {step.event_type for step, _ in passed if step.is_sent}
             yield {
                 "embed_id": embed.id,
                 "template_key": embed.template.key,
@@ -57,6 +61,7 @@ class Truth:
                 "claims": claims,
                 "token_kind": embed.token_kind,
                 "token_count": state.token_number + 1,
+                "silent_steps": sorted({step.event_type for step, _ in passed} - sent),
                 "event_count": len(created),
                 "last_event_at": created[-1],
                 "deleted_at": self._simulation.deleted_at.get(embed.id),

@@ -171,6 +171,8 @@ class World:
         status, token_number, submitted_at = "initialized", 0, None
         since, until = float("-inf"), float("inf")
         for step, at in zip(embed.journey.steps, embed.times, strict=True):
+            if not step.is_sent:
+                continue
             if at > now:
                 until = at
                 break
@@ -202,7 +204,7 @@ class World:
                 break
             roll -= share
         token = _uuid4(rng.getrandbits(128))
-        journey = walk(rng, template)
+        journey = walk(rng, template, self._rng(index, "panes") if self._options.panes == "skipped" else None)
         start = self.starts[index]
         times = tuple([round(start + step.offset, 6) for step in journey.steps])
         return Embed(index, self.ids[index], start, template, person, token, token_kind, journey, times)
@@ -229,6 +231,8 @@ class World:
                 del fields["data"]
             # Most events are there at once; some take seconds to hours to get through the vendor's queues.
             lag = rng.lognormvariate(4.5, 1.6) if rng.random() < 0.06 else 0.0
+            if not step.is_sent:
+                continue
             events.append(
                 Event(
                     uuid=fields["uuid"],

@@ -100,6 +100,9 @@ def simulate(
     error_counts: Annotated[
         str, typer.Option(help="mapping: on columns_mapped alone, as documented; everywhere: on other events too.")
     ] = "mapping",
+    panes: Annotated[
+        str, typer.Option(help="shown: an event for every pane; skipped: some panes are skipped without an event.")
+    ] = "shown",
     latency: Annotated[float, typer.Option(min=0, help="Seconds before every answer.")] = 0,
     retention_days: Annotated[float | None, typer.Option(help="Events older than this are purged.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -127,6 +130,7 @@ def simulate(
                 "list_order": list_order,
                 "event_shape": event_shape,
                 "error_counts": error_counts,
+                "panes": panes,
                 "latency_seconds": latency,
                 "retention_days": retention_days,
             }

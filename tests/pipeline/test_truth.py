@@ -8,15 +8,16 @@ from typing import Any
 import duckdb
 import pytest
 
+from pipelines.home.times import EPOCH
 from pipelines.orchestration.jobs import partition_range, run_config
+from pipelines.settings import Settings
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator
-from pipelines.simulator.simulation import Simulation
-from pipelines.simulator.truth import Truth as EmbedTruth
 from pipelines.terminal.runs import run_job
 from pipelines.warehouse.published import connect_published
 from tests.poll.sweeping import settings_for
 from tests.warehouse import error_counts_oracle as oracle
+from tests.warehouse.funnel_oracle import Event, seconds_of_steps
 
 DAYS = 30
 
@@ -30,6 +31,7 @@ Truth = list[dict[str, Any]]
 ACCOUNTS = {
     "counts at mapping": SimulatorOptions(embeds=800, days=DAYS),
     "counts everywhere": SimulatorOptions(embeds=800, days=DAYS, error_counts="everywhere"),
+    "panes skipped": SimulatorOptions(embeds=800, days=DAYS, panes="skipped"),
 }
 
 
@@ -40,20 +42,20 @@ PENDING = ("import_pending", "import-pending")
 @pytest.fixture(scope="module", params=ACCOUNTS)
 def published(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[duckdb.DuckDBPyConnection, Truth]]:
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, Truth, Truth]]:
     """Published through Dagster: a blocking check that found anything would have failed the run."""
     home = tmp_path_factory.mktemp("truth") / "home"
     with running_simulator(ACCOUNTS[request.param]) as simulator:
         settings = settings_for(simulator, home)
         last = datetime.fromtimestamp(simulator.simulation.clock.now(), UTC).date()
         run_job(settings, "backfill", run_config("backfill"), partition_range(last - timedelta(days=DAYS), last))
-        truth = simulator.truth()
+        truth, embeds = simulator.truth(), simulator.truth_embeds()
     connection = connect_published(settings.home)
-    yield connection, truth
+    yield connection, truth, embeds
     connection.close()
 
 
-Published = tuple[duckdb.DuckDBPyConnection, Truth]
+Published = tuple[duckdb.DuckDBPyConnection, Truth, Truth]
 
 
 def answers(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[Any, Any]:
@@ -67,14 +69,14 @@ def counts_of(event: dict[str, Any]) -> dict[str, dict[str, int]]:
 
 
 def test_events_by_type(published: Published) -> None:
-    connection, truth = published
+    connection, truth, _ = published
     expected = Counter(event["event_type"] for event in truth)
     assert len(expected) > 8, "the world has unknown types, too"
     assert answers(connection, "select event_type, count(*) from stg_embed_events group by all") == expected
 
 
 def test_distinct_embeds(published: Published) -> None:
-    connection, truth = published
+    connection, truth, _ = published
     embeds = {event["embed_id"] for event in truth}
     assert answers(connection, "select 'embeds', count(distinct embed_id) from stg_embed_events") == {
         "embeds": len(embeds)
@@ -83,7 +85,7 @@ def test_distinct_embeds(published: Published) -> None:
 
 
 def test_the_funnel_of_each_template(published: Published) -> None:
-    connection, truth = published
+    connection, truth, _ = published
     steps: defaultdict[int, set[int]] = defaultdict(set)
     templates: dict[int, str] = {}
     for event in truth:
@@ -99,9 +101,8 @@ def test_the_funnel_of_each_template(published: Published) -> None:
 
 
 def test_what_was_delivered_is_what_the_list_said(published: Published) -> None:
-    connection, _ = published
+    connection, _, embeds = published
     words = {"imported": "imported", "import_failed": "failed", **dict.fromkeys(PENDING, "pending")}
-    embeds = list(EmbedTruth(Simulation(ACCOUNTS["counts at mapping"])).embeds())
     expected = {row["embed_id"]: words.get(row["status"]) for row in embeds}
     assert {*expected.values()} == {None, "imported", "failed", "pending"}
     assert answers(connection, "select embed_id, delivery from fct_embeds") == expected
@@ -110,8 +111,30 @@ def test_what_was_delivered_is_what_the_list_said(published: Published) -> None:
     assert answers(connection, sql) == by_template
 
 
+def test_the_steps_of_each_session(published: Published) -> None:
+    connection, truth, embeds = published
+    silent = {embed["embed_id"]: embed["silent_steps"] for embed in embeds}
+    events: defaultdict[int, list[Event]] = defaultdict(list)
+    for event in truth:
+        at = EPOCH + timedelta(microseconds=round(event["created_at"] * 1_000_000))
+        events[event["embed_id"]].append(
+            Event("", None, at, event["id"], event["uuid"], event["event_type"], operation=None)
+        )
+    window = Settings.defaults().embed_analytics_funnel_window_days * 86_400
+    expected: dict[int, tuple[list[str], int]] = {}
+    for embed_id, mine in events.items():
+        furthest = max((STEPS.index(event.event_type) for event in mine if event.event_type in STEPS), default=0)
+        # A pane that was skipped before the customer left is not known to have been passed.
+        skipped = [step for step in STEPS[:furthest] if step in silent[embed_id]]
+        in_order = seconds_of_steps(mine, STEPS, window, "ordered", ["header_selected", "columns_mapped"])
+        expected[embed_id] = (skipped, len(in_order))
+    rows = connection.execute("select embed_id, skipped_steps, in_order_step_count from fct_embeds").fetchall()
+    assert {embed_id: (skipped, in_order) for embed_id, skipped, in_order in rows} == expected
+    assert any(skipped for skipped, _ in expected.values()) == any(silent.values())
+
+
 def test_error_counts_by_column_and_code(published: Published) -> None:
-    connection, truth = published
+    connection, truth, _ = published
     expected: Counter[tuple[str, str]] = Counter()
     for event in truth:
         for column, codes in counts_of(event).items():
@@ -123,7 +146,7 @@ def test_error_counts_by_column_and_code(published: Published) -> None:
 
 
 def test_what_is_known_of_each_session_s_errors(published: Published) -> None:
-    connection, truth = published
+    connection, truth, _ = published
     sessions: defaultdict[int, Truth] = defaultdict(list)
     for event in truth:
         data: dict[str, Any] = event["data"] or {}
@@ -156,7 +179,7 @@ def test_what_is_known_of_each_session_s_errors(published: Published) -> None:
 
 
 def test_operations_by_type(published: Published) -> None:
-    connection, truth = published
+    connection, truth, _ = published
     datas: list[dict[str, Any]] = [
         event["data"] or {} for event in truth if event["event_type"] == "sheet_operation_performed"
     ]
@@ -167,6 +190,6 @@ def test_operations_by_type(published: Published) -> None:
 
 
 def test_every_moment_to_the_microsecond(published: Published) -> None:
-    connection, truth = published
+    connection, truth, _ = published
     expected = {event["uuid"]: round(event["created_at"] * 1_000_000) for event in truth}
     assert answers(connection, "select event_uuid, epoch_us(occurred_at) from stg_embed_events") == expected

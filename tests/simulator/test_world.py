@@ -223,6 +223,27 @@ def test_statuses_agree_with_the_events(simulation: Simulation, sessions: Events
     assert {summary["status"] for summary in summaries} == {status.spelling for status in EMBED_STATUSES}
 
 
+def test_a_world_that_skips_panes_lacks_their_events_and_nothing_else(simulation: Simulation) -> None:
+    silent = Simulation(SimulatorOptions(embeds=1500, panes="skipped"))
+    assert silent.listed_ids() == simulation.listed_ids()
+    missing: Counter[str] = Counter()
+    silent_steps: dict[int, set[str]] = {}
+    for embed_id in simulation.listed_ids():
+        shown = {event["uuid"]: event for event in json.loads(simulation.events(embed_id) or b"")}
+        kept = {event["uuid"]: event for event in json.loads(silent.events(embed_id) or b"")}
+        assert kept.items() <= shown.items()
+        types = {uuid: event["event_type"] for uuid, event in shown.items()}
+        missing.update(types[uuid] for uuid in shown.keys() - kept.keys())
+        silent_steps[embed_id] = {*types.values()} - {types[uuid] for uuid in kept}
+    assert missing.keys() == {"header_selected", "columns_mapped"}
+    assert missing["header_selected"] > 2 * missing["columns_mapped"] > 100
+    told = {embed["embed_id"]: {*embed["silent_steps"]} for embed in Truth(silent).embeds()}
+    assert told == silent_steps
+    statuses = {summary["id"]: summary["status"] for summary in json.loads(silent.summaries(0, None))}
+    without_header = {embed_id for embed_id, steps in silent_steps.items() if "header_selected" in steps}
+    assert "headers_set" not in {statuses[embed_id] for embed_id in without_header}
+
+
 def test_a_status_moves_on_with_the_clock() -> None:
     simulation = Simulation(SimulatorOptions(embeds=200))
     seen: list[tuple[str, ...]] = []
