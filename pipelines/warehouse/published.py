@@ -5,6 +5,7 @@ from pathlib import Path
 import duckdb
 
 from pipelines.errors import WarehouseMissingError
+from pipelines.home.files import file_state
 from pipelines.home.layout import Home
 from pipelines.warehouse.literals import quoted
 
@@ -14,19 +15,25 @@ def connect_published(home: Home) -> duckdb.DuckDBPyConnection:
 
     The file is attached to a fresh in-memory instance, because `duckdb.connect(path)` would return an instance that
     this process opened before the file was replaced. Raises WarehouseMissingError when nothing has been published.
+
+    DuckDB opens a file by its name twice, for the header and then for the rest. Where it was replaced in between, it
+    has the header of one file and the blocks of another. So what it opened counts only if the file is still the same.
     """
-    if not home.warehouse.exists():
-        raise WarehouseMissingError(
-            f"There is no warehouse at {home.warehouse} yet: run `embed-analytics refresh` first."
-        )
-    connection = duckdb.connect()
-    try:
-        connection.execute(f"attach {quoted(home.warehouse)} as warehouse (read_only)")
-        connection.execute("use warehouse")
-    except BaseException:
+    while home.warehouse.exists():
+        opened = file_state(home.warehouse)
+        connection = duckdb.connect()
+        try:
+            connection.execute(f"attach {quoted(home.warehouse)} as warehouse (read_only)")
+            connection.execute("use warehouse")
+        except BaseException as error:
+            connection.close()
+            if not isinstance(error, duckdb.Error) or file_state(home.warehouse) == opened:
+                raise
+            continue
+        if file_state(home.warehouse) == opened:
+            return connection
         connection.close()
-        raise
-    return connection
+    raise WarehouseMissingError(f"There is no warehouse at {home.warehouse} yet: run `embed-analytics refresh` first.")
 
 
 def unreadable_part(home: Home) -> str | None:

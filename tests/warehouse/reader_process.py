@@ -28,9 +28,24 @@ SESSIONS = {
 }
 
 
+def connect(path: str) -> duckdb.DuckDBPyConnection:
+    """As docs/architecture.md tells readers to: once more where the file was replaced while it was being opened."""
+    while True:
+        inode = Path(path).stat().st_ino
+        try:
+            connection = duckdb.connect(path, read_only=True)
+        except duckdb.Error:
+            if Path(path).stat().st_ino == inode:
+                raise
+            continue
+        if Path(path).stat().st_ino == inode:
+            return connection
+        connection.close()
+
+
 def read(path: str) -> str:
     """One read. Returns the build that was read. Raises where totals do not agree."""
-    with duckdb.connect(path, read_only=True) as connection:
+    with connect(path) as connection:
         for queries in (TOTALS, PLAUSIBLE, SESSIONS):
             totals = {name: connection.execute(query).fetchone() for name, query in queries.items()}
             if len(set(totals.values())) != 1:

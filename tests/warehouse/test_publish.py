@@ -105,6 +105,48 @@ def test_readers_in_other_processes_never_fail_and_never_see_half_a_build(lake: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_file_that_is_replaced_while_it_is_opened_is_opened_again(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    """DuckDB opens it twice: of two files it may find too few bytes, or take blocks of one for those of the other."""
+    grow(lake, [], 0)
+    build(lake.home, OPTIONS)
+    connect = duckdb.connect
+    published: list[str] = []
+
+    class Replaced:
+        """A connection. While the first one attaches the file, a build is published."""
+
+        def __init__(self) -> None:
+            self._connection = connect()
+
+        def execute(self, sql: str, *arguments: Any) -> Any:
+            done = self._connection.execute(sql, *arguments)
+            if sql.startswith("attach") and not published:
+                monkeypatch.setattr(duckdb, "connect", connect)
+                published.append(build(lake.home, OPTIONS).build_id)
+                if fails:
+                    raise duckdb.IOException("Could not read enough bytes")
+            return done
+
+        def close(self) -> None:
+            self._connection.close()
+
+    monkeypatch.setattr(duckdb, "connect", Replaced)
+    connection = connect_published(lake.home)
+    assert connection.execute("select build_id from meta_build").fetchall() == [(published[0],)]
+    connection.close()
+
+
+def test_a_file_that_cannot_be_opened_and_was_not_replaced_says_so(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.warehouse.write_bytes(b"no database" * 2_000)
+    with pytest.raises(duckdb.Error, match=r"warehouse\.duckdb"):
+        connect_published(home)
+
+
+@pytest.mark.slow
 def test_a_killed_build_never_harms_the_published_file(lake: Lake, tmp_path: Path) -> None:
     random = Random(3)
     history = History(lake, random)
