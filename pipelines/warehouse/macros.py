@@ -15,6 +15,9 @@ from pipelines.warehouse.tables import columns_of
 _BREAKDOWN = "/* breakdown_columns */"
 _STEPS = "/* funnel_steps */"
 _OPTIONAL = "/* optional_steps */"
+_BREAKDOWN_NAMES = "/* breakdown_names */"
+# DuckDB resolves the names in a macro where it is called. By the build's id a macro knows its own warehouse.
+_BUILD_ID = "/* build_id */"
 
 # A column that no setting fills gives way to the claim path of the same name.
 _UNLESS_CLAIM = " and '{}' not in (select path from meta_claims)"
@@ -24,7 +27,8 @@ def create_macros(connection: duckdb.DuckDBPyConnection) -> None:
     """Create or replace every macro in the warehouse."""
     for path in macro_files():
         with blamed_on(f"sql/macros/{path.name}", lines_before=None):
-            connection.execute(_with_columns(path, columns_of(connection, "fct_embeds"), _unnamed(connection)))
+            text = _with_columns(path, columns_of(connection, "fct_embeds"), _unnamed(connection))
+            connection.execute(_filled(path, text, _BUILD_ID, quoted(_build_id(connection))))
 
 
 def macro_files() -> list[Path]:
@@ -44,7 +48,13 @@ def _with_columns(path: Path, columns: list[str], unnamed: set[str]) -> str:
         f"when \"by\" = '{column}'{_UNLESS_CLAIM.format(column) if column in unnamed else ''} then {column}::varchar"
         for column in columns
     )
-    return _filled(path, read_macro(path), _BREAKDOWN, cases)
+    names = ", ".join(quoted(column) for column in columns)
+    return _filled(path, _filled(path, read_macro(path), _BREAKDOWN, cases), _BREAKDOWN_NAMES, names)
+
+
+def _build_id(connection: duckdb.DuckDBPyConnection) -> str:
+    ((build_id,),) = connection.execute("select build_id from warehouse.main.meta_build").fetchall()
+    return str(build_id)
 
 
 def _unnamed(connection: duckdb.DuckDBPyConnection) -> set[str]:

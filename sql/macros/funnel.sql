@@ -14,6 +14,8 @@
 -- One event fills one step. Events are ordered by occurred_at, event_id, event_uuid. Of a unit's chains the one counts that
 -- gets furthest; of those the one that performs the most steps, then starts first, then ends first. A unit reaches every
 -- step up to the furthest of its chain. Seconds are those of the chain, in the units that performed the step.
+-- An argument that cannot be meant is an error, which suggests what may be. So is the funnel() of an attached warehouse
+-- that is not the one in use: DuckDB would answer from the tables of the one in use.
 create or replace macro funnel(
     steps := [/* funnel_steps */],
     "by" := null,
@@ -32,7 +34,72 @@ labels as (
         split_part(label, ':', 1) as base,
         case when contains(label, ':') then substr(label, strpos(label, ':') + 1) end as wanted_operation,
         list_contains(optional::varchar[], label) as is_optional
-    from (select unnest(steps) as label, generate_subscripts(steps, 1) as step_number)
+    from (select unnest(steps::varchar[]) as label, generate_subscripts(steps, 1) as step_number)
+),
+
+-- What the arguments name, beside what it could name.
+named as (
+    select
+        split_part(label, ':', 1) as base,
+        case when contains(label, ':') then substr(label, strpos(label, ':') + 1) end as wanted_operation
+    from (select unnest(list_concat(steps::varchar[], optional::varchar[])) as label)
+),
+
+unknown_types as (
+    select
+        'the event type ' || base || ' is not in the vendor''s list and was never seen. Did you mean '
+            || arg_max(event_type, jaro_winkler_similarity(event_type, base)) || '?' as problem
+    from named
+    cross join meta_event_types
+    where base is not null
+    group by base
+    having not bool_or(event_type = base)
+),
+
+-- Where no operation has been seen, nobody knows what they are called.
+unknown_operations as (
+    select
+        'the operation ' || wanted_operation || ' of ' || base || ' was never seen. Did you mean '
+            || arg_max(
+                event_type || ':' || operation,
+                (event_type = base)::int + jaro_winkler_similarity(operation, wanted_operation)
+            ) || '?' as problem
+    from named
+    cross join (select distinct event_type, operation from stg_embed_events where operation is not null) as seen
+    where wanted_operation is not null
+    group by base, wanted_operation
+    having not bool_or(event_type = base and operation = wanted_operation)
+),
+
+unknown_by as (
+    select
+        'by is neither a column of fct_embeds nor a claim path in meta_claims: ' || any_value("by"::varchar)
+            || '. Did you mean ' || arg_max(name, jaro_winkler_similarity(name, "by"::varchar)) || '?' as problem
+    from (select unnest([/* breakdown_names */]) as name union all select path from meta_claims)
+    -- Before the first session nobody knows what claims there will be.
+    where "by" is not null and (exists (from fct_embeds) or exists (from meta_claims))
+    having not bool_or(name = "by"::varchar)
+),
+
+problems as (
+    select case
+        when (select build_id from meta_build) <> /* build_id */
+            then 'this funnel() belongs to another warehouse than the one in use. Run USE with the name of its database'
+                || ' first, or connect to its file'
+        when mode is null or mode not in ('ordered', 'strict', 'any')
+            then 'mode is ordered, strict or any, not ' || coalesce(mode::varchar, 'NULL')
+        when unit is null or unit not in ('embed', 'user')
+            then 'unit is embed or user, not ' || coalesce(unit::varchar, 'NULL')
+        when window_seconds < 0 then 'window_seconds is negative: ' || window_seconds::varchar
+        when coalesce(len(steps), 0) = 0 then 'steps is empty: name at least one event type'
+        when optional is null then 'optional is NULL: [] lets no step be skipped'
+        when (select count(*) from named where base is null) > 0 then 'a step is NULL'
+        else coalesce(
+            (select min(problem) from unknown_types),
+            (select min(problem) from unknown_operations),
+            (select min(problem) from unknown_by)
+        )
+    end as problem
 ),
 
 -- Which step may follow which in a chain: one with no step in between, or only optional ones.
@@ -83,20 +150,11 @@ embeds as (
             when "by" is null then null
             /* breakdown_columns */
             when "by" in (select path from meta_claims) then claims ->> (select pointer from claim)
-            else error('funnel: by is neither a column of fct_embeds nor a claim path in meta_claims: ' || "by")
         end as breakdown
     from fct_embeds
     where (from_date is null or entry_date >= from_date::date)
         and (to_date is null or entry_date <= to_date::date)
-        and case
-            when mode in ('ordered', 'strict', 'any') then true
-            else error('funnel: mode is ordered, strict or any, not ' || coalesce(mode, 'NULL'))
-        end
-        and case
-            when unit = 'embed' then true
-            when unit = 'user' then user_id is not null
-            else error('funnel: unit is embed or user, not ' || coalesce(unit, 'NULL'))
-        end
+        and (unit = 'embed' or user_id is not null)
 ),
 
 members as (
@@ -404,6 +462,11 @@ funnel_rows as (
     cross join labels
     left join reached
         on reached.breakdown is not distinct from breakdowns.breakdown and reached.step_number = labels.step_number
+    -- A part of its own, so that it raises whether or not there are rows.
+    union all
+    select null, null, error('funnel: ' || problem), null, null
+    from problems
+    where problem is not null
 )
 
 select

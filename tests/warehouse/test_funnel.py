@@ -38,7 +38,7 @@ STEPS = [
     ["sheet_operation_performed:sum", "sheet_operation_performed", "import_submitted"],
     ["sheet_operation_performed", "sheet_operation_performed:sum", "sheet_operation_performed:a:b"],
     ["embed_closed"],
-    ["never_seen", "file_uploaded"],
+    ["embed_resumed", "file_uploaded"],
 ]
 OPTIONALS = [
     None,
@@ -46,7 +46,7 @@ OPTIONALS = [
     [],
     ["file_uploaded"],
     ["file_uploaded", "columns_mapped", "import_submitted"],
-    ["sheet_operation_performed", "sheet_operation_performed:sum", "columns_mapped", "never_seen"],
+    ["sheet_operation_performed", "sheet_operation_performed:sum", "columns_mapped", "embed_resumed"],
 ]
 
 
@@ -256,20 +256,68 @@ def test_a_claim_path_names_any_key(lake: Lake, keys: list[str]) -> None:
     assert breakdowns == [("gold",)]
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [{"by": "'no_such_thing'"}, {"mode": "'loose'"}, {"mode": "null"}, {"unit": "'organisation'"}, {"unit": "null"}],
-    ids=str,
-)
-def test_an_argument_it_does_not_know_is_an_error(lake: Lake, arguments: dict[str, str]) -> None:
-    ((name, value),) = arguments.items()
-    lake.write([event("a", 1, "embed_initialized", START)])
+MISTAKES = {
+    "by := 'templat_key'": r"by is neither .*: templat_key\. Did you mean template_key\?",
+    "by := 'org.teir'": r"by is neither .*: org\.teir\. Did you mean org\.tier\?",
+    "mode := 'loose'": "mode is ordered, strict or any, not loose",
+    "mode := null": "mode is .*, not NULL",
+    "unit := 'organisation'": "unit is embed or user, not organisation",
+    "unit := null": "unit is .*, not NULL",
+    "window_seconds := -1": "window_seconds is negative: -1",
+    "steps := []": "steps is empty",
+    "steps := null": "steps is empty",
+    "steps := ['file_uploaded', null]": "a step is NULL",
+    "steps := ['file_upload']": r"file_upload is not in the vendor's list .* mean file_uploaded\?",
+    "steps := ['file_uploaded', 'import_submited'], mode := 'any'": r"import_submited .* mean import_submitted\?",
+    "steps := ['sheet_operation:sum']": r"sheet_operation is not .* mean sheet_operation_performed\?",
+    "optional := null": "optional is NULL",
+    "optional := ['headers_selected']": r"headers_selected is not .* mean header_selected\?",
+}
+
+
+@pytest.mark.parametrize("arguments", MISTAKES)
+def test_an_argument_that_cannot_be_meant_is_an_error_whatever_rows_there_are(lake: Lake, arguments: str) -> None:
+    lake.claims.append({"path": "org.tier", "column_name": None, "is_column": False, "embed_count": 0})
+    for rows in ([], [event("a", 1, "embed_initialized", START)]):
+        lake.write(rows)
+        build(lake.home, OPTIONS)
+        for asked in (arguments, f"{arguments}, from_date := '2099-01-01'"):
+            with connect_published(lake.home) as connection, pytest.raises(duckdb.Error, match=MISTAKES[arguments]):
+                connection.execute(f"from funnel({asked})")
+
+
+def test_operations_are_known_once_any_has_been_seen(lake: Lake) -> None:
+    asked = "from funnel(steps := ['sheet_operation_performed:set_cell_valeu'], from_date := '2099-01-01')"
+    lake.write([event("a", 1, "never_heard_of", START)])
     build(lake.home, OPTIONS)
-    with (
-        connect_published(lake.home) as connection,
-        pytest.raises(duckdb.Error, match=f"funnel: {name}"),
-    ):
-        connection.execute(f"from funnel({name} := {value})")
+    with connect_published(lake.home) as connection:
+        assert connection.execute(asked).fetchall() == []
+        # Seen, so it is known, though not to the vendor's list.
+        assert connection.execute("from funnel(steps := ['never_heard_of'])").fetchall()
+    operations = ["set_cell_value", "sum"]
+    lake.write([event(name, 1, "sheet_operation_performed", START, operation=name) for name in operations])
+    build(lake.home, OPTIONS)
+    with connect_published(lake.home) as connection:
+        with pytest.raises(duckdb.Error, match=r"set_cell_valeu .* mean sheet_operation_performed:set_cell_value\?"):
+            connection.execute(asked)
+        assert connection.execute(asked.replace("valeu", "value")).fetchall() == []
+
+
+def test_an_attached_warehouse_never_answers_for_another(new_lake: Callable[[Path], Lake], tmp_path: Path) -> None:
+    with duckdb.connect() as connection:
+        for name, count in (("old", 1), ("new", 2)):
+            lake = new_lake(tmp_path / name)
+            lake.write([event(f"{n}", n, "embed_initialized", START) for n in range(count)])
+            build(lake.home, OPTIONS)
+            connection.execute(f"attach '{lake.home.warehouse}' as {name} (read_only)")
+        with pytest.raises(duckdb.Error, match="does not exist"):
+            connection.execute("from old.funnel()")
+        for used, other in (("old", "new"), ("new", "old")):
+            connection.execute(f"use {used}")
+            counted = connection.execute("select reached_count from funnel() where step_number = 1").fetchall()
+            assert counted == connection.execute(f"select count(*) from {used}.fct_embeds").fetchall()
+            with pytest.raises(duckdb.Error, match=r"belongs to another warehouse .* Run USE"):
+                connection.execute(f"from {other}.funnel(from_date := '2099-01-01')")
 
 
 def test_an_empty_warehouse_has_no_funnel_rows(lake: Lake) -> None:
