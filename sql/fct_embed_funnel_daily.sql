@@ -60,6 +60,15 @@ cohorts as (
         quantile_cont(seconds_from_entry, 0.9) as p90_seconds_from_entry
     from embed_steps
     group by all
+),
+
+compared as (
+    select
+        *,
+        lag(reached_count) over (
+            partition by entry_date, environment_name, template_key, entry_trigger_type order by step_number
+        ) as previous_reached_count
+    from cohorts
 )
 
 select
@@ -76,18 +85,21 @@ select
     in_order_count, -- sessions that did this step or a later one in order within funnel_window: with every required step before it, while optional ones may be skipped; not null
     open_count, -- sessions that have not reached the step, are open, and still have time left in funnel_window; not null
     reached_count / nullif(entered_count, 0) as conversion_rate, -- reached_count / entered_count
-    reached_count / nullif(
-        lag(reached_count) over (
-            partition by entry_date, environment_name, template_key, entry_trigger_type order by step_number
-        ), 0
-    ) as step_conversion_rate, -- reached_count / reached_count of the previous step; NULL for step 1 and where that count is 0
+    wilson_low(reached_count, entered_count) as conversion_rate_low, -- lower end of its 95 % Wilson interval
+    wilson_high(reached_count, entered_count) as conversion_rate_high, -- upper end of its 95 % Wilson interval
+    previous_reached_count, -- reached_count of the previous step; NULL for step 1
+    reached_count / nullif(previous_reached_count, 0) as step_conversion_rate, -- reached_count / previous_reached_count; NULL for step 1 and where that count is 0
+    wilson_low(reached_count, previous_reached_count) as step_conversion_rate_low, -- lower end of its 95 % Wilson interval
+    wilson_high(reached_count, previous_reached_count) as step_conversion_rate_high, -- upper end of its 95 % Wilson interval
     delivered_count, -- sessions whose import arrived (delivery = imported), with or without an import_submitted; the same in each of the cohort's rows; not null
     delivery_known_count, -- submitted sessions whose delivery is known: imported, pending or failed; the same in each row; not null
     submitted_delivered_count, -- those of them that are imported; the same in each row; not null
     submitted_delivered_count / nullif(delivery_known_count, 0) as delivery_rate, -- submitted_delivered_count / delivery_known_count; NULL where no delivery is known
+    wilson_low(submitted_delivered_count, delivery_known_count) as delivery_rate_low, -- lower end of its 95 % Wilson interval
+    wilson_high(submitted_delivered_count, delivery_known_count) as delivery_rate_high, -- upper end of its 95 % Wilson interval
     median_seconds_from_entry, -- median of the seconds from entry to the step's first event at or after it
     p90_seconds_from_entry, -- 90th percentile of the same seconds
     coalesce(entry_date + interval 1 day + funnel_window <= data_through, false) as is_mature, -- every session of the cohort has had funnel_window to convert; not null
-from cohorts
+from compared
 cross join parameters
 order by entry_date, environment_name, template_key, entry_trigger_type, step_number

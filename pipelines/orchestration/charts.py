@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Raise this when the same rows should be drawn differently.
-VERSION = 2
+VERSION = 3
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#6e7781")
@@ -73,7 +73,8 @@ def drawn(folder: Path, name: str, rows: pl.DataFrame, chart: Chart) -> str | No
 
 def draw(rows: pl.DataFrame, chart: Chart) -> str | None:
     """Like `drawn`, without looking for an earlier chart."""
-    if rows.is_empty() or not rows["reached_count" if chart.kind == "funnel" else "row_count"].sum():
+    shown = ("reached_count", "immature_count") if chart.kind == "funnel" else ("row_count",)
+    if rows.is_empty() or not any(rows[name].sum() for name in shown):
         return None
     # Not pyplot, which keeps every figure and looks for a display.
     import matplotlib
@@ -85,28 +86,26 @@ def draw(rows: pl.DataFrame, chart: Chart) -> str | None:
         figure = Figure(figsize=(8.4, 3.6), dpi=100, layout="constrained")
         axes = figure.add_subplot()
         _BARS[chart.kind](axes, rows)
-        _finish(axes, chart)
+        _finish(axes, chart, rows["immature_count"].max() if chart.kind == "funnel" else None)
         return f"![{markdown_text(chart.title, _TITLE_CHARACTERS)}](data:image/png;base64,{_png(figure)})"
 
 
 def _funnel(axes: Axes, rows: pl.DataFrame) -> None:
-    """Bars of `reached_count` and `in_order_count` by `step`, in the order of the rows."""
+    """Bars of `reached_count` and `in_order_count` by `step`, in the order of the rows.
+
+    The label of a bar has its share of the longest one, and the interval `rate_low` to `rate_high`.
+    """
     positions = range(rows.height)
     reached, in_order = rows["reached_count"].to_list(), rows["in_order_count"].to_list()
     entered = max(reached)
     axes.barh(positions, reached, color=COLOURS[0], height=0.7, label="reached")
     axes.barh(positions, in_order, color=COLOURS[4], height=0.35, label="in order")
-    for position, count in zip(positions, reached, strict=True):
-        axes.annotate(
-            f"{count:,} ({count / entered:.0%})",
-            (count, position),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-        )
+    for position, count, low, high in zip(positions, reached, rows["rate_low"], rows["rate_high"], strict=True):
+        share = f" ({count / entered:.0%}, {low:.0%} to {high:.0%})" if entered else ""
+        axes.annotate(f"{count:,}{share}", (count, position), xytext=(4, 0), textcoords="offset points", va="center")
     axes.set_yticks(list(positions), [_label(step) for step in rows["step"]])
     axes.invert_yaxis()
-    axes.set_xlim(0, entered * 1.2)
+    axes.set_xlim(0, max(entered, 1) * 1.4)
 
 
 def _by_day(axes: Axes, rows: pl.DataFrame) -> None:
@@ -171,10 +170,11 @@ def _label(text: str | None) -> str:
     return f" {shown}" if shown.startswith("_") else shown
 
 
-def _finish(axes: Axes, chart: Chart) -> None:
+def _finish(axes: Axes, chart: Chart, immature_count: object) -> None:
     axis = "y" if chart.kind == "by_day" else "x"
     axes.set_title(one_line(chart.title, _TITLE_CHARACTERS), loc="left", fontsize=11, color=_TEXT)
-    (axes.set_xlabel if axis == "x" else axes.set_ylabel)(chart.unit, color=_TEXT)
+    unit = f"{chart.unit} ({immature_count:,} too young to count are left out)" if immature_count else chart.unit
+    (axes.set_xlabel if axis == "x" else axes.set_ylabel)(unit, color=_TEXT)
     axes.grid(axis=axis, color="#d0d7de", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -27,10 +27,22 @@ from pipelines.warehouse.published import connect_published
 MARKER = ".embed-analytics-demo"
 
 FUNNEL = """
-select step_number as "#", step, sum(reached_count)::bigint as embeds,
-    round(100 * sum(reached_count) / sum(entered_count), 1) as "% of entered",
-    sum(skipped_count)::bigint as skipped, sum(in_order_count)::bigint as "in order"
-from fct_embed_funnel_daily group by all order by 1
+with mature as (
+    select step_number, step,
+        coalesce(sum(reached_count) filter (is_mature), 0) as reached, sum(entered_count) filter (is_mature) as entered,
+        coalesce(sum(skipped_count) filter (is_mature), 0) as skipped,
+        coalesce(sum(in_order_count) filter (is_mature), 0) as in_order
+    from fct_embed_funnel_daily group by all
+)
+select step_number as "#", step, reached::bigint as embeds, round(100 * reached / entered, 1) as "% of entered",
+    format('{:.1f} to {:.1f}', 100 * wilson_low(reached, entered), 100 * wilson_high(reached, entered))
+        as "95 % interval",
+    skipped::bigint as skipped, in_order::bigint as "in order"
+from mature order by 1
+"""
+
+IMMATURE = """
+select coalesce(sum(entered_count), 0)::bigint from fct_embed_funnel_daily where step_number = 1 and not is_mature
 """
 
 WORST_COLUMNS = """
@@ -51,7 +63,8 @@ from fct_sheet_operations_daily group by all order by operations desc
 
 QUERIES = [
     "select outcome, count(*) as embeds, median(seconds_to_submit) as median_seconds from fct_embeds group by all",
-    "select template_key, step, sum(reached_count) as n from fct_embed_funnel_daily group by all order by 1, 3 desc",
+    "select template_key, step, sum(reached_count) as n from fct_embed_funnel_daily where is_mature group by all "
+    "order by 1, 3 desc",
     "select * from rpt_stuck_embeds order by priority limit 10",
 ]
 
@@ -96,6 +109,9 @@ def _show_answers(console: Console, home: Home) -> None:
             ("The operations: what customers do by hand to repair their data", OPERATIONS),
         ):
             print_table(connection.execute(sql), title=title)
+            if sql is FUNNEL:
+                (young,) = connection.execute(IMMATURE).fetchone() or (0,)
+                console.print(f"{young} embeds are left out: they began too late to have had their time to convert.")
             console.print()
 
 

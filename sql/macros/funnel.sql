@@ -16,6 +16,10 @@
 -- step up to the furthest of its chain. Seconds are those of the chain, in the units that performed the step.
 -- An argument that cannot be meant is an error, which suggests what may be. So is the funnel() of an attached warehouse
 -- that is not the one in use: DuckDB would answer from the tables of the one in use.
+--
+-- conversion_rate is reached_count / entered_count (the first step's), step_conversion_rate reached_count /
+-- previous_reached_count, each with its 95 % Wilson interval (_low, _high). Sessions that are too young to have had the
+-- window count, too: leave them out with to_date where rates are compared.
 create or replace macro funnel(
     steps := [/* funnel_steps */],
     "by" := null,
@@ -467,13 +471,27 @@ funnel_rows as (
     select null, null, error('funnel: ' || problem), null, null
     from problems
     where problem is not null
+),
+
+compared as (
+    select
+        *,
+        first_value(reached_count) over steps_of as entered_count,
+        lag(reached_count) over steps_of as previous_reached_count
+    from funnel_rows
+    window steps_of as (partition by breakdown order by step_number)
 )
 
 select
     breakdown, step_number, step, reached_count,
-    reached_count / nullif(first_value(reached_count) over steps_of, 0) as conversion_rate,
-    reached_count / nullif(lag(reached_count) over steps_of, 0) as step_conversion_rate,
-    median_seconds_from_entry
-from funnel_rows
-window steps_of as (partition by breakdown order by step_number)
+    reached_count / nullif(entered_count, 0) as conversion_rate,
+    reached_count / nullif(previous_reached_count, 0) as step_conversion_rate,
+    median_seconds_from_entry,
+    entered_count,
+    wilson_low(reached_count, entered_count) as conversion_rate_low,
+    wilson_high(reached_count, entered_count) as conversion_rate_high,
+    previous_reached_count,
+    wilson_low(reached_count, previous_reached_count) as step_conversion_rate_low,
+    wilson_high(reached_count, previous_reached_count) as step_conversion_rate_high
+from compared
 order by breakdown nulls first, step_number

@@ -38,7 +38,14 @@ def rows_of(kind: Kind, called: list[str | None], numbers: list[int]) -> pl.Data
     """Rows of the kind in which everything that has a name has one of these."""
     numbers = numbers[: len(called)]
     by_name = {
-        "funnel": {"step": called, "reached_count": numbers, "in_order_count": [number // 2 for number in numbers]},
+        "funnel": {
+            "step": called,
+            "reached_count": numbers,
+            "in_order_count": [number // 2 for number in numbers],
+            "rate_low": [0.25] * len(called),
+            "rate_high": [0.75] * len(called),
+            "immature_count": [numbers[0]] * len(called),
+        },
         "by_day": {
             "event_date": [DAY + timedelta(days=index % 3) for index in range(len(called))],
             "series": called,
@@ -128,13 +135,27 @@ def test_bars_add_up_to_the_rows(kind: Kind, called: list[str | None], numbers: 
 
 
 def test_the_funnel_says_counts_and_shares() -> None:
-    rows = pl.DataFrame({"step": ["a", "b"], "reached_count": [2_000, 500], "in_order_count": [1_500, 0]})
+    counts = {"step": ["a", "b"], "reached_count": [2_000, 500], "in_order_count": [1_500, 0]}
+    rows = pl.DataFrame(
+        counts | {"rate_low": [0.998, 0.232], "rate_high": [1.0, 0.269], "immature_count": [1_234, 1_234]}
+    )
     with figures() as drawings:
         draw(rows, Chart("funnel", "title", "sessions"))
 
     (axes,) = drawings[0].axes
     assert [bar.get_width() for bar in bars(axes)] == [2_000, 500, 1_500, 0]
-    assert {"2,000 (100%)", "500 (25%)", "a", "b"} <= {text.get_text() for text in axes.findobj(Text)}
+    texts = {text.get_text() for text in axes.findobj(Text)}
+    assert {"2,000 (100%, 100% to 100%)", "500 (25%, 23% to 27%)", "a", "b"} <= texts
+    assert "sessions (1,234 too young to count are left out)" in texts
+
+
+def test_a_funnel_of_young_sessions_alone_says_that_it_left_them_out() -> None:
+    rows = pl.DataFrame(
+        {"step": ["a", "b"], "reached_count": [0, 0], "in_order_count": [0, 0], "immature_count": [7, 7]}
+    ).with_columns(rate_low=pl.lit(None, pl.Float64), rate_high=pl.lit(None, pl.Float64))
+    with figures() as drawings:
+        assert draw(rows, Chart("funnel", "title", "sessions")) is not None
+    assert "sessions (7 too young to count are left out)" in {text.get_text() for text in drawings[0].findobj(Text)}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -33,6 +33,7 @@ def test_the_demo_answers_and_says_how_to_go_on(tmp_path: Path) -> None:
     titles = ("The funnel", "The worst columns", "The operations")
     blocks = [re.split(r"\n\s*\n", done.stdout.partition(title)[2], maxsplit=1)[0] for title in titles]
     assert "embed_initialized" in blocks[0]
+    assert "200 embeds are left out: they began too late" in done.stdout
     assert "INVALID_" in blocks[1]
     operations = [line.split("  ")[0].strip() for line in blocks[2].splitlines()[2:]]
     assert {"set_cell_value", "(not said)"} <= set(operations)

@@ -46,7 +46,11 @@ def test_a_chart_says_what_it_is_and_what_it_reads(folder: Path) -> None:
         ("-- Sessions by day and outcome\n", "", "no comment at its top"),
         ("kind: by_day", "kind: pie", "`-- kind:` with one of funnel, by_day, by_category"),
         ("-- unit: sessions\n", "", "`-- unit:`"),
-        ("kind: by_day", "kind: funnel", "needs the columns in_order_count, reached_count, step"),
+        (
+            "kind: by_day",
+            "kind: funnel",
+            "needs the columns immature_count, in_order_count, rate_high, rate_low, reached_count, step",
+        ),
         ("as series", "as name", "needs the columns event_date, row_count, series"),
         ("outcome", "nonesuch", "'nonesuch'"),
         ("from fct_embeds", "from fct_nothing", "reads fct_nothing, which is not a model"),

@@ -83,10 +83,13 @@ def sessions(random: Random) -> list[dict[str, Any]]:
     return rows
 
 
+ASKED = "breakdown, step_number, reached_count, conversion_rate, step_conversion_rate, median_seconds_from_entry"
+
+
 def ask(connection: duckdb.DuckDBPyConnection, **arguments: Any) -> list[tuple[Any, ...]]:
-    """The rows of funnel() without the step's name."""
+    """The rows of funnel() without the step's name and what follows from the counts."""
     given = ", ".join(f"{name} := {_literal(value)}" for name, value in arguments.items() if value is not None)
-    return connection.execute(f"select * exclude (step) from funnel({given})").fetchall()
+    return connection.execute(f"select {ASKED} from funnel({given})").fetchall()
 
 
 def _literal(value: Json) -> str:

@@ -474,6 +474,7 @@ for mode in ("ordered", "strict", "any"):
         answer[f"{mode} {unit}"] = connection.execute(
             f"from funnel(mode := '{mode}', unit := '{unit}', by := 'template_key', window_seconds := 600)"
         ).fetchall()
+answer["interval"] = connection.execute("select wilson_low(15, 148), wilson_high(15, 148)").fetchone()
 query = "select comment from duckdb_tables() where table_name = 'fct_embeds'"
 answer["comment"] = connection.execute(query).fetchone()[0]
 print(json.dumps(answer))
@@ -514,5 +515,7 @@ def test_the_published_file_opens_in_duckdb_1_1_3_with_its_macro(lake: Lake, pyt
                 ).fetchall()
                 assert rows
                 assert [list(row) for row in rows] == old[f"{mode} {unit}"]
+        interval = connection.execute("select wilson_low(15, 148), wilson_high(15, 148)").fetchone()
+        assert interval == pytest.approx(tuple(old["interval"]))
     assert old["fct_embeds"] > 10
     assert old["comment"]
