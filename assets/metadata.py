@@ -8,7 +8,9 @@ import dagster as dg
 
 from pipelines.home.tables import Table
 from pipelines.warehouse.chart_queries import load_charts
-from pipelines.warehouse.models import SQL, Model
+from pipelines.warehouse.lineage import column_lineage
+from pipelines.warehouse.model import Model
+from pipelines.warehouse.models import SQL
 
 # At run time Dagster needs the bare class to tell a result from a value. For the type checker it is generic.
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def model_lineage(model: Model, sources: Mapping[str, dg.AssetKey], models: dg.A
                 for relation, name in origins
                 if (key := key_of(relation)) is not None
             ]
-            for column, origins in model.column_lineage.items()
+            for column, origins in column_lineage(model).items()
         }
     )
 

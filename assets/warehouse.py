@@ -95,7 +95,7 @@ def _specs(settings: Settings) -> Iterator[dg.AssetSpec]:
             model_key(model.name),
             deps=sorted(deps),
             group_name="warehouse",
-            kinds={"sql", "duckdb"} | ({"view"} if model.refresh == "view" else {"table"}),
+            kinds={"sql", "duckdb"} | ({"view"} if model.kind.is_view else {"table"}),
             description=f"{model.description}\n\n```sql\n{model.sql}\n```",
             metadata=model_definition(model, *CODE),
             owners=[settings.embed_analytics_owner],

@@ -42,6 +42,7 @@ def on_lake(*, scratch: Path, home: str, sql: str) -> Work:
     from benchmarks import data
     from pipelines.home.layout import Home
     from pipelines.warehouse import ledger, sources
+    from pipelines.warehouse.functions import create_functions
     from pipelines.warehouse.macros import create_macros
     from pipelines.warehouse.models import load_models
     from pipelines.warehouse.parameters import Parameters
@@ -59,8 +60,9 @@ def on_lake(*, scratch: Path, home: str, sql: str) -> Work:
             connection.execute("attach ':memory:' as warehouse")
             connection.execute("use warehouse")
             sources.attach(connection)
+            create_functions(connection)
             sources.create_lake(connection, source, found, None)
-            sources.create_raw(connection, source, found.files("embeds", "sweeps"), with_held=False)
+            sources.create_raw(connection, source, found.files("embeds", "sweeps"))
             sources.create_catalogues(connection, source, None)
             sources.create_raw_deliveries(connection, found)
             facts = sources.BuildFacts("lake", datetime(2026, 1, 1), "benchmark", True, None)

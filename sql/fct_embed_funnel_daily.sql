@@ -5,6 +5,8 @@
 -- A cohort is the sessions that began on one day, in one environment, with one template and one kind of trigger.
 -- grain: entry_date, environment_name, template_key, entry_trigger_type, step_number
 -- refresh: entry_date
+-- time: data_through reaches fct_embeds.entry_at + funnel_window
+-- time: data_through reaches fct_embed_funnel_daily.entry_date + interval 1 day + funnel_window
 with parameters as (
     select data_through, funnel_window from source.parameters
 ),

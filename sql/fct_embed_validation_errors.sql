@@ -8,6 +8,7 @@
 -- Only events with a plausible time count (see meta_build).
 -- grain: embed_id, column_key, error_code
 -- refresh: embed_id
+-- time: plausible_until reaches stg_embed_events.occurred_at
 with parameters as (
     select plausible_from, plausible_until from source.parameters
 ),

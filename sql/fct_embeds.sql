@@ -10,6 +10,8 @@
 -- After these columns come the claim columns (claim_*) of the latest event that has claims.
 -- grain: embed_id
 -- refresh: embed_id
+-- time: plausible_until reaches stg_embed_events.occurred_at
+-- time: data_through reaches fct_embeds.last_event_at + idle_after
 with recursive parameters as (
     select
         data_through, plausible_from, plausible_until, idle_after, funnel_window,

@@ -2,6 +2,7 @@
 -- Only events with a plausible time count (see meta_build).
 -- grain: event_date, environment_name, template_key, event_type, trigger_type
 -- refresh: event_date
+-- time: plausible_until reaches stg_embed_events.occurred_at
 with parameters as (
     select plausible_from, plausible_until from source.parameters
 ),

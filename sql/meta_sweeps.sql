@@ -6,7 +6,12 @@ with sweeps as (
 ),
 
 ranked as (
-    select *, row_number() over (partition by sweep_id order by finished_at desc nulls last, started_at desc) as recency
+    select
+        *,
+        row_number() over (
+            -- Of reports that tie in both times, any, but always the same one.
+            partition by sweep_id order by finished_at desc nulls last, started_at desc nulls last, sweeps desc
+        ) as recency
     from sweeps
 )
 

@@ -19,7 +19,10 @@ from pipelines.home.sealed import find_damage
 from pipelines.orchestration.charts import Chart, drawn
 from pipelines.orchestration.outside_text import markdown_text
 from pipelines.warehouse.chart_queries import load_charts
-from pipelines.warehouse.models import Model, load_models
+from pipelines.warehouse.lineage import column_lineage
+from pipelines.warehouse.literals import identifier
+from pipelines.warehouse.model import Model
+from pipelines.warehouse.models import load_models
 from pipelines.warehouse.published import connect_published
 
 _LOG = logging.getLogger(__name__)
@@ -63,7 +66,7 @@ def _published_table(connection: duckdb.DuckDBPyConnection, home: Home, model: M
         "where database_name = 'warehouse' and schema_name = 'main' and table_name = $1 order by column_index",
         [model.name],
     ).fetchall()
-    (count,) = connection.execute(f"select count(*) from {model.name}").fetchall()[0]
+    (count,) = connection.execute(f"select count(*) from {identifier(model.name)}").fetchall()[0]
     preview = _shown(
         f"the preview of {model.name}", lambda: _preview(connection, model, [name for name, *_ in columns])
     )
@@ -74,7 +77,9 @@ def _published_table(connection: duckdb.DuckDBPyConnection, home: Home, model: M
 def _preview(connection: duckdb.DuckDBPyConnection, model: Model, columns: list[str]) -> str:
     hidden = _DOCUMENTS | _columns_of_claims()[model.name]
     shown = [name for name in columns if name not in hidden and not name.startswith("claim_")]
-    rows = connection.execute(f"select {', '.join(shown)} from {model.name} limit {PREVIEW_ROWS}").fetchall()
+    rows = connection.execute(
+        f"select {', '.join(map(identifier, shown))} from {identifier(model.name)} limit {PREVIEW_ROWS}"
+    ).fetchall()
     return markdown_table(shown, rows)
 
 
@@ -161,7 +166,7 @@ def _columns_of_claims() -> dict[str, frozenset[str]]:
     for model in load_models():
         reached[model.name] = frozenset(
             column
-            for column, origins in model.column_lineage.items()
+            for column, origins in column_lineage(model).items()
             if any(
                 (relation == "source.embed_events" and (name == "claims" or name.startswith("claim_")))
                 or name in reached.get(relation, ())

@@ -19,19 +19,23 @@ from pipelines.home.ownership import open_home
 from pipelines.home.sealed import Damage
 from pipelines.home.times import utc_now
 from pipelines.settings import Settings
-from pipelines.warehouse import ledger, passed_checks, published_state, refresh, sources
+from pipelines.warehouse import ledger, passed_checks, published_state, sources
+from pipelines.warehouse.changes import Changes
 from pipelines.warehouse.checks import load_checks, require_acknowledgeable
+from pipelines.warehouse.contracts import noted_units
 from pipelines.warehouse.functions import create_functions
 from pipelines.warehouse.ledger import LAKE_KINDS, Ledger
 from pipelines.warehouse.literals import quoted
 from pipelines.warehouse.macros import create_macros
+from pipelines.warehouse.model import Model
 from pipelines.warehouse.models import downstream_of, load_models
 from pipelines.warehouse.parameters import TIMES, Parameters
 from pipelines.warehouse.publish import Publication
 from pipelines.warehouse.published_state import PublishedState
+from pipelines.warehouse.refresh import Refresh
 from pipelines.warehouse.run_checks import CheckResult, run_checks
 from pipelines.warehouse.sources import BuildFacts
-from pipelines.warehouse.tables import comment, count_rows, create_whole, drop, replace_whole
+from pipelines.warehouse.tables import comment, count_rows, create_whole, drop
 
 # Older clients open this storage version (docs/architecture.md, invariant 4).
 STORAGE_VERSION = "v1.0.0"
@@ -168,8 +172,7 @@ def _reason_for_full(published: PublishedState | None, found: Ledger, versions: 
     if published.ledger.claim_columns != found.claim_columns:
         return "other claim columns in the lake"
     for model in load_models():
-        is_staging = model.refresh in ("lake_partition", "merge")
-        if is_staging and published.model_versions.get(model.name) != versions[model.name]:
+        if model.kind.is_staging and published.model_versions.get(model.name) != versions[model.name]:
             return f"{model.name} is another model"
     return None
 
@@ -198,12 +201,19 @@ class _Build:
         self.check_versions = published_state.check_versions_of(
             load_checks(), Parameters.from_settings(options.settings), self.acknowledged
         )
-        models = load_models()
+        self.models = {model.name: model for model in load_models()}
+        models = list(self.models.values())
+        scoped = ((check.scope, check.depends_on) for check in load_checks() if check.scope != "whole")
+        self.noted = noted_units(self.models, scoped)
+        self.changes: Changes | None = None
+        self.passed: tuple[datetime, datetime] | None = None
         # Models to make from nothing. A refresh narrows this to those that changed, and the models that read them.
-        self.stale = {model.name for model in models}
-        self.staging = [model for model in models if model.refresh in ("lake_partition", "merge")]
-        self.last = [model for model in models if "table_rows" in model.sources]
-        self.middle = [model for model in models if model not in self.staging and model not in self.last]
+        self.stale: set[str] = set(self.models)
+        self.staging = [model for model in models if model.kind.is_staging]
+        # What tells of the build itself comes when all else is counted.
+        last = downstream_of({model.name for model in models if "table_rows" in model.sources}, models)
+        self.last = [model for model in models if model.name in last]
+        self.middle = [model for model in models if not model.kind.is_staging and model.name not in last]
 
     def run(
         self, built_at: datetime, published: PublishedState | None, full_reason: str | None, *, may_narrow: bool
@@ -261,8 +271,9 @@ class _Build:
             passed = passed_checks.read(self.home, published.build_id)
             narrowed = passed_checks.narrowable(checks, passed, self.check_versions, self.stale)
         try:
-            models = {model.name: model for model in load_models()}
-            for result in run_checks(connection, checks, models, narrowed=narrowed, acknowledged=self.acknowledged):
+            for result in run_checks(
+                connection, checks, self.models, self.changes, narrowed=narrowed, acknowledged=self.acknowledged
+            ):
                 results.append(result)
         finally:
             if published is not None:
@@ -297,7 +308,7 @@ class _Build:
             connection.execute(f"create table warehouse.{schema}.{table} as from published.{schema}.{table}")
         connection.execute("detach published")
         for model in self.middle:
-            if model.refresh == "view":
+            if model.kind.is_view:
                 create_whole(connection, model)
 
     def _make_tables(self, connection: duckdb.DuckDBPyConnection, facts: BuildFacts) -> Parameters:
@@ -309,61 +320,66 @@ class _Build:
                 for file in self.found.files("embeds", "sweeps")
                 if self.continued is None or file not in self.continued.ledger.row_counts
             ]
-            sources.create_raw(connection, self.home, new_files, with_held=self.continued is not None)
+            sources.create_raw(connection, self.home, new_files)
             sources.create_catalogues(connection, self.home, lake_partitions)
             sources.create_raw_deliveries(connection, self.found)
             sources.create_damaged_raw_files(connection, self.found)
             sources.create_build(connection, facts, {})
             sources.create_home(connection, self.home)
             sources.create_claim_patterns(connection, self.home, self.options.settings)
+            # Without a time: what is staged comes before it is known.
+            sources.create_parameters(connection, Parameters.from_settings(self.options.settings))
         with self.phases("staging"):
             if lake_partitions is None:
                 # Blocks of rows may change places. Each still holds one day or a few, which is what scans prune by.
                 connection.execute("set preserve_insertion_order = false")
-                for model in self.staging:
-                    create_whole(connection, model)
+                self._make(connection, self.staging)
                 connection.execute("set preserve_insertion_order = true")
             else:
-                refresh.begin(connection, lake_partitions)
-                refresh.refresh_staging(connection, self.staging)
+                self.changes = Changes(connection)
+                self.changes.add("lake_partition", "select unnest($1::varchar[])", [sorted(lake_partitions)])
+                self.stale = set()
+                self._make(connection, self.staging)
         parameters = Parameters.from_settings(self.options.settings, _data_through(connection, facts.built_at))
         sources.create_parameters(connection, parameters)
         with self.phases("models"):
-            if self.continued is None:
-                for model in self.middle:
-                    create_whole(connection, model)
-            else:
-                self._refresh_middle(connection, self.continued, parameters)
+            if self.continued is not None:
+                self._find_stale(connection, self.continued, parameters)
+            self._make(connection, self.middle)
         return parameters
 
-    def _refresh_middle(
+    def _find_stale(
         self, connection: duckdb.DuckDBPyConnection, continued: PublishedState, parameters: Parameters
     ) -> None:
-        models = load_models()
+        """Which models are made from nothing, and what time has passed for the others."""
         changed = {
-            model.name for model in models if continued.model_versions.get(model.name) != self.versions[model.name]
+            model.name
+            for model in self.models.values()
+            if continued.model_versions.get(model.name) != self.versions[model.name]
         }
         before, now = continued.data_through, parameters.data_through
-        has_gone_on = before is not None and now is not None and before <= now
-        if not has_gone_on and before != now:
+        if before is not None and now is not None and before <= now:
+            self.passed = (before, now)
+        elif before != now:
             # There was none before, there is none any more, or an earlier sweep's clock was ahead.
-            changed |= {model.name for model in models if not set(TIMES).isdisjoint(model.parameters)}
-        self.stale = downstream_of(changed, models)
-        if before is not None and now is not None and before < now:
-            refresh.note_passed_time(connection, before, self.stale)
-        refresh.refresh_models(connection, self.middle, self.stale)
+            changed |= {model.name for model in self.models.values() if not set(TIMES).isdisjoint(model.parameters)}
+        self.stale = downstream_of(changed, list(self.models.values()))
         for name in continued.model_versions.keys() - self.versions.keys():
             drop(connection, name)
+
+    def _make(self, connection: duckdb.DuckDBPyConnection, models: Sequence[Model]) -> None:
+        """Make models, in their order: from nothing, or what changed."""
+        if self.changes is None:
+            for model in models:
+                create_whole(connection, model)
+        else:
+            Refresh(connection, self.changes, self.models, self.noted, self.passed).run(models, self.stale)
 
     def _make_last(self, connection: duckdb.DuckDBPyConnection, facts: BuildFacts) -> dict[str, int]:
         """Make the tables that tell of the build itself. Returns the rows of every table."""
         tables = count_rows(connection, [*self.staging, *self.middle])
         sources.create_build(connection, facts, tables)
-        for model in self.last:
-            if model.name in self.stale:
-                create_whole(connection, model)
-            else:
-                replace_whole(connection, model)
+        self._make(connection, self.last)
         return dict(sorted((tables | count_rows(connection, self.last)).items()))
 
     def _finish(self, connection: duckdb.DuckDBPyConnection, *, is_afresh: bool) -> None:

@@ -14,8 +14,10 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.optimizer.qualify import qualify
 
-from pipelines.warehouse.models import SQL, known_columns, load_models, read_header
+from pipelines.warehouse.lineage import known_columns
+from pipelines.warehouse.models import SQL, load_models
 from pipelines.warehouse.sql_errors import ModelError, blamed_on
+from pipelines.warehouse.statements import read_header
 
 Kind = Literal["funnel", "by_day", "by_category"]
 

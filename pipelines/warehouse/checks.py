@@ -20,17 +20,17 @@ from sqlglot import exp
 
 from pipelines.errors import ConfigurationError
 from pipelines.warehouse.constraints import constraints_of
-from pipelines.warehouse.models import (
-    SQL,
-    load_models,
+from pipelines.warehouse.contracts import tracks
+from pipelines.warehouse.kinds import MOVING, SETTLED, UNIT_TYPES
+from pipelines.warehouse.models import SQL, load_models
+from pipelines.warehouse.sql_errors import ModelError, blamed_on
+from pipelines.warehouse.statements import (
     read_header,
     read_parameters,
     read_relations,
     version_of,
     version_with_functions,
 )
-from pipelines.warehouse.sql_errors import ModelError, blamed_on
-from pipelines.warehouse.tables import UNITS
 
 Severity = Literal["error", "warn"]
 
@@ -96,7 +96,7 @@ def _read_check(path: Path) -> Check:
         text = path.read_text(encoding="utf-8")
     header = read_header(text, file)
     severity, scope = header.directives.get("severity"), header.directives.get("scope", "whole")
-    if severity not in ("error", "warn") or "table" not in header.directives or scope not in (*UNITS, "whole"):
+    if severity not in ("error", "warn") or "table" not in header.directives or scope not in (*UNIT_TYPES, "whole"):
         raise ModelError(f"{file} needs the lines `-- table:`, `-- severity:` and, if any, `-- scope:`.")
     finds = header.directives.get("finds")
     if finds is not None and len(_SUBJECT.findall(finds)) != 1:
@@ -105,8 +105,8 @@ def _read_check(path: Path) -> Check:
         trees = [tree for tree in sqlglot.parse(text, dialect="duckdb") if tree is not None]
     if len(trees) != 1 or not isinstance(trees[0], exp.Query):
         raise ModelError(f"{file} is not one SELECT.")
-    models, sources = read_relations(trees[0])
-    return Check(
+    models, sources = read_relations(trees[0], file)
+    check = Check(
         name=path.stem,
         file=file,
         table=header.directives["table"],
@@ -117,9 +117,38 @@ def _read_check(path: Path) -> Check:
         description=header.description,
         depends_on=models,
         sources=sources,
-        parameters=read_parameters(trees[0]),
+        parameters=read_parameters(trees[0], file),
         code_version=version_with_functions(text, trees[0]),
     )
+    _require_kept(check)
+    return check
+
+
+def _require_kept(check: Check) -> None:
+    """Raises ModelError where the check reads what is not a model, or what its scope does not narrow."""
+    models = {model.name: model for model in load_models()}
+    if unknown := sorted({check.table, *check.depends_on} - models.keys()):
+        raise ModelError(f"{check.file} names {', '.join(unknown)}, which is not a model.")
+    if check.scope == "whole":
+        return
+    for name in check.depends_on:
+        if models[name].kind.name == "whole" or not tracks(models[name], check.scope, models):
+            raise ModelError(
+                f"{check.file} has the scope {check.scope}, by which {name} cannot be narrowed: leave the scope out."
+            )
+    if others := sorted(set(check.sources) - SETTLED):
+        raise ModelError(f"{check.file} has a scope and reads source.{others[0]}, which has none: leave the scope out.")
+    followed = {
+        moment.parameter
+        for name in check.depends_on
+        for moment in models[name].moments
+        if models[name].kind.unit == check.scope
+    }
+    if moving := sorted(MOVING.intersection(check.parameters) - followed):
+        raise ModelError(
+            f"{check.file} has a scope and reads {moving[0]}: as time passes, rows fail that did not change. Leave the "
+            "scope out."
+        )
 
 
 def require_acknowledgeable(acknowledged: Mapping[str, Collection[str]], checks: Iterable[Check]) -> None:

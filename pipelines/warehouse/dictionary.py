@@ -11,25 +11,17 @@ from pipelines.warehouse.chart_queries import load_charts
 from pipelines.warehouse.checks import load_checks
 from pipelines.warehouse.functions import function_files, is_published
 from pipelines.warehouse.macros import macro_files, read_macro
-from pipelines.warehouse.models import SQL, Model, load_models
+from pipelines.warehouse.model import Model
+from pipelines.warehouse.models import SQL, load_models
 
 PAGE = SQL.parent / "docs" / "dictionary.md"
 
 _ORDER = ("fct_", "rpt_", "stg_", "meta_")
-_REFRESHED = {
-    "lake_partition": "the partitions of the lake that changed",
-    "embed_id": "the sessions that changed",
-    "event_date": "the dates whose events changed",
-    "entry_date": "the dates whose sessions changed",
-    "merge": "the rows that the API has answered again",
-    "whole": "everything",
-    "view": "nothing, it is a view",
-}
 
 
 def render() -> str:
     """The page, in Markdown."""
-    models = sorted(load_models(), key=lambda model: (_ORDER.index(f"{model.name.split('_')[0]}_"), model.name))
+    models = sorted(load_models(), key=lambda model: (_place(model.name), model.name))
     parts = [
         "# Data dictionary",
         "Made by `make dictionary` from the comments in `sql/`. The warehouse holds them as well: see "
@@ -44,13 +36,18 @@ def render() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _place(name: str) -> int:
+    prefix = f"{name.split('_')[0]}_"
+    return _ORDER.index(prefix) if prefix in _ORDER else len(_ORDER)
+
+
 def _table(model: Model) -> str:
     lines = [f"## {model.name}", "", model.description, ""]
     if model.grain:
         lines.append("- Grain: " + ", ".join(f"`{column}`" for column in model.grain))
     reads = [f"`{name}`" for name in (*model.depends_on, *(f"source.{name}" for name in model.sources))]
     lines.append("- Reads: " + ", ".join(reads))
-    lines.append(f"- A refresh replaces {_REFRESHED[model.refresh]}")
+    lines.append(f"- A refresh replaces {model.kind.replaced}")
     lines += [
         f"- {'Blocks' if check.severity == 'error' else 'Warns'} unless: {check.description}"
         for check in load_checks()

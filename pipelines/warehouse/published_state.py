@@ -13,8 +13,9 @@ from pipelines.home.layout import Home
 from pipelines.oneschema.vocabulary import EMBED_STATUSES, EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES
 from pipelines.warehouse import ledger
 from pipelines.warehouse.checks import Check
+from pipelines.warehouse.kinds import VOCABULARY
 from pipelines.warehouse.ledger import Ledger
-from pipelines.warehouse.models import Model
+from pipelines.warehouse.model import Model
 from pipelines.warehouse.parameters import Parameters
 from pipelines.warehouse.published import connect_published
 
@@ -25,7 +26,6 @@ BUILDER_VERSION = 1
 _GROWTH_LIMIT = 1.5
 _GROWTH_ALLOWANCE = 16 * 2**20
 
-_VOCABULARY = frozenset({"event_types", "trigger_types", "funnel_steps", "embed_statuses"})
 _VOCABULARY_VERSION = hashlib.sha256(
     json.dumps([EVENT_TYPES, TRIGGER_TYPES, FUNNEL_STEPS, EMBED_STATUSES]).encode()
 ).hexdigest()[:16]
@@ -72,7 +72,7 @@ def check_versions_of(
 
 def _version_of_inputs(reader: Model | Check, parameters: Parameters) -> str:
     used = [parameters.version(name) for name in reader.parameters if name in parameters.settings]
-    words = [_VOCABULARY_VERSION] if _VOCABULARY.intersection(reader.sources) else []
+    words = [_VOCABULARY_VERSION] if VOCABULARY.intersection(reader.sources) else []
     return "".join(f" {version}" for version in (*used, *words))
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import duckdb
 
+from pipelines.warehouse.changes import Changes
 from pipelines.warehouse.checks import Check, Severity
 from pipelines.warehouse.literals import identifier
-from pipelines.warehouse.models import Model
+from pipelines.warehouse.model import Model
 from pipelines.warehouse.sql_errors import blamed_on
 from pipelines.warehouse.tables import shadowed
 
@@ -45,6 +46,7 @@ def run_checks(
     connection: duckdb.DuckDBPyConnection,
     checks: Iterable[Check],
     models: Mapping[str, Model],
+    changes: Changes | None,
     *,
     narrowed: Collection[str],
     acknowledged: Mapping[str, Collection[str]],
@@ -54,8 +56,8 @@ def run_checks(
     `acknowledged`: by check, patterns of its subject's values (`*` stands for any text).
     """
     for check in checks:
-        is_whole = check.name not in narrowed
-        with blamed_on(check.file), _narrowed(connection, check, models, is_whole=is_whole):
+        is_narrowed = changes is not None and check.name in narrowed
+        with blamed_on(check.file), _narrowed(connection, check, models, changes if is_narrowed else None):
             connection.execute(f"create or replace temp table failing as\n{check.sql}")
             acknowledged_count = _leave_out(connection, check, acknowledged.get(check.name, ()))
             sample, count = _sample(connection)
@@ -64,7 +66,7 @@ def run_checks(
             name=check.name,
             table=check.table,
             severity=check.severity,
-            is_whole=is_whole,
+            is_whole=not is_narrowed,
             passed=not sample,
             failing_count=count,
             acknowledged_count=acknowledged_count,
@@ -75,9 +77,11 @@ def run_checks(
 
 
 def _narrowed(
-    connection: duckdb.DuckDBPyConnection, check: Check, models: Mapping[str, Model], *, is_whole: bool
+    connection: duckdb.DuckDBPyConnection, check: Check, models: Mapping[str, Model], changes: Changes | None
 ) -> AbstractContextManager[None]:
-    return nullcontext() if is_whole else shadowed(connection, check.depends_on, models, check.scope)
+    if changes is None:
+        return nullcontext()
+    return shadowed(connection, check.depends_on, models, changes, check.scope)
 
 
 def _leave_out(connection: duckdb.DuckDBPyConnection, check: Check, patterns: Collection[str]) -> int:

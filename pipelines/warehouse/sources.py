@@ -30,7 +30,7 @@ from pipelines.raw.raw_tables import RAW_EMBEDS, RAW_SWEEPS
 from pipelines.settings import Settings
 from pipelines.warehouse.claim_settings import claim_patterns
 from pipelines.warehouse.ledger import Kind, Ledger, SourceFile
-from pipelines.warehouse.literals import quoted, without_wildcards
+from pipelines.warehouse.literals import identifier, quoted, without_wildcards
 from pipelines.warehouse.parameters import PARAMETERS, Parameters
 
 # This claim is always a column, even if no token carried it.
@@ -104,37 +104,25 @@ def create_lake(
     _create_view(connection, home, "quarantine", QUARANTINE, chosen("quarantine"))
 
 
-def create_raw(connection: duckdb.DuckDBPyConnection, home: Home, files: list[SourceFile], *, with_held: bool) -> None:
-    """source.embeds and source.sweeps over these files.
+def create_raw(connection: duckdb.DuckDBPyConnection, home: Home, files: list[SourceFile]) -> None:
+    """source.embeds and source.sweeps over these files."""
+    for table, kind in ((RAW_EMBEDS, "embeds"), (RAW_SWEEPS, "sweeps")):
+        chosen = [file for file in files if file.kind == kind]
+        _create_view(connection, home, f"new_{table.name}", table, chosen, is_grown=True)
+        connection.execute(f"create or replace view source.{table.name} as from source.new_{table.name}")
 
-    With `with_held`, they also show the rows that the warehouse already holds for the same keys. The later of the held
-    row and the new ones is the latest of all, so old files need not be read again.
+
+def show_held(connection: duckdb.DuckDBPyConnection, source: str, table: str, key: Iterable[str]) -> None:
+    """Have source.embeds or source.sweeps show the rows that a table holds of the new rows' keys as well.
+
+    The one to pick is among them, so old files need not be read again.
     """
-    _create_observations(connection, home, RAW_EMBEDS, "embeds", files, "stg_embeds" if with_held else None, "embed_id")
-    _create_observations(
-        connection, home, RAW_SWEEPS, "sweeps", files, "meta_sweeps" if with_held else None, "sweep_id"
-    )
-
-
-def _create_observations(
-    connection: duckdb.DuckDBPyConnection,
-    home: Home,
-    table: Table,
-    kind: Kind,
-    files: list[SourceFile],
-    held: str | None,
-    key: str,
-) -> None:
-    chosen = [file for file in files if file.kind == kind]
-    if held is None:
-        _create_view(connection, home, table.name, table, chosen, is_grown=True)
-        return
-    _create_view(connection, home, f"new_{table.name}", table, chosen, is_grown=True)
+    key = ", ".join(map(identifier, key))
     connection.execute(f"""
-        create or replace view source.{table.name} as
-        select * from source.new_{table.name}
+        create or replace view source.{source} as
+        from source.new_{source}
         union all by name
-        select * from warehouse.main.{held} where {key} in (select {key} from source.new_{table.name})
+        from warehouse.main.{identifier(table)} where ({key}) in (select ({key}) from source.new_{source})
     """)
 
 

@@ -9,19 +9,23 @@ from contextlib import contextmanager
 
 import duckdb
 
-from pipelines.warehouse.literals import quoted
-from pipelines.warehouse.models import Model
+from pipelines.warehouse.changes import Changes
+from pipelines.warehouse.literals import identifier, quoted
+from pipelines.warehouse.model import Model
 from pipelines.warehouse.sql_errors import blamed_on
 
-UNITS = ("lake_partition", "embed_id", "event_date", "entry_date")
+
+def stored(name: str) -> str:
+    """A table or view of the warehouse as SQL text, whatever shadows it."""
+    return f"warehouse.main.{identifier(name)}"
 
 
 def create_whole(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     """Make the model's table or view from all of its inputs."""
-    kind = "view" if model.refresh == "view" else "table"
+    kind = "view" if model.kind.is_view else "table"
     drop(connection, model.name)
     with blamed_on(model.file):
-        connection.execute(f"create {kind} warehouse.main.{model.name} as\n{model.sql}")
+        connection.execute(f"create {kind} {stored(model.name)} as\n{model.sql}")
 
 
 def drop(connection: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -34,56 +38,43 @@ def drop(connection: duckdb.DuckDBPyConnection, name: str) -> None:
         [name],
     ).fetchall()
     for (kind,) in kinds:
-        connection.execute(f"drop {kind} warehouse.main.{name}")
-
-
-def replace_whole(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
-    """Replace every row of the model's table. The table keeps its comments."""
-    create_incoming(connection, model)
-    connection.execute(f"delete from warehouse.main.{model.name}")
-    connection.execute(f"insert into warehouse.main.{model.name} by name from temp.main.incoming")
+        connection.execute(f"drop {kind} {stored(name)}")
 
 
 def create_incoming(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     """Create the temp table `incoming`, shaped like the model's table, with the rows that the SELECT gives now."""
-    connection.execute(f"create or replace temp table incoming as from warehouse.main.{model.name} limit 0")
+    connection.execute(f"create or replace temp table incoming as from {stored(model.name)} limit 0")
     with blamed_on(model.file):
         connection.execute(f"insert into temp.main.incoming by name\n{model.sql}")
 
 
-def replace_units(connection: duckdb.DuckDBPyConnection, model: Model, unit: str) -> None:
-    """Replace the rows of the units in `changed_<unit>` with those in `incoming`."""
-    connection.execute(f"delete from warehouse.main.{model.name} where {in_changed(unit)}")
-    connection.execute(f"insert into warehouse.main.{model.name} by name from temp.main.incoming")
-
-
-def in_changed(unit: str) -> str:
-    """The predicate for rows whose unit changed. Units are required columns, so none is NULL."""
-    return f"{unit} in (select {unit} from temp.main.changed_{unit})"
+def replace_rows(connection: duckdb.DuckDBPyConnection, model: Model, replaced: str) -> None:
+    """Replace the rows that a predicate names with those in `incoming`. The table keeps its comments."""
+    connection.execute(f"delete from {stored(model.name)} where {replaced}")
+    connection.execute(f"insert into {stored(model.name)} by name from temp.main.incoming")
 
 
 @contextmanager
 def shadowed(
-    connection: duckdb.DuckDBPyConnection, tables: Iterable[str], models: Mapping[str, Model], unit: str
+    connection: duckdb.DuckDBPyConnection,
+    tables: Iterable[str],
+    models: Mapping[str, Model],
+    changes: Changes,
+    unit: str,
 ) -> Generator[None]:
-    """While this is open, tables that have the unit's column show only the rows of changed units.
-
-    A view of the warehouse reads the tables as they are shown.
-    """
+    """While this is open, tables show only the rows of the unit's changed values. Views read the tables as shown."""
     shadows: list[str] = []
 
     def shadow(table: str) -> None:
         if table in shadows:
             return
-        if models[table].refresh == "view":
+        if models[table].kind.is_view:
             for name in models[table].depends_on:
                 shadow(name)
             rows = models[table].sql
-        elif unit in columns_of(connection, table):
-            rows = f"from warehouse.main.{table} where {in_changed(unit)}"
         else:
-            return
-        connection.execute(f"create or replace temp view {table} as\n{rows}")
+            rows = f"from {stored(table)} where {changes.predicate(unit)}"
+        connection.execute(f"create or replace temp view {identifier(table)} as\n{rows}")
         shadows.append(table)
 
     try:
@@ -92,12 +83,12 @@ def shadowed(
         yield
     finally:
         for table in reversed(shadows):
-            connection.execute(f"drop view temp.main.{table}")
+            connection.execute(f"drop view temp.main.{identifier(table)}")
 
 
 def columns_of(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
     """Names of the columns of a table or view of the warehouse, in order."""
-    described = connection.execute(f"from warehouse.main.{table} limit 0").description
+    described = connection.execute(f"from {stored(table)} limit 0").description
     return [column[0] for column in described or []]
 
 
@@ -105,8 +96,8 @@ def count_rows(connection: duckdb.DuckDBPyConnection, models: Iterable[Model]) -
     """Row count of every table. Views are left out: they only show rows of tables."""
     counts: dict[str, int] = {}
     for model in models:
-        if model.refresh != "view":
-            row = connection.execute(f"select count(*) from warehouse.main.{model.name}").fetchone()
+        if not model.kind.is_view:
+            row = connection.execute(f"select count(*) from {stored(model.name)}").fetchone()
             counts[model.name] = row[0] if row else 0
     return counts
 
@@ -130,13 +121,13 @@ def comment(connection: duckdb.DuckDBPyConnection, models: Iterable[Model]) -> N
     claim_docs = _claim_column_docs(connection)
     for model in models:
         if held[model.name] != model.description:
-            kind = "view" if model.refresh == "view" else "table"
-            connection.execute(f"comment on {kind} warehouse.main.{model.name} is {quoted(model.description)}")
+            kind = "view" if model.kind.is_view else "table"
+            connection.execute(f"comment on {kind} {stored(model.name)} is {quoted(model.description)}")
         for (table, column), text in held_columns.items():
             if table == model.name:
                 doc = model.columns[column] if column in model.columns else claim_docs[column]
                 if text != doc:
-                    connection.execute(f"comment on column warehouse.main.{table}.{column} is {quoted(doc)}")
+                    connection.execute(f"comment on column {stored(table)}.{identifier(column)} is {quoted(doc)}")
 
 
 class _ClaimDocs(dict[str, str]):

@@ -4,7 +4,8 @@ import pytest
 
 from assets.metadata import model_schema
 from pipelines.warehouse.checks import load_checks
-from pipelines.warehouse.models import Model, load_models
+from pipelines.warehouse.model import Model
+from pipelines.warehouse.models import load_models
 
 
 @pytest.mark.parametrize("model", load_models(), ids=lambda model: model.name)

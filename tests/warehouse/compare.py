@@ -5,7 +5,7 @@ from typing import Any
 import duckdb
 
 from pipelines.home.layout import Home
-from pipelines.warehouse.models import load_models
+from pipelines.warehouse import models
 
 # What belongs to one build and not to the data.
 OF_THE_BUILD = {"meta_build": "build_id, built_at, is_full, previous_build_id"}
@@ -17,7 +17,7 @@ def differences(one: Home, other: Home) -> dict[str, Any]:
     with duckdb.connect() as connection:
         connection.execute(f"attach '{one.warehouse}' as a (read_only)")
         connection.execute(f"attach '{other.warehouse}' as b (read_only)")
-        for model in load_models():
+        for model in models.load_models():
             shapes = [_shape(connection, database, model.name) for database in "ab"]
             if shapes[0] != shapes[1]:
                 found[model.name] = shapes

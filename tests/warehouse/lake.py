@@ -122,9 +122,9 @@ class Lake:
             }
             for number in range(quarantined)
         ]
-        self._save(self.home.lake_validation_errors, lake_partition, frame(LAKE_VALIDATION_ERRORS, errors))
-        self._save(self.home.quarantine, lake_partition, frame(QUARANTINE, bad))
-        self._save(
+        self.replace(self.home.lake_validation_errors, lake_partition, frame(LAKE_VALIDATION_ERRORS, errors))
+        self.replace(self.home.quarantine, lake_partition, frame(QUARANTINE, bad))
+        self.replace(
             self.home.lake_embed_events,
             lake_partition,
             pl.DataFrame([{c: r.get(c) for c in schema} for r in rows], schema=schema),
@@ -133,7 +133,7 @@ class Lake:
             {"event_uuid": [row["event_uuid"] for row in rows] + [""] * (quarantined + merged)},
             schema={"event_uuid": pl.String},
         )
-        self._save(self.home.raw_embed_events, lake_partition, deliveries)
+        self.replace(self.home.raw_embed_events, lake_partition, deliveries)
         landed = [row["landed_at"] for row in rows]
         self.days[lake_partition] = {
             "event_date": lake_partition,
@@ -167,7 +167,8 @@ class Lake:
                 }
             )
 
-    def _save(self, table: Path, lake_partition: str, rows: pl.DataFrame) -> None:
+    def replace(self, table: Path, lake_partition: str, rows: pl.DataFrame) -> None:
+        """Replace a partition of a table by these rows."""
         if table.parent == self.home.lake:
             self._replace(lake_folder(table, lake_partition) / "data.parquet", rows.drop("event_date"))
         else:

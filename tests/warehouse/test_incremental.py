@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from random import Random
 
+import duckdb
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,9 +18,12 @@ from pipelines.settings import Settings
 from pipelines.warehouse import build as build_module
 from pipelines.warehouse import models as models_module
 from pipelines.warehouse import published_state, sources
+from pipelines.warehouse import refresh as refresh_module
 from pipelines.warehouse.build import BuildOptions, build
-from pipelines.warehouse.models import Model, load_models, version_of
+from pipelines.warehouse.model import Model
+from pipelines.warehouse.models import load_models
 from pipelines.warehouse.published import connect_published
+from pipelines.warehouse.statements import version_of
 from tests.proving import examples
 from tests.warehouse.compare import differences
 from tests.warehouse.history import History
@@ -224,13 +228,13 @@ def test_a_refresh_computes_only_what_changed(lake: Lake, monkeypatch: pytest.Mo
     lake.write(days)
     build(lake.home, OPTIONS)
     touched: dict[str, int] = {}
-    replace_units = build_module.refresh.replace_units
+    replace_rows = refresh_module.replace_rows
 
-    def spy(connection: object, model: Model, unit: str) -> None:
-        touched[model.name] = connection.execute("select count(*) from temp.main.incoming").fetchone()[0]  # type: ignore[attr-defined]
-        replace_units(connection, model, unit)  # type: ignore[arg-type]
+    def spy(connection: duckdb.DuckDBPyConnection, model: Model, replaced: str) -> None:
+        touched[model.name] = connection.execute("select count(*) from temp.main.incoming").fetchall()[0][0]
+        replace_rows(connection, model, replaced)
 
-    monkeypatch.setattr(build_module.refresh, "replace_units", spy)
+    monkeypatch.setattr(refresh_module, "replace_rows", spy)
     days.append(event("new", 3, "file_uploaded", at(60 * 24 * 3 + 5)))
     lake.write([row for row in days if row["lake_partition"] == days[-1]["lake_partition"]])
     build(lake.home, OPTIONS)

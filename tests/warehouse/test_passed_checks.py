@@ -10,9 +10,10 @@ from pipelines.settings import Settings
 from pipelines.warehouse import build as build_module
 from pipelines.warehouse import checks as checks_module
 from pipelines.warehouse.build import BuildCheckFailedError, BuildOptions, BuildReport, build
-from pipelines.warehouse.checks import Check, load_checks
-from pipelines.warehouse.models import load_models, version_of
+from pipelines.warehouse.checks import load_checks
+from pipelines.warehouse.models import load_models
 from pipelines.warehouse.sql_errors import ModelFailedError
+from pipelines.warehouse.statements import version_of
 from tests.warehouse.lake import Lake, at, event
 
 pytestmark = pytest.mark.slow
@@ -183,12 +184,3 @@ def test_a_full_refresh_and_a_reconcile_end_with_every_check_over_every_row(
     assert narrowed == {check.name for check in load_checks() if check.scope != "whole"}
     report = build(lake.home, OPTIONS, full_refresh=full_refresh, check_everything=check_everything)
     assert {is_whole for is_whole, _ in looked(report).values()} == {True}
-
-
-def test_no_check_narrows_itself_to_a_unit_that_its_table_lacks() -> None:
-    columns = {model.name: model.columns for model in load_models()}
-
-    def lacking(check: Check) -> set[str]:
-        return {name for name in check.depends_on if check.scope not in (*columns[name], "whole")}
-
-    assert {check.name: lacking(check) for check in load_checks() if lacking(check)} == {}

@@ -1,0 +1,87 @@
+"""Any model that keeps to its kind: kept up run by run, it equals one that is built from nothing."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from pipelines.home.layout import Home
+from pipelines.settings import Settings
+from pipelines.warehouse import build as build_module
+from pipelines.warehouse import models as models_module
+from pipelines.warehouse import sources
+from pipelines.warehouse.build import BuildOptions, build
+from pipelines.warehouse.kinds import KINDS
+from pipelines.warehouse.model import Model
+from pipelines.warehouse.models import SQL, load_models
+from tests.proving import seeds
+from tests.warehouse.compare import differences
+from tests.warehouse.generated_models import ModelMaker
+from tests.warehouse.lake import Lake
+from tests.warehouse.varied_lake import VariedLake
+
+OPTIONS = BuildOptions(Settings.defaults(embed_analytics_funnel_window_days=1), "test")
+BATCHES = 6
+
+
+def write_models(folder: Path, seed: int) -> list[Model]:
+    """The models of sql/, and generated ones."""
+    folder.mkdir()
+    for path in SQL.glob("*.sql"):
+        shutil.copy(path, folder)
+    for name, text in ModelMaker(Random(seed)).draw():
+        (folder / f"{name}.sql").write_text(text, encoding="utf-8")
+    return load_models(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.prove
+@pytest.mark.parametrize("seed", seeds(4))
+def test_incremental_equals_full(
+    new_lake: Callable[[Path], Lake], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    random = Random(seed)
+    lake = new_lake(tmp_path / "kept")
+    varied = VariedLake(lake, random)
+    # Sources that vary in every column break what checks say of them: the models are what is tested.
+    monkeypatch.setattr(build_module, "load_checks", list)
+    use(monkeypatch, write_models(tmp_path / "sql", seed))
+    refreshed = 0
+    for number in range(BATCHES):
+        varied.batch()
+        if number == BATCHES // 2:
+            # Other models of the same names.
+            use(monkeypatch, write_models(tmp_path / "sql-2", seed + 1_000_000))
+        refreshed += not build(lake.home, OPTIONS).is_full
+        if number % 2:
+            full = rebuilt(lake, tmp_path / f"full-{number}", monkeypatch)
+            assert differences(lake.home, full) == {}, f"after batch {number}"
+    assert refreshed >= BATCHES // 2
+
+
+def use(monkeypatch: pytest.MonkeyPatch, models: Sequence[Model]) -> None:
+    for module in (models_module, build_module):
+        monkeypatch.setattr(module, "load_models", lambda: list(models))
+
+
+def rebuilt(lake: Lake, root: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    shutil.copytree(lake.home.root, root, ignore=shutil.ignore_patterns("warehouse*"))
+    with monkeypatch.context() as patch:
+        frames = lake.catalogues(lake.home)
+        patch.setattr(sources, "read_catalogues", partial(_same, frames))
+        assert build(Home(root), OPTIONS).is_full
+    return Home(root)
+
+
+def _same(frames: object, _: Home) -> object:
+    return frames
+
+
+def test_every_kind_is_drawn(tmp_path: Path) -> None:
+    drawn = [model for seed in range(20) for model in write_models(tmp_path / str(seed), seed)]
+    generated = [model for model in drawn if model.name.startswith("g")]
+    assert {model.refresh for model in generated} == KINDS.keys()
+    assert {moment.parameter for model in generated for moment in model.moments} == {"data_through", "plausible_until"}
