@@ -137,8 +137,8 @@ def test_killed_anywhere_nothing_is_lost_or_doubled(tmp_path: Path, places: dict
                 kills += 1
             settings = settings_for(simulator, home, embed_analytics_concurrency=4)
             sweep(settings)
-            report = steps.flatten(settings, on_wait=pytest.fail)
-            steps.publish(settings, on_wait=pytest.fail)
+            report = steps.flatten(settings, on_wait=made_again)
+            steps.publish(settings, on_wait=made_again)
             assert_truth(home, simulator)
             # And once more changes nothing.
             sweep(settings)
@@ -147,6 +147,11 @@ def test_killed_anywhere_nothing_is_lost_or_doubled(tmp_path: Path, places: dict
             if kills == KILLS:
                 return
     pytest.fail(f"only {kills} runs were killed")
+
+
+def made_again(line: str) -> None:
+    """After a kill a derived file may be missing beside others: nothing tells that from a file that was lost."""
+    assert line.endswith(" is missing: it has been made again."), line
 
 
 def killed(simulator: RunningSimulator, home: Path, draw: random.Random, places: dict[str, int]) -> bool:
