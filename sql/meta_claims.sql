@@ -5,6 +5,10 @@
 -- refresh: whole
 with claims as (
     select * from source.claims
+),
+
+days as (
+    select sum(event_count)::bigint as all_event_count from stg_lake_days
 )
 
 select
@@ -13,10 +17,12 @@ select
     is_column, -- it has a column of its own; not null
     json_types, -- JSON types seen, comma-separated
     event_count, -- events whose claims have it; NULL where unlisted_date_count is not 0
-    coverage, -- event_count / all events
+    all_event_count, -- all staged events; the same in every row
+    coverage, -- event_count / all_event_count; of all events and not of a sample, so without an interval
     first_seen_at, -- first event that has it (UTC)
     last_seen_at, -- last event that has it (UTC)
     unlisted_date_count, -- event dates that have more paths than they list and do not list this one
     unlisted_path_count, -- at least this many paths of the home are not in this table; the same in every row
 from claims
+cross join days
 order by path

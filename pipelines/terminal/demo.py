@@ -66,6 +66,8 @@ QUERIES = [
     "select template_key, step, sum(reached_count) as n from fct_embed_funnel_daily where is_mature group by all "
     "order by 1, 3 desc",
     "select * from rpt_stuck_embeds order by priority limit 10",
+    "select customer_name, template_key, session_count, conversion_rate_28d, conversion_rate_28d_low, "
+    "conversion_rate_28d_high, immature_count from rpt_customers order by session_count desc limit 10",
 ]
 
 
@@ -86,6 +88,9 @@ def run_demo(root: Path, embeds: int, days: int) -> None:
             oneschema_environment="Production",
             embed_analytics_home=root,
             embed_analytics_start_date=today - timedelta(days=days),
+            embed_analytics_customer_claim="org.name",
+            embed_analytics_customer_id_claim="org.id",
+            embed_analytics_plan_claim="org.Plan Name",
         )
         console.print(
             "[bold]2.[/] Dagster backfills it through HTTP, flattens it, and builds and checks the warehouse."

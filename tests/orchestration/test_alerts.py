@@ -160,6 +160,7 @@ def test_the_configured_customer_is_named_and_cannot_shout(
 
     (message,) = [message for message in alert_endpoint.messages if "became stuck" in message]
     assert f"embed {STUCK} of `Acme &lt;!channel&gt; • embed 1 of 'Other' *bold* :red_circle:`: template" in message
+    assert ", most likely left" in message
     assert "jane" not in message
     # The headline and one line: none was forged.
     assert len(message.splitlines()) == 2

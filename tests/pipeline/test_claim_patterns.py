@@ -54,11 +54,13 @@ def test_patterns_that_fit_no_claim_of_the_list_are_warned_of(simulator: Running
         embed_analytics_claim_hash_key="key",
         embed_analytics_claim_types={"org.id": "BIGINT", "org.plan name": "VARCHAR", "seat": "BIGINT"},
         embed_analytics_customer_claim="ORG.name",
+        embed_analytics_customer_id_claim="org.ID",
+        embed_analytics_plan_claim="org.Plan Name",
     )
     assert warned(settings) == {}, "before any token was seen"
     sweep(settings)
     of_policy = {"emial": None, "NAME": "name", "Org.Name": "org.name"}
-    of_others = {"org.plan name": "org.Plan Name", "seat": None, "ORG.name": "org.name"}
+    of_others = {"org.plan name": "org.Plan Name", "seat": None, "ORG.name": "org.name", "org.ID": "org.id"}
     assert warned(settings) == of_policy | of_others
 
     # A policy that is set later is tried on every token again, whether or not anything is new.

@@ -42,11 +42,14 @@ def test_the_demo_answers_and_says_how_to_go_on(tmp_path: Path) -> None:
     warehouse = tmp_path / "demo-data" / "warehouse.duckdb"
     assert f"The warehouse is {warehouse};" in done.stdout
     queries = re.findall(r'EMBED_ANALYTICS_HOME=demo-data \S.* query "(.+)"', done.stdout)
-    assert len(queries) == 3
+    assert len(queries) == 4
     for sql in queries:
         answer = run(tmp_path, "query", sql, EMBED_ANALYTICS_HOME="demo-data")
         assert answer.returncode == 0, answer.stderr
     assert "refresh" in done.stdout.partition("Next:")[2]
+
+    with duckdb.connect(warehouse, read_only=True) as connection:
+        assert connection.execute("select count(*) > 3 from rpt_customers where plan is not null").fetchone() == (True,)
 
     # Again, over what the first one left: made anew.
     with duckdb.connect(warehouse, read_only=True) as connection:

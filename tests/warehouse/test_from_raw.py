@@ -58,9 +58,12 @@ def test_deliveries_become_a_warehouse_and_more_of_them_a_newer_one(tmp_path: An
             "select sum(delivery_count), sum(event_count), sum(merged_count), sum(quarantined_count), "
             "sum(conflict_count) from meta_coverage"
         ).fetchone()
+        claims = connection.execute("select path, event_count, all_event_count, coverage from meta_claims").fetchall()
         by_plan = connection.execute("select distinct breakdown from funnel(by := 'org.Plan Name')").fetchall()
     assert session == [("u1", "pro", 2, 3, 60.0)]
     assert coverage == (5, 2, 1, 2, 1)
+    assert claims
+    assert all(share == count / total and total == 2 for _, count, total, share in claims)
     assert by_plan == [("pro",)]
 
 
