@@ -25,16 +25,18 @@ from pipelines.warehouse.checks import load_checks, require_acknowledgeable
 from pipelines.warehouse.contracts import noted_units
 from pipelines.warehouse.functions import create_functions
 from pipelines.warehouse.ledger import LAKE_KINDS, Ledger
-from pipelines.warehouse.literals import quoted
+from pipelines.warehouse.literals import identifier, quoted
 from pipelines.warehouse.macros import create_macros
 from pipelines.warehouse.model import Model
 from pipelines.warehouse.models import downstream_of, load_models
 from pipelines.warehouse.parameters import TIMES, Parameters
 from pipelines.warehouse.publish import Publication
+from pipelines.warehouse.published import first_line
 from pipelines.warehouse.published_state import PublishedState
 from pipelines.warehouse.refresh import Refresh
 from pipelines.warehouse.run_checks import CheckResult, run_checks
 from pipelines.warehouse.sources import BuildFacts
+from pipelines.warehouse.sql_errors import ContinuationError
 from pipelines.warehouse.tables import comment, count_rows, create_whole, drop
 
 # Older clients open this storage version (docs/architecture.md, invariant 4).
@@ -151,6 +153,10 @@ def build(
             return job.run(built_at, published, full_reason, may_narrow=not (full_reason or check_everything))
         except duckdb.OutOfMemoryException as error:
             raise BuildOutOfMemoryError(str(error).splitlines()[0]) from error
+        except duckdb.Error as error:
+            if job.continued is None:
+                raise
+            raise ContinuationError(f"The published build cannot be continued: {first_line(error)}") from error
 
 
 def _read_published(home: Home) -> tuple[PublishedState | None, str | None]:
@@ -302,10 +308,12 @@ class _Build:
         connection.execute(f"attach {quoted(self.home.warehouse)} as published (read_only)")
         connection.execute("create schema warehouse.builder")
         tables = connection.execute(
-            "select schema_name, table_name from duckdb_tables() where database_name = 'published'"
+            "select schema_name, table_name from duckdb_tables() where database_name = 'published' "
+            "and schema_name in ('main', 'builder')"
         ).fetchall()
         for schema, table in tables:
-            connection.execute(f"create table warehouse.{schema}.{table} as from published.{schema}.{table}")
+            name = f"{schema}.{identifier(table)}"
+            connection.execute(f"create table warehouse.{name} as from published.{name}")
         connection.execute("detach published")
         for model in self.middle:
             if model.kind.is_view:

@@ -17,6 +17,7 @@ from pipelines.warehouse.build import BuildOptions, BuildReport, build
 from pipelines.warehouse.ledger import DamagedLakeError
 from pipelines.warehouse.publish import published_damage
 from pipelines.warehouse.published import first_line, unreadable_part
+from pipelines.warehouse.sql_errors import ContinuationError
 
 # Damaged files do not cause these errors.
 _OF_THE_SQL = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.OutOfMemoryException)
@@ -39,14 +40,14 @@ def publish_home(
     full_refresh = full_refresh or reason is not None
     try:
         report = build(home, options, full_refresh=full_refresh, full_reason=reason, check_everything=check_everything)
-    except (DamagedLakeError, duckdb.Error) as error:
+    except (DamagedLakeError, ContinuationError, duckdb.Error) as error:
         if isinstance(error, _OF_THE_SQL) or is_full_disk(error):
             raise
         is_lake = _flatten(settings, say, looks_at_all=True)
         if not is_lake:
-            if full_refresh or not home.warehouse.exists() or not isinstance(error, duckdb.Error):
+            if not isinstance(error, ContinuationError):
                 raise
-            reason = f"cannot be continued ({first_line(error)})"
+            reason = f"cannot be continued ({first_line(error.__cause__ or error)})"
             say(f"{home.warehouse} {reason}: it is built again from nothing.")
         report = build(
             home,

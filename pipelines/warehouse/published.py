@@ -57,7 +57,7 @@ def unreadable_part(home: Home) -> str | None:
     return None
 
 
-def first_line(error: duckdb.Error) -> str:
+def first_line(error: BaseException) -> str:
     """DuckDB's errors go on with advice, and with its own stack."""
     return str(error).strip().splitlines()[0]
 

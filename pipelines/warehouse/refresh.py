@@ -19,7 +19,7 @@ from pipelines.warehouse.changes import Changes
 from pipelines.warehouse.kinds import OBSERVED
 from pipelines.warehouse.literals import identifier
 from pipelines.warehouse.model import Model, Moment
-from pipelines.warehouse.sql_errors import blamed_on
+from pipelines.warehouse.sql_errors import ContinuationError, ModelFailedError, blamed_on
 from pipelines.warehouse.tables import create_incoming, create_whole, replace_rows, shadowed, stored
 
 
@@ -46,12 +46,16 @@ class Refresh:
                 self._refresh(model)
 
     def _refresh(self, model: Model) -> None:
-        self._note_passed_time(model)
-        with self._inputs(model):
-            create_incoming(self.connection, model)
-        replaced = self._replaced(model)
-        self._note_changes(model, replaced)
-        replace_rows(self.connection, model, replaced)
+        try:
+            self._note_passed_time(model)
+            with self._inputs(model):
+                create_incoming(self.connection, model)
+            replaced = self._replaced(model)
+            self._note_changes(model, replaced)
+            replace_rows(self.connection, model, replaced)
+        except ModelFailedError as error:
+            # It could be run before: the rows that it meets now may be what is wrong.
+            raise ContinuationError(str(error)) from error
 
     def _inputs(self, model: Model) -> AbstractContextManager[None]:
         if model.kind.is_merged:

@@ -23,6 +23,10 @@ class ModelFailedError(ModelError):
     """DuckDB could not run a file in sql/. The message may repeat a value from the rows."""
 
 
+class ContinuationError(ModelFailedError):
+    """The published build could not be brought up to date. A build from nothing may work: it reads nothing of it."""
+
+
 @contextmanager
 def blamed_on(file: str, *, lines_before: int | None = 1) -> Generator[None]:
     """Turn an error in the SQL of `file` (`sql/fct_embeds.sql`) into a ModelError, or a ModelFailedError if it ran.
