@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.settings import Settings
+from pipelines.warehouse import statements
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.chart_queries import load_charts
 from pipelines.warehouse.functions import create_functions
@@ -186,3 +187,15 @@ def test_the_funnels_chart_of_a_new_account_says_how_many_are_too_young(lake: La
         for row in rows(connection, load_charts()["fct_embed_funnel_daily"].sql):
             assert (row["reached_count"], row["in_order_count"], row["immature_count"]) == (0, 0, 1)
             assert (row["rate_low"], row["rate_high"]) == (None, None)
+
+
+def test_models_that_call_a_function_change_with_it_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {model.name: model.code_version for model in load_models()}
+    monkeypatch.setattr(statements, "functions_text", lambda: "another")
+    load_models.cache_clear()
+    try:
+        after = {model.name: model.code_version for model in load_models()}
+    finally:
+        load_models.cache_clear()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"fct_embeds", "fct_embed_funnel_daily", "rpt_customers"}
