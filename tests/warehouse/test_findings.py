@@ -67,6 +67,7 @@ def test_every_warning_says_what_it_found_and_can_be_acknowledged(lake: Lake, na
     lake.days["unknown"] = lake.days["unknown"] | {"unlisted_claim_count": 1}
     lake.sweep(at(0), kind="reconcile", coverage='[{"event_date": "2026-03-02", "unheld_count": 3}]')
     lake.sweep(at(1), failed_count=1, unasked_embed_count=2, first_loss_at=at(9))
+    lake.embeds([{"embed_id": 1, "status": "odd"}])
     lake.home.root.chmod(0o755)
     result = found(lake, name)
     assert not result.passed
