@@ -19,7 +19,7 @@ select
     event_count, -- events whose claims have it; NULL where unlisted_date_count is not 0
     all_event_count, -- all staged events; the same in every row
     coverage, -- event_count / all_event_count; of all events and not of a sample, so without an interval
-    first_seen_at, -- first event that has it (UTC)
+    first_seen_at, -- first event that has it, but none before 2020, which is not plausible (UTC); NULL where all are
     last_seen_at, -- last event that has it (UTC)
     unlisted_date_count, -- event dates that have more paths than they list and do not list this one
     unlisted_path_count, -- at least this many paths of the home are not in this table; the same in every row

@@ -1,9 +1,10 @@
 """The claim paths of event dates: a bounded list for each date, and the choice of columns that follows from them all.
 
 Claim names may be ids, so their number has no bound. The record of an event date lists the *first* paths. Of those that
-held a scalar that day, these are the `list_length` smallest by first occurred_at, then path; and as many of those that
-did not. The record also lists the paths that have a column, and counts the paths that it does not list. The list
-depends only on the day's events and the choice of columns, so it does not depend on the order of arrival.
+held a scalar that day, these are the `list_length` smallest by first occurred_at (see claims.Seen), then path; and as
+many of those that did not. The record also lists the paths that have a column, and counts the paths that it does not
+list. The list depends only on the day's events and the choice of columns, so it does not depend on the order of
+arrival.
 
 Choosing the columns from the first paths gives the same choice as choosing from all paths. Say that path p is among the
 N smallest of all by (first occurred_at, path), and was a scalar when it first occurred, on date D. If it were not among
@@ -22,7 +23,7 @@ from heapq import nsmallest
 import polars as pl
 
 from pipelines.flatten.claim_columns import ClaimColumn, claim_columns
-from pipelines.flatten.claims import SCALAR_TYPES, Seen
+from pipelines.flatten.claims import NEVER, SCALAR_TYPES, Seen
 from pipelines.flatten.lake_tables import CLAIMS_CATALOGUE
 from pipelines.home.layout import UNKNOWN_DATE
 from pipelines.home.tables import TIMESTAMP
@@ -190,7 +191,7 @@ def catalogue(records: pl.DataFrame) -> pl.DataFrame:
         "json_types",
         event_count.alias("event_count"),
         (event_count / records["event_count"].sum()).alias("coverage"),
-        pl.col("first").cast(TIMESTAMP).alias("first_seen_at"),
+        pl.when(pl.col("first") != NEVER).then(pl.col("first").cast(TIMESTAMP)).alias("first_seen_at"),
         pl.col("last").cast(TIMESTAMP).alias("last_seen_at"),
         "unlisted_date_count",
         pl.lit(at_least - shown.height).alias("unlisted_path_count"),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from pipelines.home.times import PLAUSIBLE_FROM, micros
 from pipelines.oneschema.claim_paths import walk
 from pipelines.oneschema.json_text import Json, JsonText, loads_carefully
 
@@ -37,14 +38,21 @@ _SINGLE_TOGETHER = 20_000
 _JSON_TYPES = {'"': "string", "t": "boolean", "f": "boolean", "n": "null", "[": "array"}
 SCALAR_TYPES = frozenset({"string", "number", "boolean"})
 
+# `first` of a claim path that no event with a plausible time has: behind those of all others.
+NEVER = 2**63 - 1
+
 
 @dataclass
 class Seen:
-    """What is known about a claim path. `first` and `last` are occurred_at in microseconds since 1970."""
+    """What is known about a claim path. `first` and `last` are occurred_at in microseconds since 1970.
+
+    `first` is the first that is not too early to be plausible, or NEVER: one bad date must not take a column from
+    another claim.
+    """
 
     types: set[str] = field(default_factory=set[str])
     event_count: int = 0
-    first: int = 2**63 - 1
+    first: int = NEVER
     last: int = -(2**63)
 
     def add(self, types: Iterable[str], event_count: int, first: int, last: int) -> None:
@@ -101,7 +109,11 @@ def read_claims(events: pl.DataFrame) -> Claims:
         .filter(claims.is_not_null())
         .group_by("run", maintain_order=True)
         .agg(
-            date_index.first(), claims.first(), event_count=pl.len(), first=pl.col("at").min(), last=pl.col("at").max()
+            date_index.first(),
+            claims.first(),
+            event_count=pl.len(),
+            first=pl.col("at").filter(pl.col("at") >= micros(PLAUSIBLE_FROM)).min().fill_null(NEVER),
+            last=pl.col("at").max(),
         )
         # Most shapes differ in their number of keys, so few expressions are tried in vain within a bucket.
         .with_columns(keys=claims.str.count_matches('":', literal=True))

@@ -35,7 +35,7 @@ from pipelines.home.layout import Home
 from pipelines.home.sealed import Damage
 from pipelines.settings import Settings, default_of
 
-FLATTEN_VERSION = "4"
+FLATTEN_VERSION = "5"
 """Raise this with every change to the code that changes its output. New columns need no raise. A test holds this."""
 
 # Small days are flattened together, up to this many bytes of raw files (some 100,000 events). Two such chunks at a time

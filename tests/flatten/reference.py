@@ -394,7 +394,8 @@ class Path:
 
     def add(self, types: set[str], first_at: datetime, event_count: int) -> None:
         self.types |= types
-        self.first_at = min(self.first_at, first_at)
+        if first_at >= datetime(2020, 1, 1):
+            self.first_at = min(self.first_at, first_at)
         self.event_count += event_count
 
 

@@ -55,6 +55,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return Home(tmp_path)
 
 
+def test_a_date_before_2020_takes_no_column_from_another_claim(home: Home) -> None:
+    options = FlattenOptions(claim_column_limit=2)
+    land_claims(home, "a", "early", 0.0, {"aa": 1, "ab": 1, "plan": "pro"})
+    land_claims(home, "b", "good", JANUARY_25, {"plan": "pro", "seats": 3})
+    flatten_days(home, options)
+    claims = catalogues(home)[1]
+    assert set(claims.filter("is_column")["path"]) == {"plan", "seats"}
+    first = dict(claims.select("path", "first_seen_at").iter_rows())
+    assert (first["aa"], first["plan"]) == (None, first["seats"])
+
+
 def test_a_date_follows_the_choice_in_paths_that_it_does_not_list(home: Home) -> None:
     options = FlattenOptions(claim_column_limit=3)
     land_claims(home, "a", "late", JANUARY_25, {f"id-{number}": number for number in range(10)} | {"plan": "pro"})
