@@ -116,6 +116,8 @@ class ModelMaker:
         """Rows of a unit from one table or from two, at times with another unit beside it, or with the time."""
         random = self.random
         readable = [table for table in self.tables if unit in table.keys]
+        # The latest one more often: what is read through many others is where changes get lost.
+        readable += readable[-1:] * len(readable)
         if not readable:
             readable = [Drawn("stg_embed_events", ["embed_id", "event_date"], ["occurred_at"], [], ["event_type"])]
         first, second = random.choice(readable), random.choice(readable)
@@ -126,6 +128,9 @@ class ModelMaker:
         for number, text in enumerate(self._some(first.texts)):
             columns.append(f"min({text}) as t{number}")
             drawn.texts.append(f"t{number}")
+        for number, value in enumerate(self._some(first.numbers, least=1)):
+            columns.append(f"max({value}) as x{number}")
+            drawn.numbers.append(f"x{number}")
         if first.times:
             column = random.choice(first.times)
             columns.append(f"max({column}) as last_at")
@@ -151,24 +156,25 @@ class ModelMaker:
             drawn.keys = [unit, beside[0]]
         sql = f"select {', '.join(columns)}\nfrom {first.name}\ngroup by all"
         if second.name != first.name and random.random() < 0.5:
+            counted = f"max({random.choice(second.others)})" if second.others else "count(*)"
             sql = (
                 f"with a as (\n{sql}\n), b as (\n"
-                f"select {unit}, count(*) as m_{name}\nfrom {second.name}\ngroup by all\n)\n"
+                f"select {unit}, {counted} as m_{name}\nfrom {second.name}\ngroup by all\n)\n"
                 f"select a.*, b.m_{name}\nfrom a left join b on a.{unit} is not distinct from b.{unit}"
             )
             return _with_columns(drawn, unit, sql, [*map(_column, columns), f"m_{name}"], directives)
         return drawn, _text(unit, sql, directives)
 
     def _whole(self, name: str) -> tuple[Drawn, str]:
+        """Rows that may all change as time passes, whatever else did."""
         table = self.random.choice(self.tables)
-        shown = [*table.keys, *self._some(table.others)]
-        time = (
-            f"(select data_through from source.parameters) as now_{name}"
-            if self.random.random() < 0.3
-            else f"7 as seven_{name}"
-        )
-        sql = f"select {''.join(f'{c}, ' for c in shown)}count(*) as n_{name}, {time}\nfrom {table.name}\ngroup by all"
-        return Drawn(name, list(table.keys), numbers=[f"n_{name}"]), _text("whole", sql)
+        drawn = Drawn(name, list(table.keys), numbers=[f"n_{name}"])
+        shown = "".join(f"{column}, " for column in (*table.keys, *self._some(table.others)))
+        columns = f"{shown}count(*) as n_{name}"
+        if self.random.random() < 0.7:
+            columns += f", (select data_through from source.parameters) as now_{name}"
+            drawn.times.append(f"now_{name}")
+        return drawn, _text("whole", f"select {columns}\nfrom {table.name}\ngroup by all")
 
     def _view(self, name: str) -> tuple[Drawn, str]:
         table = self.random.choice(self.tables)

@@ -1,7 +1,7 @@
 """Any model that keeps to its kind: kept up run by run, it equals one that is built from nothing."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -20,19 +20,19 @@ from pipelines.warehouse.models import SQL, load_models
 from tests.proving import seeds
 from tests.warehouse.compare import differences
 from tests.warehouse.generated_models import ModelMaker
-from tests.warehouse.lake import Lake
+from tests.warehouse.lake import Lake, at, event
 from tests.warehouse.varied_lake import VariedLake
 
 OPTIONS = BuildOptions(Settings.defaults(embed_analytics_funnel_window_days=1), "test")
 BATCHES = 6
 
 
-def write_models(folder: Path, seed: int) -> list[Model]:
-    """The models of sql/, and generated ones."""
+def write_models(folder: Path, seed: int, texts: Mapping[str, str] | None = None) -> list[Model]:
+    """The models of sql/, and these or generated ones."""
     folder.mkdir()
     for path in SQL.glob("*.sql"):
         shutil.copy(path, folder)
-    for name, text in ModelMaker(Random(seed)).draw():
+    for name, text in (texts or dict(ModelMaker(Random(seed)).draw())).items():
         (folder / f"{name}.sql").write_text(text, encoding="utf-8")
     return load_models(folder)
 
@@ -74,6 +74,37 @@ def rebuilt(lake: Lake, root: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
         patch.setattr(sources, "read_catalogues", partial(_same, frames))
         assert build(Home(root), OPTIONS).is_full
     return Home(root)
+
+
+WHOLE = """-- Sessions, as of now.
+-- refresh: whole
+select
+    embed_id, -- the session
+    (select data_through from source.parameters) as now_at, -- now
+from stg_embed_events
+group by embed_id
+"""
+BY_SESSION = """-- Sessions, as the other table has them.
+-- refresh: embed_id
+select
+    embed_id, -- the session
+    max(now_at) as now_at, -- now
+from g0
+group by embed_id
+"""
+
+
+@pytest.mark.slow
+def test_what_time_changes_in_a_whole_table_reaches_those_that_read_it_by_session(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = write_models(tmp_path / "sql", 0, {"g0": WHOLE, "g1": BY_SESSION})
+    use(monkeypatch, models)
+    lake.write([event(f"e{number}", number, "embed_closed", at(0)) for number in range(3)])
+    for hours in (1, 2):
+        lake.sweep(at(60 * hours))
+        build(lake.home, OPTIONS)
+    assert differences(lake.home, rebuilt(lake, tmp_path / "full", monkeypatch)) == {}
 
 
 def _same(frames: object, _: Home) -> object:

@@ -13,7 +13,7 @@ from pipelines.raw.raw_tables import RAW_EMBEDS, RAW_SWEEPS
 from tests.warehouse.lake import START, Lake
 
 PARTITIONS = [*((START + timedelta(days=day)).date().isoformat() for day in range(4)), "unknown"]
-EMBEDS = 9
+EMBEDS = 40
 
 # Models read these as JSON.
 _JSON = {"data", "extra", "claims", "payload", "coverage", "failures"}
@@ -58,7 +58,7 @@ class VariedLake:
         """New rows, rows that are gone, and rows with another value in one column or in several."""
         random = self.random
         for row in rows:
-            if random.random() < 0.4:
+            if random.random() < 0.2:
                 chosen = random.sample(table.names, random.choice([1, 1, 4]))
                 row |= {name: self._value(table, name) for name in chosen if name != "event_uuid"}
         rows[:] = [row for row in rows if random.random() < 0.95]
