@@ -21,7 +21,7 @@ ROWS = {
     "steady_hour": [2],
     "warehouse": [1, 2],
     "dagster": [5],
-    "queries": [5, 1, 5],
+    "queries": [6, 1, 6],
     "webhooks": [2],
     "time_spent": [12, 12, 12],
 }
