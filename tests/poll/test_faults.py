@@ -115,7 +115,7 @@ def test_embeds_of_the_list_without_an_id_are_said_to_be_there(home: Path, embed
         assert report.is_complete
         (failure,) = report.failures
         assert failure.embed_id is None
-        assert failure.error.startswith("1 embeds of GET /v1/embeds have no id")
+        assert failure.error.startswith("1 embeds of GET /v1/embeds have no readable id")
         assert raw_sweeps(home)["failed_count"].to_list() == [1]
 
 

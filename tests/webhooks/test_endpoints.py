@@ -254,7 +254,7 @@ def test_the_command_says_in_one_line_what_is_wrong(home: Path, tmp_path: Path) 
     assert missing.stderr.count("\n") == 1
     opened = run("--no-auth", "--host", "0.0.0.0", "--port", "0")
     assert opened.returncode == 1
-    assert opened.stderr.startswith("embed-analytics: --no-auth on 0.0.0.0 would take events from anybody")
+    assert opened.stderr.startswith("embed-analytics: --no-auth on 0.0.0.0 would accept events from anybody")
     assert opened.stderr.count("\n") == 1
     assert not home.exists()
     with ReceiverProcess(home, tmp_path) as receiver:
