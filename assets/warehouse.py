@@ -16,7 +16,7 @@ from pipelines.home.layout import Home
 from pipelines.orchestration.progress import line_sink
 from pipelines.settings import Settings
 from pipelines.warehouse import build
-from pipelines.warehouse.build import BuildCheckFailedError, BuildReport
+from pipelines.warehouse.build_report import BuildCheckFailedError, BuildReport
 from pipelines.warehouse.checks import load_checks, require_acknowledgeable
 from pipelines.warehouse.models import load_models
 from pipelines.warehouse.parameters import Parameters

@@ -58,7 +58,8 @@ def known(folder: Path, options: dict[str, Any]) -> None:
     from pipelines.oneschema.tokens import TokenReader
     from pipelines.poll.frontier import FrontierRule
     from pipelines.poll.listing import list_embeds
-    from pipelines.poll.poll_state import Polled, PollState, open_state
+    from pipelines.poll.opening import open_state
+    from pipelines.poll.poll_state import Polled, PollState
     from pipelines.settings import Settings
     from pipelines.simulator.options import DEFAULT_NOW, SimulatorOptions
     from pipelines.simulator.simulation import Simulation

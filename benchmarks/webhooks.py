@@ -82,7 +82,7 @@ def _landed_count(home: Path) -> int:
 
     from pipelines.home.layout import Home
     from pipelines.oneschema.tokens import TokenReader
-    from pipelines.poll.poll_state import open_state
+    from pipelines.poll.opening import open_state
     from pipelines.webhooks.ingest import ingest_journal
 
     with open_state(Home(home)) as state:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipelines.oneschema.tokens import TokenReader
     from pipelines.poll.poll_state import PollState
     from pipelines.poll.report import SweepProgress, SweepReport, SweepRequest
-    from pipelines.warehouse.build import BuildReport
+    from pipelines.warehouse.build_report import BuildReport
     from pipelines.webhooks.ingest import IngestReport
 
 # Each step imports what it uses, so that the command line starts without Polars, DuckDB and httpx.
@@ -46,7 +46,7 @@ def sweep(
     from pipelines.oneschema.client import Connection, RetryPolicy
     from pipelines.oneschema.pace import Pace
     from pipelines.poll.frontier import FrontierRule
-    from pipelines.poll.poll_state import DamagedStateError, open_state
+    from pipelines.poll.opening import DamagedStateError, open_state
     from pipelines.poll.sweep import SweepContext, run_sweep
     from pipelines.webhooks.ingest import IngestReport
 
@@ -98,7 +98,7 @@ def sweep(
 
 def receive(settings: Settings, *, on_wait: Callable[[str], None]) -> IngestReport:
     """Land what webhooks brought, without a request. This needs no API key."""
-    from pipelines.poll.poll_state import open_state
+    from pipelines.poll.opening import open_state
 
     home = settings.home
     with full_disk_named(home), writer_lock(home, on_wait), open_state(home, on_wait) as state:

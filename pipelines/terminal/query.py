@@ -21,6 +21,7 @@ from rich.text import Text
 
 from pipelines.errors import ConfigurationError, PermanentError
 from pipelines.home.layout import Home
+from pipelines.home.printable import printable
 from pipelines.warehouse.literals import quoted
 from pipelines.warehouse.published import connect_published, seal
 
@@ -148,7 +149,7 @@ def print_table(answer: duckdb.DuckDBPyConnection, *, title: str | None = None, 
     # Everything is a rich Text. In a str, rich would take `[red]` and `:smile:` for its own markup.
     for name, dtype, *_ in answer.description or []:
         is_number = str(dtype).startswith(NUMBERS)
-        table.add_column(Text(_shown(name)), justify="right" if is_number else "left", overflow="fold")
+        table.add_column(Text(printable(name, keeps="\n")), justify="right" if is_number else "left", overflow="fold")
     rows = answer.fetchmany(limit + 1)
     for row in rows[:limit]:
         table.add_row(*(Text(_cell(value)) for value in row))
@@ -162,14 +163,7 @@ def print_table(answer: duckdb.DuckDBPyConnection, *, title: str | None = None, 
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else _shown(str(value))
-
-
-def _shown(text: str) -> str:
-    """The text with escapes in place of characters that a terminal would obey or not show. Line feeds stay."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else printable(str(value), keeps="\n")
 
 
 def _print_csv(answer: duckdb.DuckDBPyConnection) -> None:

@@ -3,23 +3,26 @@
 The published file is only ever read. The caller holds the home's writer lock.
 """
 
-import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from secrets import token_hex
 
 import duckdb
 
-from pipelines.errors import CheckFailedError, PermanentError
 from pipelines.home.code_version import code_version
 from pipelines.home.layout import Home
 from pipelines.home.ownership import open_home
-from pipelines.home.sealed import Damage
 from pipelines.home.times import utc_now
 from pipelines.settings import Settings
 from pipelines.warehouse import ledger, passed_checks, published_state, sources
+from pipelines.warehouse.build_report import (
+    BuildCheckFailedError,
+    BuildOutOfMemoryError,
+    BuildReport,
+    OnProgress,
+    Phases,
+)
 from pipelines.warehouse.changes import Changes
 from pipelines.warehouse.checks import load_checks, require_acknowledgeable
 from pipelines.warehouse.contracts import noted_units
@@ -42,8 +45,6 @@ from pipelines.warehouse.tables import comment, count_rows, create_whole, drop
 # Older clients open this storage version (docs/architecture.md, invariant 4).
 STORAGE_VERSION = "v1.0.0"
 
-OnProgress = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class BuildOptions:
@@ -51,66 +52,6 @@ class BuildOptions:
 
     settings: Settings = field(default_factory=Settings.defaults)
     code_version: str = field(default_factory=code_version)
-
-
-@dataclass(frozen=True)
-class BuildReport:
-    """What a build did: rows per table, results of the checks, seconds per phase; the files of raw that it left out."""
-
-    build_id: str
-    is_full: bool
-    full_reason: str | None
-    data_through: datetime | None
-    tables: Mapping[str, int]
-    checks: list[CheckResult]
-    seconds: Mapping[str, float]
-    damages: Sequence[Damage] = ()
-
-    @property
-    def failed_checks(self) -> list[CheckResult]:
-        """Checks that found rows, blocking ones first."""
-        return sorted((c for c in self.checks if not c.passed), key=lambda c: (c.severity != "error", c.name))
-
-
-class BuildCheckFailedError(CheckFailedError):
-    """A blocking check found rows. `report` says which check."""
-
-    def __init__(self, report: BuildReport) -> None:
-        failed = [check for check in report.failed_checks if check.severity == "error"]
-        told = "; ".join(f"{c.name} ({c.failing_count} rows of {c.table}, e.g. {c.sample[0]})" for c in failed)
-        super().__init__(
-            f"The warehouse was not published, {len(failed)} blocking check(s) failed: {told}. The published file "
-            "is unchanged; the failed build is kept beside it as warehouse.failed.duckdb."
-        )
-        self.report = report
-
-
-class BuildOutOfMemoryError(PermanentError):
-    """DuckDB needs more memory, or more space to spill to, than it has. `reason` is DuckDB's message."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(
-            f"The warehouse was not published: DuckDB ran out of memory ({reason.rstrip('.')}). The published file is "
-            "unchanged. Free memory, or space on the home's disk, where the build spills. Nothing is polled again."
-        )
-
-
-class _Phases:
-    """Seconds per phase. A phase that runs twice adds up."""
-
-    def __init__(self, on_progress: OnProgress | None) -> None:
-        self.seconds: dict[str, float] = {}
-        self._on_progress = on_progress
-
-    @contextmanager
-    def __call__(self, name: str) -> Generator[None]:
-        if self._on_progress is not None and name not in self.seconds:
-            self._on_progress(name)
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
 
 def build(
@@ -130,7 +71,7 @@ def build(
     for the others. Raises CheckFailedError (with `.report`) when a blocking check found rows. After any failure the
     published file is as it was.
     """
-    phases = _Phases(on_progress)
+    phases = Phases(on_progress)
     built_at = utc_now()
     publication = Publication(home, f"{built_at:%Y%m%dT%H%M%S%f}-{token_hex(3)}")
     open_home(home)
@@ -152,7 +93,7 @@ def build(
         try:
             return job.run(built_at, published, full_reason, may_narrow=not (full_reason or check_everything))
         except duckdb.OutOfMemoryException as error:
-            raise BuildOutOfMemoryError(str(error).splitlines()[0]) from error
+            raise BuildOutOfMemoryError(first_line(error)) from error
         except duckdb.Error as error:
             if job.continued is None:
                 raise
@@ -194,7 +135,7 @@ class _Build:
         continued: PublishedState | None,
         found: Ledger,
         versions: Mapping[str, str],
-        phases: _Phases,
+        phases: Phases,
     ) -> None:
         self.home = home
         self.options = options

@@ -13,7 +13,8 @@ from pipelines.flatten.days import FlattenOptions, flatten_days
 from pipelines.home.full_disk import is_full_disk
 from pipelines.home.layout import Home
 from pipelines.settings import Settings
-from pipelines.warehouse.build import BuildOptions, BuildReport, build
+from pipelines.warehouse.build import BuildOptions, build
+from pipelines.warehouse.build_report import BuildReport
 from pipelines.warehouse.ledger import DamagedLakeError
 from pipelines.warehouse.publish import published_damage
 from pipelines.warehouse.published import first_line, unreadable_part

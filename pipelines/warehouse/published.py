@@ -7,7 +7,7 @@ import duckdb
 from pipelines.errors import WarehouseMissingError
 from pipelines.home.files import file_state
 from pipelines.home.layout import Home
-from pipelines.warehouse.literals import quoted
+from pipelines.warehouse.literals import identifier, quoted
 
 
 def connect_published(home: Home) -> duckdb.DuckDBPyConnection:
@@ -50,8 +50,9 @@ def unreadable_part(home: Home) -> str | None:
             "select schema_name, table_name from duckdb_tables() where database_name = 'warehouse'"
         ).fetchall()
         for schema, table in tables:
+            rows = f"warehouse.{identifier(schema)}.{identifier(table)}"
             try:
-                connection.execute(f'select sum(hash(held)) from warehouse."{schema}"."{table}" as held').fetchall()
+                connection.execute(f"select sum(hash(held)) from {rows} as held").fetchall()
             except duckdb.Error as error:
                 return f"{schema}.{table}: {first_line(error)}"
     return None

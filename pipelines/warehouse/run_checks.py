@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 
+from pipelines.home.printable import printable
 from pipelines.warehouse.changes import Changes
 from pipelines.warehouse.checks import Check, Severity
 from pipelines.warehouse.literals import identifier
@@ -116,6 +117,5 @@ def _finding(connection: duckdb.DuckDBPyConnection, check: Check, count: int) ->
 
 def _shown(value: object) -> str:
     """A value on one line. Where it is a text from outside it is cut, and no character of it commands a terminal."""
-    text = "NULL" if value is None else str(value)
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
+    text = "NULL" if value is None else printable(str(value))
     return text if len(text) <= _CHARACTERS else f"{text[: _CHARACTERS - 1]}…"

@@ -16,7 +16,7 @@ from pipelines.poll.report import SweepRequest
 from pipelines.settings import Settings
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator
-from pipelines.warehouse.build import BuildReport
+from pipelines.warehouse.build_report import BuildReport
 from pipelines.warehouse.published import connect_published
 from pipelines.webhooks.records import encode
 from pipelines.webhooks.segments import create_segment

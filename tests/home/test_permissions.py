@@ -14,7 +14,8 @@ from pipelines.errors import ConfigurationError
 from pipelines.home.layout import Home
 from pipelines.home.ownership import open_home
 from pipelines.simulator.server import RunningSimulator
-from pipelines.warehouse.build import BuildOptions, BuildReport, build
+from pipelines.warehouse.build import BuildOptions, build
+from pipelines.warehouse.build_report import BuildReport
 from pipelines.webhooks.segments import create_segment
 from tests.home.conftest import Refresh
 

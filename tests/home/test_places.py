@@ -17,7 +17,7 @@ from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator
 from pipelines.terminal.query import run_query
 from pipelines.terminal.runs import run_job
-from pipelines.warehouse.build import BuildReport
+from pipelines.warehouse.build_report import BuildReport
 from tests.home.conftest import Refresh, settings_at
 
 NAMES = [

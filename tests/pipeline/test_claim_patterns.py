@@ -14,7 +14,7 @@ from pipelines.poll.report import SweepRequest
 from pipelines.settings import Settings
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator
-from pipelines.warehouse.build import BuildReport
+from pipelines.warehouse.build_report import BuildReport
 from tests.flatten.payloads import sign
 from tests.poll.sweeping import settings_for, sweep
 from tests.webhooks.receiving import running_receiver, settings_of

@@ -18,7 +18,8 @@ import pytest
 from pipelines import steps
 from pipelines.errors import CredentialRefusedError
 from pipelines.home.times import utc_now
-from pipelines.poll.poll_state import LockedStateError, PollState, open_state
+from pipelines.poll.opening import LockedStateError, open_state
+from pipelines.poll.poll_state import PollState
 from pipelines.poll.report import SweepRequest
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator

@@ -11,7 +11,8 @@ from pipelines.oneschema.client import Connection, open_client
 from pipelines.oneschema.pace import Pace
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.poll.listing import ListingCounts, list_embeds
-from pipelines.poll.poll_state import Polled, PollState, open_state
+from pipelines.poll.opening import open_state
+from pipelines.poll.poll_state import Polled, PollState
 from pipelines.settings import Settings
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.poll.poll_state import open_state
+from pipelines.poll.opening import open_state
 from pipelines.poll.report import SweepRequest
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.home.times import EPOCH, micros
 from pipelines.oneschema.json_text import Json
-from pipelines.poll.poll_state import open_state
+from pipelines.poll.opening import open_state
 from pipelines.simulator.odd_times import TimeShape
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator

@@ -11,7 +11,8 @@ import pytest
 
 from pipelines.oneschema.vocabulary import FUNNEL_STEPS
 from pipelines.settings import Settings
-from pipelines.warehouse.build import BuildOptions, BuildReport, build
+from pipelines.warehouse.build import BuildOptions, build
+from pipelines.warehouse.build_report import BuildReport
 from pipelines.warehouse.published import connect_published
 from tests.warehouse.lake import START, Lake, at, event
 

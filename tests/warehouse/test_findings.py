@@ -6,7 +6,8 @@ import pytest
 
 from pipelines.errors import ConfigurationError
 from pipelines.settings import Settings
-from pipelines.warehouse.build import BuildCheckFailedError, BuildOptions, build
+from pipelines.warehouse.build import BuildOptions, build
+from pipelines.warehouse.build_report import BuildCheckFailedError
 from pipelines.warehouse.checks import load_checks
 from pipelines.warehouse.run_checks import CheckResult
 from tests.warehouse.lake import Lake, at, event

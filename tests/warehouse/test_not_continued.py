@@ -12,7 +12,7 @@ from pipelines.home.files import file_state
 from pipelines.home.layout import Home
 from pipelines.settings import Settings
 from pipelines.warehouse import published_state
-from pipelines.warehouse.build import BuildReport
+from pipelines.warehouse.build_report import BuildReport
 from pipelines.warehouse.mending import publish_home
 from pipelines.warehouse.publish import kept_folder
 from pipelines.warehouse.published import connect_published

@@ -9,7 +9,8 @@ import pytest
 from pipelines.settings import Settings
 from pipelines.warehouse import build as build_module
 from pipelines.warehouse import checks as checks_module
-from pipelines.warehouse.build import BuildCheckFailedError, BuildOptions, BuildReport, build
+from pipelines.warehouse.build import BuildOptions, build
+from pipelines.warehouse.build_report import BuildCheckFailedError, BuildReport
 from pipelines.warehouse.checks import load_checks
 from pipelines.warehouse.models import load_models
 from pipelines.warehouse.sql_errors import ModelFailedError

@@ -21,7 +21,8 @@ from pipelines.errors import CheckFailedError, WarehouseMissingError
 from pipelines.home.layout import Home
 from pipelines.settings import Settings
 from pipelines.warehouse import checks as checks_module
-from pipelines.warehouse.build import BuildCheckFailedError, BuildOptions, BuildOutOfMemoryError, build
+from pipelines.warehouse.build import BuildOptions, build
+from pipelines.warehouse.build_report import BuildCheckFailedError, BuildOutOfMemoryError
 from pipelines.warehouse.constraints import constraints_of
 from pipelines.warehouse.models import load_models
 from pipelines.warehouse.publish import kept_folder

@@ -19,7 +19,8 @@ from pipelines.home.layout import Home
 from pipelines.oneschema.json_text import Json
 from pipelines.oneschema.tokens import ReadToken
 from pipelines.raw.raw_rows import Envelope, to_raw
-from pipelines.warehouse.build import BuildOptions, BuildReport, build
+from pipelines.warehouse.build import BuildOptions, build
+from pipelines.warehouse.build_report import BuildReport
 from tests.flatten.flattening import token_reader, write_raw
 
 NOON = datetime(2025, 11, 20, 12)

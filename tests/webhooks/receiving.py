@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from pipelines.home.layout import Home
 from pipelines.oneschema.tokens import TokenReader
-from pipelines.poll.poll_state import open_state
+from pipelines.poll.opening import open_state
 from pipelines.settings import Settings
 from pipelines.simulator.simulation import Simulation
 from pipelines.webhooks.ingest import IngestReport, ingest_journal

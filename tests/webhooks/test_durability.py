@@ -15,7 +15,7 @@ import pytest
 
 from pipelines.home.layout import Home
 from pipelines.oneschema.tokens import TokenReader
-from pipelines.poll.poll_state import open_state
+from pipelines.poll.opening import open_state
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.simulation import Simulation
 from pipelines.webhooks.ingest import ingest_journal

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from pipelines.home.layout import Home
 from pipelines.oneschema.known_secrets import fingerprint_of_uuid
-from pipelines.poll.poll_state import open_state
+from pipelines.poll.opening import open_state
 from pipelines.simulator.echoes import echoes
 from tests.poll.sweeping import raw_events
 from tests.spellings import found_in, spelled
