@@ -17,7 +17,7 @@ class DamagedStateError(TransientError):
 
 
 class LockedStateError(TransientError):
-    """A process that is none of ours has the state's file locked."""
+    """A process of another program has the state's file locked."""
 
 
 @contextmanager

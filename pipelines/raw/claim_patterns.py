@@ -22,7 +22,7 @@ def create(connection: sqlite3.Connection) -> bool:
 
 
 def remember(connection: sqlite3.Connection, matches: PatternMatches) -> None:
-    """Add what was found. The caller commits, with what the tokens were read for."""
+    """Add what was found. The caller commits it together with what was read from the tokens."""
     connection.executemany(
         f"insert into {_TABLE} values (?, ?)"
         " on conflict do update set is_matched = max(is_matched, excluded.is_matched)",

@@ -62,7 +62,7 @@ def versions_of(models: Iterable[Model], parameters: Parameters) -> dict[str, st
 def check_versions_of(
     checks: Iterable[Check], parameters: Parameters, acknowledged: Mapping[str, Collection[str]]
 ) -> dict[str, str]:
-    """The same of each check. It changes with what is acknowledged, too."""
+    """The same for each check. It also changes with what is acknowledged."""
     return {
         check.name: f"{check.code_version} {check.scope}{_version_of_inputs(check, parameters)}"
         f" {json.dumps(sorted(acknowledged.get(check.name, ())))}"

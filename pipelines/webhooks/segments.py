@@ -89,18 +89,18 @@ def _started_at(path: Path) -> datetime:
 
 
 class SegmentError(Exception):
-    """The disk, or that it is a folder, keeps a segment from being read."""
+    """A segment cannot be read: the disk failed, or the path is a folder."""
 
 
 class Segment:
-    """One segment, open for reading, and locked where its writer is done with it. Raises OSError."""
+    """One segment, open for reading, and locked if its writer has finished. Raises OSError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.unfinished = b""
-        """What follows the last line feed, once `lines` has come to its end."""
+        """What follows the last line feed. It is known once `lines` has been read to the end."""
         self.is_damaged = False
-        """Set where what is in it cannot be read whole: then it stays, with what only a person may still find in it."""
+        """True when a part of it cannot be read. It is kept then: a person may still find something in it."""
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,8 +118,8 @@ class Segment:
         return _started_at(self.path)
 
     def lines(self) -> Iterator[bytes]:
-        """The whole lines. What follows the last line feed was never acknowledged: its writer was killed, or is at
-        work on it. Raises SegmentError."""
+        """The whole lines. What follows the last line feed was never acknowledged: its writer was killed, or is still
+        writing it. Raises SegmentError."""
         for line in self._read():
             if line.endswith(b"\n"):
                 yield line

@@ -40,7 +40,7 @@ def reported(home: Home) -> dict[str, int | None]:
         # Texts that look like more pairs than there are.
         ({'":1": ': {'":2,': 1, ":3": 1}}, 2),
         ({":1": {":2": 1, ":3": 1, ":4": 1}}, 3),
-        # What is no count, or no column, is bounded as well.
+        # What is not a count, or not a column, is bounded as well.
         ({"a": {"X": "x", "Y": "x", "Z": "x", "W": "x"}}, None),
         ({"a": 1, "b": 1, "c": 1, "d": 1}, None),
         ({"a": {}, "b": {}, "c": {}, "d": {}}, None),

@@ -159,7 +159,7 @@ select {column}
 from {relations}
 """
 CHECKS = {
-    "a table that is no model": ("embed_id", "embed_id", "nowhere", "names nowhere, which is not a model"),
+    "a table that is not a model": ("embed_id", "embed_id", "nowhere", "names nowhere, which is not a model"),
     "a table that is replaced whole": ("embed_id", "embed_id", "rpt_stuck_embeds", "by which rpt_stuck_embeds cannot"),
     "a table without the unit": ("event_date", "embed_id", "fct_embeds", "by which fct_embeds cannot be narrowed"),
     "a source": ("embed_id", "path", "fct_embeds cross join source.home", "reads source.home, which has none"),

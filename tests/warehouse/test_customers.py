@@ -132,7 +132,7 @@ def test_a_breakdown_by_a_claim_of_a_columns_name_is_the_claim_until_a_setting_f
     for setting, breakdown in ((None, "claim"), ("org.plan", "setting")):
         build(lake.home, options(embed_analytics_plan_claim=setting))
         assert rows(lake, "select distinct breakdown from funnel(by := 'plan')") == [{"breakdown": breakdown}]
-        # A column without a claim of its name is no mistake.
+        # A column without a claim of its name is not a mistake.
         assert rows(lake, "select distinct breakdown from funnel(by := 'customer_id')") == [{"breakdown": None}]
 
 
