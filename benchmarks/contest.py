@@ -12,11 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
 ROOT = Path(__file__).parents[1]
 CACHE = Path(__file__).parent / ".cache"
@@ -85,6 +85,28 @@ class Answer:
     remarks: Sequence[str] = ()
 
 
+class Median(float):
+    """The median of several figures, with the least and the greatest of them. It counts as the median."""
+
+    least: float
+    greatest: float
+
+    def __new__(cls, figures: Iterable[float]) -> Self:
+        found = sorted(figures)
+        made = super().__new__(cls, median(found))
+        made.least, made.greatest = found[0], found[-1]
+        return made
+
+    def scaled(self, factor: float) -> "Median":
+        """All three, times a factor."""
+        return Median((factor * self.least, factor * self, factor * self.greatest))
+
+    def __format__(self, form: str) -> str:
+        """The median, and behind it the spread where there is one: 1.49 (1.44 to 1.53)."""
+        middle, least, greatest = (format(float(each), form) for each in (self, self.least, self.greatest))
+        return middle if least == greatest else f"{middle} ({least} to {greatest})"
+
+
 def at_most(figure: str, value: float, limit: float, unit: str = "") -> Verdict:
     """A verdict on a figure that should stay small."""
     return Verdict(figure, f"{value:.2f}{unit}", f"at most {limit:g}{unit}", value <= limit)
@@ -106,18 +128,18 @@ class Contest:
                 self.runs[contestant.name].append(run)
                 _say(f"round {number + 1} of {rounds}, {contestant.name}: {run.seconds:.2f} s")
 
-    def median(self, name: str, figure: Callable[[Run], float]) -> float:
+    def median(self, name: str, figure: Callable[[Run], float]) -> Median:
         """The median of a figure over a contestant's runs."""
-        return median(map(figure, self.runs[name]))
+        return Median(map(figure, self.runs[name]))
 
-    def ratio(self, name: str, other: str, figure: Callable[[Run], float]) -> float:
+    def ratio(self, name: str, other: str, figure: Callable[[Run], float]) -> Median:
         """The median over the rounds of one contestant's figure divided by the other's."""
         pairs = zip(self.runs[name], self.runs[other], strict=True)
-        return median(figure(run) / figure(beside) for run, beside in pairs)
+        return Median(figure(run) / figure(beside) for run, beside in pairs)
 
     def table(self, unit: str, others: Mapping[str, Callable[[Run], str]] | None = None) -> list[list[str]]:
-        """A row per contestant: its medians. `unit` names what `count` counts; `others` are columns taken from the
-        run whose time is the median."""
+        """A row per contestant: its medians, of seconds and CPU seconds with their spread. `unit` names what `count`
+        counts; `others` are columns taken from the run whose time is the median."""
         others = others or {}
         heading = ["", unit, "seconds", "CPU s", f"{unit} per s", "peak MB", *others]
         rows = [heading]
@@ -129,8 +151,8 @@ class Contest:
                     f"{middle.told['count']:,.0f}",
                     f"{self.median(name, lambda run: run.seconds):.2f}",
                     f"{self.median(name, lambda run: run.cpu_seconds):.2f}",
-                    f"{self.median(name, lambda run: run.rate):,.0f}",
-                    f"{self.median(name, lambda run: run.peak_bytes) / 1e6:,.0f}",
+                    f"{float(self.median(name, lambda run: run.rate)):,.0f}",
+                    f"{max(run.peak_bytes for run in runs) / 1e6:,.0f}",
                     *(told(middle) for told in others.values()),
                 ]
             )

@@ -152,12 +152,14 @@ def answer(*, seconds: float = 4, connections: int = 64, rounds: int = 5) -> Ans
     landed = [run.told["landed"] for run in contest.runs[STORING]]
     # wrk stops without waiting for the last answers: that many more may have been stored.
     is_whole = all(a <= b <= a + connections for a, b in zip(stored, landed, strict=True))
-    share = 100 * contest.ratio(STORING, ANSWERING, rate)
+    share = contest.ratio(STORING, ANSWERING, rate).scaled(100)
     rows = [["", "events per s", "p50 ms", "p99 ms", "refused", "broken"]]
     for name, runs in contest.runs.items():
         p50, p99 = (contest.median(name, lambda run, key=key: run.told[key]) for key in ("p50", "p99"))
         refused, broken = (sum(run.told[key] for run in runs) for key in ("refused", "broken"))
-        rows.append([name, f"{contest.median(name, rate):,.0f}", f"{p50:.1f}", f"{p99:.1f}", f"{refused}", f"{broken}"])
+        rows.append(
+            [name, f"{float(contest.median(name, rate)):,.0f}", f"{p50:.1f}", f"{p99:.1f}", f"{refused}", f"{broken}"]
+        )
     return Answer(
         [rows],
         [

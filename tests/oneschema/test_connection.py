@@ -59,6 +59,7 @@ def stranger() -> Generator[tuple[str, list[str | None]]]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["https", "HTTPS", "Https"])
 def test_a_stranger_is_never_shown_the_key(scheme: str) -> None:
     async def ask(url: str) -> None:

@@ -51,6 +51,7 @@ def _materialize(definitions: dg.Definitions, instance: dg.DagsterInstance, *key
     return result.run_id
 
 
+@pytest.mark.slow
 def test_raw_alone_is_followed_by_flattening_and_publishing(
     settings: Settings, home: Home, definitions: dg.Definitions, instance: dg.DagsterInstance, ticks: Ticks
 ) -> None:

@@ -47,7 +47,7 @@ def _failures(instance: dg.DagsterInstance, run_id: str) -> list[tuple[str | Non
     return found
 
 
-@pytest.mark.parametrize("kind", ["refresh", "reconcile"])
+@pytest.mark.parametrize("kind", ["refresh", pytest.param("reconcile", marks=pytest.mark.slow)])
 def test_the_last_step_raises_what_the_sweep_met(
     home: Home,
     definitions: dg.Definitions,

@@ -62,6 +62,7 @@ def test_a_backfill_fills_every_day_and_asks_each_embed_once(
         assert _partition_metadata(instance, key, full)["dagster/partition_row_count"] > 0
 
 
+@pytest.mark.slow
 def test_tables_show_rows_types_lineage_and_pictures_and_no_claim(
     settings: Settings, home: Home, instance: dg.DagsterInstance, simulator: RunningSimulator
 ) -> None:
@@ -92,6 +93,7 @@ def test_tables_show_rows_types_lineage_and_pictures_and_no_claim(
     assert not any(f"| {user} |" in previews for user in users)
 
 
+@pytest.mark.slow
 def test_a_refresh_records_the_days_beside_its_own(
     settings: Settings, home: Home, instance: dg.DagsterInstance
 ) -> None:
@@ -139,6 +141,7 @@ def test_materialising_one_model_leaves_none_stale_and_every_later_change_seen(
         assert tags["dagster/code_version"] == graph.get(key).code_version
 
 
+@pytest.mark.slow
 def test_a_failed_blocking_check_leaves_the_published_file_and_asks_nothing_again(
     settings: Settings,
     definitions: dg.Definitions,

@@ -22,7 +22,7 @@ def _tick(definitions: dg.Definitions, schedule: str, instance: dg.DagsterInstan
     return list(repository.get_schedule_def(schedule).evaluate_tick(context).run_requests or [])
 
 
-@pytest.mark.parametrize("job", ["refresh", "reconcile"])
+@pytest.mark.parametrize("job", ["refresh", pytest.param("reconcile", marks=pytest.mark.slow)])
 def test_a_tick_asks_for_a_run_of_its_day_that_publishes(
     job: str, settings: Settings, home: Home, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:

@@ -39,7 +39,10 @@ ACCOUNTS = {
 PENDING = ("import_pending", "import-pending")
 
 
-@pytest.fixture(scope="module", params=ACCOUNTS)
+@pytest.fixture(
+    scope="module",
+    params=["panes skipped", *(pytest.param(name, marks=pytest.mark.slow) for name in list(ACCOUNTS)[:-1])],
+)
 def published(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[duckdb.DuckDBPyConnection, Truth, Truth]]:

@@ -111,6 +111,7 @@ def _same(frames: object, _: Home) -> object:
     return frames
 
 
+@pytest.mark.slow
 def test_every_kind_is_drawn(tmp_path: Path) -> None:
     drawn = [model for seed in range(20) for model in write_models(tmp_path / str(seed), seed)]
     generated = [model for model in drawn if model.name.startswith("g")]

@@ -137,6 +137,7 @@ def test_a_partition_that_is_gone_takes_its_events_along(
     assert differences(lake.home, rebuilt(lake, OPTIONS, tmp_path / "full", monkeypatch)) == {}
 
 
+@pytest.mark.slow
 def test_compacted_raw_files_change_nothing(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import polars as pl
 

@@ -1,6 +1,7 @@
 """Each model against given rows and the rows that are expected of it, written by hand."""
 
 import json
+from collections import Counter
 from datetime import date, timedelta
 from random import Random
 from typing import Any
@@ -201,30 +202,35 @@ def test_a_session_whose_start_was_not_seen(lake: Lake, ask: Any) -> None:
     assert (row["first_error_count"], row["last_error_count"], row["seconds_to_submit"]) == (None, None, None)
 
 
-@pytest.mark.parametrize(
-    ("types", "furthest", "skipped", "in_order"),
-    [
-        ("embed_initialized file_uploaded import_submitted", "import_submitted", "header_selected columns_mapped", 5),
-        ("embed_initialized file_uploaded columns_mapped import_submitted", "import_submitted", "header_selected", 5),
-        ("embed_initialized file_uploaded columns_mapped", "columns_mapped", "header_selected", 4),
-        ("embed_initialized file_uploaded embed_closed", "file_uploaded", "", 2),
-        # Seen, though too early: performed, and skipped by the chain alone.
-        ("header_selected embed_initialized file_uploaded import_submitted", "import_submitted", "columns_mapped", 5),
-        # A required step is skipped, but by no chain.
-        ("embed_initialized header_selected import_submitted", "import_submitted", "file_uploaded columns_mapped", 1),
-        ("file_uploaded import_submitted", "import_submitted", "embed_initialized header_selected columns_mapped", 0),
-        ("embed_resumed sheet_operation_performed", "embed_initialized", "", 0),
-    ],
-)
-def test_a_skipped_step_is_not_a_dropped_session(
-    lake: Lake, ask: Any, types: str, furthest: str, skipped: str, in_order: int
-) -> None:
-    lake.write([event(f"{n}", 1, event_type, at(n)) for n, event_type in enumerate(types.split())])
-    assert ask("select furthest_step, skipped_steps, in_order_step_count from fct_embeds") == [
+# The events of a session, and its furthest step, its skipped steps and the steps of its chain.
+SKIPS = [
+    ("embed_initialized file_uploaded import_submitted", "import_submitted", "header_selected columns_mapped", 5),
+    ("embed_initialized file_uploaded columns_mapped import_submitted", "import_submitted", "header_selected", 5),
+    ("embed_initialized file_uploaded columns_mapped", "columns_mapped", "header_selected", 4),
+    ("embed_initialized file_uploaded embed_closed", "file_uploaded", "", 2),
+    # Seen, though too early: performed, and skipped by the chain alone.
+    ("header_selected embed_initialized file_uploaded import_submitted", "import_submitted", "columns_mapped", 5),
+    # A required step is skipped, but by no chain.
+    ("embed_initialized header_selected import_submitted", "import_submitted", "file_uploaded columns_mapped", 1),
+    ("file_uploaded import_submitted", "import_submitted", "embed_initialized header_selected columns_mapped", 0),
+    ("embed_resumed sheet_operation_performed", "embed_initialized", "", 0),
+]
+
+
+def test_a_skipped_step_is_not_a_dropped_session(lake: Lake, ask: Any) -> None:
+    lake.write(
+        event(f"{embed_id}-{n}", embed_id, event_type, at(n))
+        for embed_id, (types, *_) in enumerate(SKIPS)
+        for n, event_type in enumerate(types.split())
+    )
+    assert ask("select furthest_step, skipped_steps, in_order_step_count from fct_embeds order by embed_id") == [
         {"furthest_step": furthest, "skipped_steps": skipped.split(), "in_order_step_count": in_order}
+        for _, furthest, skipped, in_order in SKIPS
     ]
-    chains = ask("select step_number from funnel() where reached_count = 1")
-    assert len(chains) == in_order
+    chains = ask("select breakdown, step from funnel(by := 'embed_id') where reached_count = 1")
+    assert Counter(int(row["breakdown"]) for row in chains) == {
+        embed_id: in_order for embed_id, (*_, in_order) in enumerate(SKIPS) if in_order
+    }
 
 
 def test_the_entry_is_the_first_initialisation_and_seconds_count_from_it(lake: Lake, ask: Any) -> None:

@@ -104,6 +104,7 @@ def test_a_session_without_a_plausible_time_has_none_and_is_in_no_cohort(lake: L
     assert rows(lake.home, "select distinct entered_count from fct_embed_funnel_daily") == [(1,)]
 
 
+@pytest.mark.slow
 def test_time_makes_an_event_plausible(lake: Lake) -> None:
     lake.write([event("a", 1, "embed_initialized", at(0)), event("b", 1, "import_submitted", at(60 * 50))])
     outcomes: list[tuple[str, int, bool]] = []

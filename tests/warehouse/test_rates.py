@@ -147,15 +147,15 @@ def _check(row: dict[str, Any], rate: str, count: int, total: int | None) -> Non
         assert row[f"{rate}_{end}"] == (None if value is None else pytest.approx(value, rel=1e-12, abs=1e-15))
 
 
-@pytest.mark.parametrize("mode", ["ordered", "strict", "any"])
-def test_the_rates_of_any_funnel_have_theirs(published: duckdb.DuckDBPyConnection, mode: str) -> None:
-    found = rows(published, f"from funnel(mode := '{mode}', by := 'template_key')")
-    assert any(row["step_conversion_rate"] is not None for row in found)
-    for row in found:
-        _check(row, "conversion_rate", row["reached_count"], row["entered_count"])
-        _check(row, "step_conversion_rate", row["reached_count"], row["previous_reached_count"])
-    firsts = {row["breakdown"]: row["reached_count"] for row in found if row["step_number"] == 1}
-    assert {row["breakdown"]: row["entered_count"] for row in found} == firsts
+def test_the_rates_of_any_funnel_have_theirs(published: duckdb.DuckDBPyConnection) -> None:
+    for mode in ("ordered", "strict", "any"):
+        found = rows(published, f"from funnel(mode := '{mode}', by := 'template_key')")
+        assert any(row["step_conversion_rate"] is not None for row in found)
+        for row in found:
+            _check(row, "conversion_rate", row["reached_count"], row["entered_count"])
+            _check(row, "step_conversion_rate", row["reached_count"], row["previous_reached_count"])
+        firsts = {row["breakdown"]: row["reached_count"] for row in found if row["step_number"] == 1}
+        assert {row["breakdown"]: row["entered_count"] for row in found} == firsts
 
 
 def test_the_funnels_chart_leaves_young_sessions_out_and_counts_them(lake: Lake) -> None:
