@@ -3,7 +3,7 @@
 The published file is only ever read. The caller holds the home's writer lock.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from secrets import token_hex
@@ -15,7 +15,7 @@ from pipelines.home.layout import Home
 from pipelines.home.ownership import open_home
 from pipelines.home.times import utc_now
 from pipelines.settings import Settings
-from pipelines.warehouse import ledger, passed_checks, published_state, sources
+from pipelines.warehouse import ledger, passed_checks, published_record, published_state, sources
 from pipelines.warehouse.build_report import (
     BuildCheckFailedError,
     BuildOutOfMemoryError,
@@ -62,14 +62,16 @@ def build(
     full_reason: str | None = None,
     check_everything: bool = False,
     on_progress: OnProgress | None = None,
+    on_damage: Callable[[str], None] | None = None,
 ) -> BuildReport:
     """Build, check and publish the warehouse of a home.
 
     Only what changed since the published build is computed again. Everything is computed with `full_refresh`, whose
     cause `full_reason` may name, and when the published build cannot be continued (`BuildReport.full_reason` says
-    why). A full build and `check_everything` check every row; a refresh checks the changed ones, where the check holds
-    for the others. Raises CheckFailedError (with `.report`) when a blocking check found rows. After any failure the
-    published file is as it was.
+    why). `on_damage` is called before such a build where something happened to the published file: it gets what did. A
+    full build and `check_everything` check every row; a refresh checks the changed ones, where the check holds for the
+    others. Raises CheckFailedError (with `.report`) when a blocking check found rows. After any failure the published
+    file is as it was.
     """
     phases = Phases(on_progress)
     built_at = utc_now()
@@ -79,15 +81,16 @@ def build(
     require_acknowledgeable(options.settings.embed_analytics_acknowledged, load_checks())
     publication.clean()
     with phases("scan"):
-        published, unreadable = _read_published(home)
+        published, damage = _read_published(home)
+        if damage is not None and not full_refresh:
+            if on_damage is not None:
+                on_damage(damage)
+            full_refresh, full_reason = True, damage
         # Who asks for everything has every file's bytes looked at, too.
         known = None if published is None or full_refresh or check_everything else published.ledger
         found = ledger.scan(home, known)
         versions = published_state.versions_of(load_models(), Parameters.from_settings(options.settings))
-        if full_refresh:
-            full_reason = full_reason or "asked for"
-        else:
-            full_reason = unreadable or _reason_for_full(published, found, versions)
+        full_reason = full_reason or "asked for" if full_refresh else _reason_for_full(published, found, versions)
     job = _Build(home, options, publication, None if full_reason else published, found, versions, phases)
     with publication.kept_if_it_fails():
         try:
@@ -101,14 +104,21 @@ def build(
 
 
 def _read_published(home: Home) -> tuple[PublishedState | None, str | None]:
-    """The state of the published warehouse, or the reason why it cannot be read.
+    """The state of the published warehouse, and why it cannot be continued: something happened to the file.
 
-    It may be broken, or locked by a client that has it open for writing. The next build then starts from nothing.
+    It may have been changed, it may be broken, or a client may hold it open for writing. The next build then starts
+    from nothing.
     """
+    recorded = published_record.find_published(home)
+    damage = published_record.published_damage(home, recorded)
     try:
-        return published_state.read_published(home), None
+        state = published_state.read_published(home)
     except duckdb.Error as error:
-        return None, f"the published file cannot be read: {error}"
+        return None, damage or f"cannot be read ({first_line(error)})"
+    # Two builds made alike may have the same headers.
+    if recorded is not None and (state is None or state.build_id != recorded.build_id):
+        damage = "is not the build that was published"
+    return state, damage
 
 
 def _reason_for_full(published: PublishedState | None, found: Ledger, versions: Mapping[str, str]) -> str | None:

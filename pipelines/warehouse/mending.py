@@ -11,12 +11,10 @@ import duckdb
 
 from pipelines.flatten.days import FlattenOptions, flatten_days
 from pipelines.home.full_disk import is_full_disk
-from pipelines.home.layout import Home
 from pipelines.settings import Settings
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.build_report import BuildReport
 from pipelines.warehouse.ledger import DamagedLakeError
-from pipelines.warehouse.publish import published_damage
 from pipelines.warehouse.published import first_line, unreadable_part
 from pipelines.warehouse.sql_errors import ContinuationError
 
@@ -34,13 +32,28 @@ def publish_home(
     home, looks_at_all = settings.home, full_refresh or check_everything
     # Another run may have landed events since this one flattened. A warehouse without them would contradict raw.
     _flatten(settings, say, looks_at_all=looks_at_all)
-    reason = _published_damage(home, reads_all=check_everything)
-    if reason is not None:
-        say(f"{home.warehouse} {reason}: it is built again from nothing.")
     options = BuildOptions(settings)
-    full_refresh = full_refresh or reason is not None
+    said: set[str] = set()
+
+    def say_afresh(reason: str) -> None:
+        if reason not in said:
+            say(f"{home.warehouse} {reason}: it is built again from nothing.")
+        said.add(reason)
+
+    reason = None
+    if check_everything and home.warehouse.exists() and (part := unreadable_part(home)) is not None:
+        reason = f"cannot be read whole ({part})"
+        say_afresh(reason)
+        full_refresh = True
     try:
-        report = build(home, options, full_refresh=full_refresh, full_reason=reason, check_everything=check_everything)
+        report = build(
+            home,
+            options,
+            full_refresh=full_refresh,
+            full_reason=reason,
+            check_everything=check_everything,
+            on_damage=say_afresh,
+        )
     except (DamagedLakeError, ContinuationError, duckdb.Error) as error:
         if isinstance(error, _OF_THE_SQL) or is_full_disk(error):
             raise
@@ -49,13 +62,14 @@ def publish_home(
             if not isinstance(error, ContinuationError):
                 raise
             reason = f"cannot be continued ({first_line(error.__cause__ or error)})"
-            say(f"{home.warehouse} {reason}: it is built again from nothing.")
+            say_afresh(reason)
         report = build(
             home,
             options,
             full_refresh=full_refresh or not is_lake,
             full_reason=reason,
             check_everything=check_everything,
+            on_damage=say_afresh,
         )
     for damage in report.damages:
         say(f"{damage}: it is left out until it is mended or moved out of raw.")
@@ -67,10 +81,3 @@ def _flatten(settings: Settings, say: Callable[[str], None], *, looks_at_all: bo
     report = flatten_days(settings.home, FlattenOptions.from_settings(settings), looks_at_all=looks_at_all)
     report.say_made_again(say)
     return bool(report.damages)
-
-
-def _published_damage(home: Home, *, reads_all: bool) -> str | None:
-    reason = published_damage(home)
-    if reason is None and reads_all and home.warehouse.exists() and (part := unreadable_part(home)) is not None:
-        return f"cannot be read whole ({part})"
-    return reason

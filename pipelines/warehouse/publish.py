@@ -5,7 +5,6 @@ reader keeps the old one. The next build, which holds the home's lock, removes w
 """
 
 import errno
-import json
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import ConfigurationError
-from pipelines.home.files import file_state, fsync, put_in_place, write_text
+from pipelines.home.files import fsync, put_in_place
 from pipelines.home.full_disk import is_full_disk
 from pipelines.home.layout import Home
 from pipelines.home.permissions import share_as_published
+from pipelines.warehouse import published_record
+from pipelines.warehouse.published_record import PublishedFile
 
 _BUILDING = "warehouse.duckdb.building-"
 
@@ -78,10 +79,11 @@ class Publication:
             if not kept.exists():
                 _keep(self.home.warehouse, kept)
         # Before the rename, which changes none of it: whichever file a kill leaves published is known.
-        stamps = [file_state(path) for path in (self.building, self.home.warehouse) if path.exists()]
-        write_text(json.dumps({"stamps": stamps}), _stamps_file(self.home))
+        published = published_record.find_published(self.home)
+        files = [PublishedFile.of(self.building, self.build_id), *([] if published is None else [published])]
+        published_record.write(self.home, files)
         # A client that opened the file for writing may have left a log, which DuckDB would replay on the new file.
-        self.home.warehouse.with_name(f"{self.home.warehouse.name}.wal").unlink(missing_ok=True)
+        published_record.log_file(self.home).unlink(missing_ok=True)
         put_in_place(self.building, self.home.warehouse)
         # Names begin with the time of the build.
         for old in sorted(kept_folder(self.home).glob("*.duckdb"), reverse=True)[keep:]:
@@ -103,28 +105,6 @@ class Publication:
                 self.building.replace(self.failed)
             self.clean()
             raise
-
-
-def published_damage(home: Home) -> str | None:
-    """What happened to the published file since it was published; None when nothing did, or nothing was published.
-
-    A file that something else wrote to is not continued: nobody knows what is in it.
-    """
-    try:
-        stamps = json.loads(_stamps_file(home).read_text(encoding="utf-8"))["stamps"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        if not home.warehouse.exists():
-            return None
-        return f"may have changed since it was published ({_stamps_file(home)} is missing or damaged)"
-    if not home.warehouse.exists():
-        return "is missing"
-    if file_state(home.warehouse) in stamps:
-        return None
-    return "is empty" if not home.warehouse.stat().st_size else "is not as it was published"
-
-
-def _stamps_file(home: Home) -> Path:
-    return home.state / "published.json"
 
 
 def kept_folder(home: Home) -> Path:

@@ -230,7 +230,7 @@ def test_a_client_that_writes_neither_stops_a_build_nor_changes_the_next_file(la
         for number in range(1, 4):
             grow(lake, rows, number)
         report = build(lake.home, OPTIONS)
-    assert "cannot be read" in (report.full_reason or "")
+    assert "has a log beside it" in (report.full_reason or "")
     reader_process.read(str(lake.home.warehouse))
     assert no_leftovers(lake.home)
 
