@@ -25,6 +25,8 @@ QUESTIONS = {
     "queries": "Five analyst queries",
     "webhooks": "Webhooks",
     "time_spent": "Where the time goes",
+    "growth": "Cost against growth",
+    "counts": "What machines do not move",
 }
 
 BEGIN, END = "<!-- begin: printed by make bench -->", "<!-- end: printed by make bench -->"
@@ -48,7 +50,7 @@ def main() -> None:
     page = "\n".join([*head(time.monotonic() - started, answers), *(summary(answers))])
     print(page)
     if arguments.page:
-        sections = "\n".join(line for name, found in answers.items() for line in section(name, found))
+        sections = "\n".join(line for name, found in answers.items() for line in section(name, found, arguments.page))
         write(arguments.page, f"{page}\n{sections}")
 
 
@@ -75,12 +77,15 @@ def summary(answers: dict[str, Answer]) -> Iterator[str]:
         yield _table([["figure", "measured", "target", ""], *rows])
 
 
-def section(name: str, found: Answer) -> Iterator[str]:
-    """One question's answer."""
+def section(name: str, found: Answer, page: Path | None = None) -> Iterator[str]:
+    """One question's answer. Its picture is put beside the page."""
     yield f"\n### {QUESTIONS[name]}\n"
     for table in found.tables:
         yield f"{_table(table)}\n"
     yield from (f"- {remark}" for remark in found.remarks)
+    if found.picture and page:
+        (page.parent / f"{name}.svg").write_text(found.picture, encoding="utf-8")
+        yield f"\n![{QUESTIONS[name]}]({name}.svg)"
 
 
 def write(page: Path, text: str) -> None:

@@ -78,11 +78,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a question: tables as lists of rows (the first is the heading), remarks, and verdicts."""
+    """What came of a question: tables as lists of rows (the first is the heading), verdicts, remarks, and an SVG."""
 
     tables: Sequence[Sequence[Sequence[str]]]
     verdicts: Sequence[Verdict]
     remarks: Sequence[str] = ()
+    picture: str | None = None
 
 
 class Median(float):

@@ -35,7 +35,7 @@ from pipelines.warehouse.build import BuildOptions, build
 BLOCK_EVENTS = 100_000
 BLOCK_DAYS = 10
 
-# What a refresh adds to a history is a tenth of a block, and one event in so many of it is late: it happened before.
+# What a refresh adds to a history, as a share of a block; one event in so many of it is late: it happened before.
 NEWS_SHARE = 10
 LATE_SHARE = 50
 
@@ -45,12 +45,14 @@ BUILD_OPTIONS = BuildOptions(code_version="benchmark")
 _FEWEST_EVENTS_PER_EMBED = 6
 
 
-def history(events: int, block_events: int = BLOCK_EVENTS) -> Path:
+def history(events: int, block_events: int = BLOCK_EVENTS, news_events: int | None = None) -> Path:
     """A folder with `home`: raw, lake and published warehouse of so many events, a whole number of blocks; and with
-    `news`: raw files of the events that come next. `block_events` are those of BLOCK_DAYS days."""
+    `news`: raw files of the events that come next, a tenth of a block by default. `block_events` are those of
+    BLOCK_DAYS days."""
+    news_count = news_events or block_events // NEWS_SHARE
 
     def make(folder: Path) -> None:
-        block = _Block(block_events)
+        block = _Block(block_events, news_count)
         home = Home(folder / "home")
         copies = events // block_events
         for copy in range(copies):
@@ -59,14 +61,14 @@ def history(events: int, block_events: int = BLOCK_EVENTS) -> Path:
         flatten_days(home, FlattenOptions())
         build(home, BUILD_OPTIONS)
 
-    return kept(f"history-{events}-{block_events}", make)
+    return kept(f"history-{events}-{block_events}-{news_count}", make)
 
 
 def lines(events: int, block_events: int = BLOCK_EVENTS) -> Path:
     """The same events as `history` has, one JSON object a line in the fuller shape: what other tools read."""
 
     def make(folder: Path) -> None:
-        block = _Block(block_events)
+        block = _Block(block_events, block_events // NEWS_SHARE)
         copies = events // block_events
         with (folder / "lines.ndjson").open("wb") as file:
             for copy in range(copies):
@@ -111,16 +113,15 @@ class _Delivered:
 
 
 class _Block:
-    """The first `count` events of BLOCK_DAYS days of the world, and those that come next, as raw has them."""
+    """The first `count` events of BLOCK_DAYS days of the world, and the `news_count` next ones, as raw has them."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, news_count: int) -> None:
         self._options = SimulatorOptions(
-            embeds=count // _FEWEST_EVENTS_PER_EMBED + 100, days=BLOCK_DAYS, days_ahead=BLOCK_DAYS
+            embeds=max(count, news_count) // _FEWEST_EVENTS_PER_EMBED + 100, days=BLOCK_DAYS, days_ahead=BLOCK_DAYS
         )
         self._tokens = TokenReader({self._options.client_id: self._options.client_secret}, {}, None)
         self._world = World(self._options, DEFAULT_NOW)
         found = sorted(self._all(), key=lambda each: each.event.created_at)
-        news_count = count // NEWS_SHARE
         late_count = news_count // LATE_SHARE
         happened, next_ones = found[: count + late_count], found[count + late_count : count + news_count]
         late = happened[-late_count * LATE_SHARE :: LATE_SHARE]

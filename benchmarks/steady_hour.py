@@ -100,14 +100,25 @@ def known(folder: Path, options: dict[str, Any]) -> None:
         state.commit()
 
 
-def answer(*, embeds: int = 200_000, rounds: int = 3) -> Answer:
+def account_of(embeds: int, days: int = DAYS) -> dict[str, Any]:
+    """SimulatorOptions of an account that has had so many embeds in so many days."""
+    return {"embeds": embeds, "days": days, "days_ahead": 1, "paging": "honoured", "list_order": "descending"}
+
+
+def known_home(options: dict[str, Any]) -> Path:
+    """A home that knows every embed of such an account (`known`)."""
     from benchmarks import data
+
+    return data.kept(f"known-{options['embeds']}-{options['days']}", lambda folder: known(folder, options))
+
+
+def answer(*, embeds: int = 200_000, rounds: int = 3) -> Answer:
     from benchmarks.server import simulator
     from pipelines.home.times import EPOCH
     from pipelines.simulator.options import DEFAULT_NOW
 
-    options = {"embeds": embeds, "days": DAYS, "days_ahead": 1, "paging": "honoured", "list_order": "descending"}
-    home = data.kept(f"known-{embeds}", lambda folder: known(folder, options))
+    options = account_of(embeds)
+    home = known_home(options)
     with simulator(**options) as account:
         account.advance(HOUR.total_seconds())
         now = EPOCH + timedelta(seconds=DEFAULT_NOW) + HOUR

@@ -24,6 +24,8 @@ ROWS = {
     "queries": [6, 1, 6],
     "webhooks": [2],
     "time_spent": [12, 12, 12],
+    "growth": [10],
+    "counts": [10],
 }
 
 
