@@ -106,6 +106,43 @@ def test_attempts_end() -> None:
     assert len(asked) == 3
 
 
+def test_the_first_attempt_counts_toward_the_budget() -> None:
+    asked: list[httpx.Request] = []
+
+    class Silence(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            asked.append(request)
+            await asyncio.Event().wait()
+            raise AssertionError("nobody answers")
+
+    async def run() -> None:
+        connection = Connection(URL, SecretStr(KEY), 5, Pace(sleep=Waits()), transport=Silence)
+        connection.retry = RetryPolicy(budget_seconds=0.05)
+        async with open_client(connection) as client:
+            await client.embed_events(1)
+
+    with pytest.raises(SourceError, match=r"longer than 0\.05 s"):
+        asyncio.run(run())
+    assert len(asked) == 1
+
+
+def test_every_request_carries_the_key_and_no_cookie() -> None:
+    sent: list[httpx.Headers] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers)
+        return httpx.Response(200, text="[]", headers={"Set-Cookie": "balancer=a"})
+
+    async def twice(client: OneSchemaClient) -> None:
+        await client.embed_events(1)
+        await client.embed_events(2)
+
+    ask(answer, twice)
+    assert [headers["X-API-KEY"] for headers in sent] == [KEY, KEY]
+    assert [headers["User-Agent"] for headers in sent] == ["embed-analytics"] * 2
+    assert all("Cookie" not in headers for headers in sent)
+
+
 def test_a_body_that_trickles_ends() -> None:
     class Trickle(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:

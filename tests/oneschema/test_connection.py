@@ -124,6 +124,39 @@ def test_which_hosts_no_proxy_excepts(
     asyncio.run(opens())
 
 
+def test_requests_go_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"org": "Behind"}')
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    async def ask() -> str:
+        # No such host: only the proxy can answer for it.
+        async with open_client(connection("http://api.invalid", allows_plain_http=True)) as client:
+            return await client.whoami()
+
+    server = HTTPServer(("127.0.0.1", 0), Proxy)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        for name in ("http_proxy", "no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.server_address[1]}")
+        assert asyncio.run(ask()) == "Behind"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert asked == ["http://api.invalid/whoami"]
+
+
 @given(
     st.text()
     | st.from_regex(r"[A-Z][a-z]{2}, \d{1,40} Nov \d{1,30} \d{1,30}:\d\d:\d\d (GMT|[+-]\d{1,20})", fullmatch=True)
