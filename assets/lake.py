@@ -13,9 +13,8 @@ from assets.metadata import MaterializeResult, file_table
 from assets.partitions import ONE_RUN, partitions_beside
 from assets.upkeep import freshness_of, tags_of
 from pipelines import steps
-from pipelines.flatten import days, lake_tables
 from pipelines.home.layout import Home
-from pipelines.home.tables import Table
+from pipelines.orchestration.file_tables import file_tables, flatten_version
 from pipelines.orchestration.progress import line_sink
 from pipelines.settings import Settings
 
@@ -25,10 +24,11 @@ VALIDATION_ERRORS = dg.AssetKey(["lake", "validation_errors"])
 # The count in a day's report that is the row count of each table.
 ROW_COUNTS = {EMBED_EVENTS: "event_count", VALIDATION_ERRORS: "validation_error_count"}
 
+FLATTEN = Path(steps.__file__).parent / "flatten"
 CODE = (
     ("the asset", Path(__file__)),
-    ("the flattening", Path(days.__file__)),
-    ("the columns", Path(lake_tables.__file__)),
+    ("the flattening", FLATTEN / "days.py"),
+    ("the columns", FLATTEN / "lake_tables.py"),
 )
 
 # The origins of lake columns that have another name in raw.
@@ -53,10 +53,7 @@ def build_lake(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> 
 
     @dg.multi_asset(
         name="lake",
-        specs=[
-            _spec(EMBED_EVENTS, lake_tables.LAKE_EMBED_EVENTS, settings),
-            _spec(VALIDATION_ERRORS, lake_tables.LAKE_VALIDATION_ERRORS, settings),
-        ],
+        specs=[_spec(EMBED_EVENTS, settings), _spec(VALIDATION_ERRORS, settings)],
         partitions_def=partitions,
         backfill_policy=ONE_RUN,
     )
@@ -82,10 +79,11 @@ def _code_version(settings: Settings) -> str:
         sorted(settings.embed_analytics_claim_types.items()),
         settings.embed_analytics_column_key_limit,
     ]
-    return f"{days.flatten_version()} {json.dumps(choice)}"
+    return f"{flatten_version()} {json.dumps(choice)}"
 
 
-def _spec(key: dg.AssetKey, table: Table, settings: Settings) -> dg.AssetSpec:
+def _spec(key: dg.AssetKey, settings: Settings) -> dg.AssetSpec:
+    table = file_tables()[key.to_user_string()]
     return dg.AssetSpec(
         key,
         deps=[raw.EMBED_EVENTS],
@@ -139,10 +137,9 @@ def _metadata_by_day(
 def _table_metadata(home: Home, asset_key: dg.AssetKey, last: str) -> dict[str, Any]:
     from pipelines.orchestration.presentation import events_chart
 
-    table = lake_tables.LAKE_EMBED_EVENTS if asset_key == EMBED_EVENTS else lake_tables.LAKE_VALIDATION_ERRORS
     lineage = {
         name: [dg.TableColumnDep(asset_key=raw.EMBED_EVENTS, column_name=ORIGINS.get(name, name))]
-        for name in table.names
+        for name in file_tables()[asset_key.to_user_string()].names
     }
     metadata: dict[str, Any] = {"dagster/column_lineage": dg.TableColumnLineage(lineage)}
     chart = events_chart(home, last) if asset_key == EMBED_EVENTS else None

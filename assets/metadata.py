@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from pipelines.home.tables import Table
+from pipelines.orchestration.file_tables import FileTable
 from pipelines.warehouse.chart_queries import load_charts
 from pipelines.warehouse.lineage import column_lineage
 from pipelines.warehouse.model import Model
@@ -19,12 +19,12 @@ else:
     MaterializeResult = dg.MaterializeResult
 
 
-def file_table(table: Table, *code: tuple[str, Path]) -> dict[str, Any]:
+def file_table(table: FileTable, *code: tuple[str, Path]) -> dict[str, Any]:
     """Definition metadata of a table of Parquet files: its columns, and its code as (label, file)."""
     columns = [
         dg.TableColumn(
             column.name,
-            str(column.dtype),
+            column.dtype,
             column.description,
             constraints=dg.TableColumnConstraints(nullable=not column.required),
         )

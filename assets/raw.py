@@ -15,9 +15,8 @@ from assets.upkeep import freshness_of, tags_of
 from pipelines import steps
 from pipelines.errors import EmbedAnalyticsError
 from pipelines.home.layout import Home
-from pipelines.home.tables import Table
+from pipelines.orchestration.file_tables import file_tables
 from pipelines.orchestration.progress import line_sink, progress_sink
-from pipelines.raw import raw_tables
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,10 +29,11 @@ SWEEPS = dg.AssetKey(["raw", "sweeps"])
 # A run's metadata names at most this many failed embeds; raw/sweeps has them all.
 SHOWN_FAILURES = 20
 
+PIPELINES = Path(steps.__file__).parent
 CODE = (
     ("the asset", Path(__file__)),
-    ("the sweep", Path(steps.__file__).parent / "poll" / "sweep.py"),
-    ("the columns", Path(raw_tables.__file__)),
+    ("the sweep", PIPELINES / "poll" / "sweep.py"),
+    ("the columns", PIPELINES / "raw" / "raw_tables.py"),
 )
 
 
@@ -49,13 +49,14 @@ def build_raw(
     settings: Settings, partitions: dg.PartitionsDefinition[str]
 ) -> tuple[dg.AssetsDefinition, dg.AssetSpec, dg.AssetSpec]:
     """The asset raw/embed_events, which sweeps, and the two tables that the sweep writes beside it."""
+    table = file_tables()[EMBED_EVENTS.to_user_string()]
 
     @dg.asset(
         key=EMBED_EVENTS,
         group_name="raw",
         kinds={"python", "parquet"},
-        description=f"{raw_tables.RAW_EMBED_EVENTS.description} Append-only: what the vendor deletes stays here.",
-        metadata=file_table(raw_tables.RAW_EMBED_EVENTS, *CODE),
+        description=f"{table.description} Append-only: what the vendor deletes stays here.",
+        metadata=file_table(table, *CODE),
         owners=[settings.embed_analytics_owner],
         tags=tags_of("raw"),
         freshness_policy=freshness_of(settings),
@@ -76,8 +77,8 @@ def build_raw(
 
     return (
         raw_embed_events,
-        _written_beside(EMBEDS, raw_tables.RAW_EMBEDS, settings),
-        _written_beside(SWEEPS, raw_tables.RAW_SWEEPS, settings),
+        _written_beside(EMBEDS, settings),
+        _written_beside(SWEEPS, settings),
     )
 
 
@@ -152,7 +153,8 @@ def _report_metadata(report: "SweepReport") -> dict[str, Any]:
     }
 
 
-def _written_beside(key: dg.AssetKey, table: Table, settings: Settings) -> dg.AssetSpec:
+def _written_beside(key: dg.AssetKey, settings: Settings) -> dg.AssetSpec:
+    table = file_tables()[key.to_user_string()]
     return dg.AssetSpec(
         key,
         group_name="raw",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -15,13 +15,14 @@ from pipelines import steps
 from pipelines.home.layout import Home
 from pipelines.orchestration.progress import line_sink
 from pipelines.settings import Settings
-from pipelines.warehouse import build
-from pipelines.warehouse.build_report import BuildCheckFailedError, BuildReport
 from pipelines.warehouse.checks import load_checks, require_acknowledgeable
 from pipelines.warehouse.models import load_models
 from pipelines.warehouse.parameters import Parameters
-from pipelines.warehouse.published_state import versions_of
-from pipelines.warehouse.run_checks import CheckResult
+from pipelines.warehouse.versions import versions_of
+
+if TYPE_CHECKING:
+    from pipelines.warehouse.build_report import BuildReport
+    from pipelines.warehouse.run_checks import CheckResult
 
 WAREHOUSE = dg.AssetKey(["warehouse"])
 
@@ -39,7 +40,7 @@ SOURCES = {
 # Those whose asset has the relation's column names.
 TABLES = {name: SOURCES[name] for name in ("embed_events", "validation_errors", "embeds", "sweeps")}
 
-CODE = (("the asset", Path(__file__)), ("the build", Path(build.__file__)))
+CODE = (("the asset", Path(__file__)), ("the build", Path(steps.__file__).parent / "warehouse" / "build.py"))
 
 SEVERITIES = {"error": dg.AssetCheckSeverity.ERROR, "warn": dg.AssetCheckSeverity.WARN}
 
@@ -64,6 +65,8 @@ def build_warehouse(settings: Settings) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: BuildConfig
     ) -> Iterator[MaterializeResult | dg.AssetCheckResult]:
         """Builds, checks and publishes every table. They share one file, so no run makes only some of them."""
+        from pipelines.warehouse.build_report import BuildCheckFailedError
+
         with clear_failures(context):
             try:
                 report = steps.publish(
@@ -116,7 +119,7 @@ def _check_specs() -> Iterator[dg.AssetCheckSpec]:
         )
 
 
-def _materializations(home: Home, report: BuildReport) -> Iterator[MaterializeResult]:
+def _materializations(home: Home, report: "BuildReport") -> Iterator[MaterializeResult]:
     from pipelines.orchestration.presentation import published_tables
 
     published = published_tables(home)
@@ -136,7 +139,7 @@ def _materializations(home: Home, report: BuildReport) -> Iterator[MaterializeRe
         yield MaterializeResult(asset_key=model_key(model.name), metadata=metadata)
 
 
-def _check_results(checks: list[CheckResult]) -> Iterator[dg.AssetCheckResult]:
+def _check_results(checks: list["CheckResult"]) -> Iterator[dg.AssetCheckResult]:
     for check in checks:
         yield dg.AssetCheckResult(
             asset_key=model_key(check.table),

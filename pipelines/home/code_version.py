@@ -13,11 +13,21 @@ _PACKAGE = Path(__file__).parents[1]
 
 @cache
 def code_version() -> str:
-    """`0.1.0+3f9a52c07b1e`: the installed version, and the digest of pipelines/ and sql/ as they are now.
+    """`0.1.0+3f9a52c07b1e`: the installed version, and the digest of pipelines/ and sql/ when this was first asked.
 
     The same files give the same text in a checkout and in an installed wheel.
     """
-    return f"{version('embed-analytics')}+{digest_of(_PACKAGE, project_file('sql'))}"
+    return f"{version('embed-analytics')}+{present_digest()}"
+
+
+def present_digest() -> str:
+    """The digest of pipelines/ and sql/ as they are now."""
+    return digest_of(_PACKAGE, project_file("sql"))
+
+
+def changed_at() -> float:
+    """When a file of pipelines/ or sql/ last changed, in seconds since the epoch."""
+    return max(path.stat().st_mtime for _, path in _files(_PACKAGE, project_file("sql")))
 
 
 def digest_of(package: Path, sql: Path) -> str:

@@ -19,7 +19,7 @@ import polars as pl
 
 from pipelines.home.files import write_text
 from pipelines.orchestration.outside_text import markdown_text, one_line
-from pipelines.warehouse.chart_queries import Kind
+from pipelines.warehouse.chart_query import Kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -41,6 +41,7 @@ from pipelines.warehouse.run_checks import CheckResult, run_checks
 from pipelines.warehouse.sources import BuildFacts
 from pipelines.warehouse.sql_errors import ContinuationError
 from pipelines.warehouse.tables import comment, count_rows, create_whole, drop
+from pipelines.warehouse.versions import check_versions_of, versions_of
 
 # Older clients open this storage version (docs/architecture.md, invariant 4).
 STORAGE_VERSION = "v1.0.0"
@@ -89,7 +90,7 @@ def build(
         # Who asks for everything has every file's bytes looked at, too.
         known = None if published is None or full_refresh or check_everything else published.ledger
         found = ledger.scan(home, known)
-        versions = published_state.versions_of(load_models(), Parameters.from_settings(options.settings))
+        versions = versions_of(load_models(), Parameters.from_settings(options.settings))
         full_reason = full_reason or "asked for" if full_refresh else _reason_for_full(published, found, versions)
     job = _Build(home, options, publication, None if full_reason else published, found, versions, phases)
     with publication.kept_if_it_fails():
@@ -155,7 +156,7 @@ class _Build:
         self.versions = versions
         self.phases = phases
         self.acknowledged = options.settings.embed_analytics_acknowledged
-        self.check_versions = published_state.check_versions_of(
+        self.check_versions = check_versions_of(
             load_checks(), Parameters.from_settings(options.settings), self.acknowledged
         )
         self.models = {model.name: model for model in load_models()}

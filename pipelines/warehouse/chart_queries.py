@@ -1,74 +1,34 @@
-"""The charts of the models. Each file in sql/charts/ is a SELECT named after the model that it is shown with.
+"""The charts of the models, by model. `chart_files.py` says what their files must be like."""
 
-Its leading comment is the chart's title and ends in directives. `kind:` says how the chart is drawn, and with that
-which columns it has. `unit:` says what its numbers count. The SELECT runs on the published warehouse.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any
 
-import sqlglot
-from sqlglot import exp
-from sqlglot.optimizer.qualify import qualify
+from pipelines.home.derived import derived
+from pipelines.warehouse.chart_query import ChartQuery
+from pipelines.warehouse.models import SQL
 
-from pipelines.warehouse.lineage import known_columns
-from pipelines.warehouse.models import SQL, load_models
-from pipelines.warehouse.sql_errors import ModelError, blamed_on
-from pipelines.warehouse.statements import read_header
-
-Kind = Literal["funnel", "by_day", "by_category"]
-
-# The columns of each kind's rows, in any order.
-COLUMNS: Mapping[Kind, frozenset[str]] = {
-    "funnel": frozenset({"step", "reached_count", "in_order_count", "rate_low", "rate_high", "immature_count"}),
-    "by_day": frozenset({"event_date", "series", "row_count"}),
-    "by_category": frozenset({"category", "series", "row_count"}),
-}
-
-
-@dataclass(frozen=True)
-class ChartQuery:
-    """A chart, the model that it is shown with, and the models that it reads."""
-
-    model: str
-    title: str
-    kind: Kind
-    unit: str
-    sql: str
-    depends_on: tuple[str, ...]
+CHARTS = SQL / "charts"
 
 
 @cache
-def load_charts(folder: Path = SQL / "charts") -> dict[str, ChartQuery]:
+def load_charts(folder: Path = CHARTS) -> dict[str, ChartQuery]:
     """Every chart by its model. Raises ModelError, which names the file, when a file is not a chart."""
-    return {path.stem: _read_chart(path) for path in sorted(folder.glob("*.sql"))}
+    if folder == CHARTS:
+        records = derived("charts", lambda: [asdict(chart) for chart in _read(CHARTS)])
+        charts = [_restored(record) for record in records]
+    else:
+        charts = _read(folder)
+    return {chart.model: chart for chart in charts}
 
 
-def _read_chart(path: Path) -> ChartQuery:
-    name = f"sql/charts/{path.name}"
-    models = {model.name for model in load_models()}
-    if path.stem not in models:
-        raise ModelError(f"{name} is not named after a model: give it the name of the model that it is shown with.")
-    with blamed_on(name):
-        text = path.read_text(encoding="utf-8")
-    header = read_header(text, name)
-    kind, unit = header.directives.get("kind"), header.directives.get("unit")
-    if kind not in get_args(Kind) or unit is None:
-        raise ModelError(f"{name} needs the lines `-- kind:` with one of {', '.join(get_args(Kind))}, and `-- unit:`.")
-    kind = cast(Kind, kind)
-    with blamed_on(name):
-        tree = sqlglot.parse_one(text, dialect="duckdb")
-        if not isinstance(tree, exp.Query):
-            raise ModelError(f"{name} is not one SELECT.")
-        local = {cte.alias for cte in tree.find_all(exp.CTE)}
-        depends_on = {table.name for table in tree.find_all(exp.Table)} - local
-        if unknown := depends_on - models:
-            raise ModelError(f"{name} reads {', '.join(sorted(unknown))}, which is not a model.")
-        # Raises for a column that none of the SELECT's tables has.
-        qualify(tree.copy(), dialect="duckdb", schema=known_columns())
-    if COLUMNS[kind].symmetric_difference(tree.named_selects):
-        raise ModelError(f"{name} is a chart of kind {kind}: it needs the columns {', '.join(sorted(COLUMNS[kind]))}.")
-    return ChartQuery(path.stem, header.description, kind, unit, text, tuple(sorted(depends_on)))
+def _read(folder: Path) -> list[ChartQuery]:
+    from pipelines.warehouse.chart_files import read_charts
+
+    return read_charts(folder)
+
+
+def _restored(record: dict[str, Any]) -> ChartQuery:
+    fields: dict[str, Any] = {"depends_on": tuple(record["depends_on"])}
+    return ChartQuery(**record | fields)

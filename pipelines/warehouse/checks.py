@@ -1,154 +1,28 @@
-"""Data checks. Each file in sql/checks/ is a SELECT of the rows that should not be there.
-
-Its leading comment says what must hold and ends in directives. `table:` is the table that it checks. `severity:` is
-error (the warehouse is not published) or warn. `scope:` is a unit, or `whole`: a refresh checks only the unit's changed
-values, where `passed_checks.py` says that it may. `finds:` says what was found, and names one column in braces:
-`types that are not listed: {event_type}`. That column's values are what a warning shows, and what is acknowledged.
+"""Data checks: SELECTs of the rows that should not be there. `check_files.py` says what their files must be like.
 
 More checks follow from what a model says of its own rows (`constraints.py`). Running them is `run_checks.py`.
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Literal
-
-import sqlglot
-from sqlglot import exp
+from typing import Any
 
 from pipelines.errors import ConfigurationError
-from pipelines.warehouse.constraints import constraints_of
-from pipelines.warehouse.contracts import tracks
-from pipelines.warehouse.kinds import MOVING, SETTLED, UNIT_TYPES
-from pipelines.warehouse.models import SQL, load_models
-from pipelines.warehouse.sql_errors import ModelError, blamed_on
-from pipelines.warehouse.statements import (
-    read_header,
-    read_parameters,
-    read_relations,
-    version_of,
-    version_with_functions,
-)
+from pipelines.home.derived import derived
+from pipelines.warehouse.check import Check
+from pipelines.warehouse.models import SQL
 
-Severity = Literal["error", "warn"]
-
-_SUBJECT = re.compile(r"\{(\w+)\}")
-
-
-@dataclass(frozen=True)
-class Check:
-    """A statement about a table, and the SELECT of the rows that contradict it. `file` is where both are written."""
-
-    name: str
-    file: str
-    table: str
-    severity: Severity
-    scope: str
-    finds: str | None
-    sql: str
-    description: str
-    depends_on: tuple[str, ...]
-    sources: tuple[str, ...]
-    parameters: tuple[str, ...]
-    code_version: str
-
-    @property
-    def subject(self) -> str | None:
-        """The column whose values say what was found."""
-        found = _SUBJECT.search(self.finds or "")
-        return None if found is None else found[1]
+CHECKS = SQL / "checks"
 
 
 @cache
-def load_checks(folder: Path = SQL / "checks") -> list[Check]:
+def load_checks(folder: Path = CHECKS) -> list[Check]:
     """Every check, by name: those of `folder`, and the models' constraints. Raises ModelError naming a wrong file."""
-    checks: dict[str, Check] = {}
-    for check in (*_constraint_checks(), *(_read_check(path) for path in sorted(folder.glob("*.sql")))):
-        if (other := checks.setdefault(check.name, check)) is not check:
-            raise ModelError(f"{check.file} has the name of a check that follows from {other.file}: rename it.")
-    return sorted(checks.values(), key=lambda check: check.name)
-
-
-def _constraint_checks() -> Iterable[Check]:
-    for model in load_models():
-        for constraint in constraints_of(model):
-            yield Check(
-                name=constraint.name,
-                file=model.file,
-                table=model.name,
-                severity="error",
-                scope=constraint.scope,
-                finds=None,
-                sql=constraint.sql,
-                description=constraint.description,
-                depends_on=(model.name,),
-                sources=(),
-                parameters=(),
-                code_version=version_of(constraint.sql),
-            )
-
-
-def _read_check(path: Path) -> Check:
-    file = f"sql/checks/{path.name}"
-    with blamed_on(file):
-        text = path.read_text(encoding="utf-8")
-    header = read_header(text, file)
-    severity, scope = header.directives.get("severity"), header.directives.get("scope", "whole")
-    if severity not in ("error", "warn") or "table" not in header.directives or scope not in (*UNIT_TYPES, "whole"):
-        raise ModelError(f"{file} needs the lines `-- table:`, `-- severity:` and, if any, `-- scope:`.")
-    finds = header.directives.get("finds")
-    if finds is not None and len(_SUBJECT.findall(finds)) != 1:
-        raise ModelError(f"{file}: its line `-- finds:` needs one column in braces, as in `damaged files: {{path}}`.")
-    with blamed_on(file):
-        trees = [tree for tree in sqlglot.parse(text, dialect="duckdb") if tree is not None]
-    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
-        raise ModelError(f"{file} is not one SELECT.")
-    models, sources = read_relations(trees[0], file)
-    check = Check(
-        name=path.stem,
-        file=file,
-        table=header.directives["table"],
-        severity=severity,
-        scope=scope,
-        finds=finds,
-        sql=text,
-        description=header.description,
-        depends_on=models,
-        sources=sources,
-        parameters=read_parameters(trees[0], file),
-        code_version=version_with_functions(text, trees[0]),
-    )
-    _require_kept(check)
-    return check
-
-
-def _require_kept(check: Check) -> None:
-    """Raises ModelError where the check reads what is not a model, or what its scope does not narrow."""
-    models = {model.name: model for model in load_models()}
-    if unknown := sorted({check.table, *check.depends_on} - models.keys()):
-        raise ModelError(f"{check.file} names {', '.join(unknown)}, which is not a model.")
-    if check.scope == "whole":
-        return
-    for name in check.depends_on:
-        if models[name].kind.name == "whole" or not tracks(models[name], check.scope, models):
-            raise ModelError(
-                f"{check.file} has the scope {check.scope}, by which {name} cannot be narrowed: leave the scope out."
-            )
-    if others := sorted(set(check.sources) - SETTLED):
-        raise ModelError(f"{check.file} has a scope and reads source.{others[0]}, which has none: leave the scope out.")
-    followed = {
-        moment.parameter
-        for name in check.depends_on
-        for moment in models[name].moments
-        if models[name].kind.unit == check.scope
-    }
-    if moving := sorted(MOVING.intersection(check.parameters) - followed):
-        raise ModelError(
-            f"{check.file} has a scope and reads {moving[0]}: as time passes, rows fail that did not change. Leave the "
-            "scope out."
-        )
+    if folder == CHECKS:
+        return [_restored(record) for record in derived("checks", lambda: [asdict(check) for check in _read(CHECKS)])]
+    return _read(folder)
 
 
 def require_acknowledgeable(acknowledged: Mapping[str, Collection[str]], checks: Iterable[Check]) -> None:
@@ -159,3 +33,14 @@ def require_acknowledgeable(acknowledged: Mapping[str, Collection[str]], checks:
             f"A setting cannot be used: EMBED_ANALYTICS_ACKNOWLEDGED: {', '.join(unknown)}: not a check that warns. "
             f"Those are {', '.join(sorted(warnings))}."
         )
+
+
+def _read(folder: Path) -> list[Check]:
+    from pipelines.warehouse.check_files import read_checks
+
+    return read_checks(folder)
+
+
+def _restored(record: dict[str, Any]) -> Check:
+    fields: dict[str, Any] = {name: tuple(record[name]) for name in ("depends_on", "sources", "parameters")}
+    return Check(**record | fields)

@@ -7,8 +7,6 @@ that a `merge` model makes the same rows of its own rows and the new ones as of 
 import re
 from collections.abc import Iterable, Mapping
 
-from sqlglot import exp
-
 from pipelines.warehouse.kinds import MOVING, OBSERVED, Kind
 from pipelines.warehouse.model import Model
 from pipelines.warehouse.source_columns import source_columns
@@ -115,6 +113,8 @@ def _merges(model: Model, _: Mapping[str, Model]) -> str | None:
     observed = OBSERVED.intersection(model.sources)
     if len(observed) != 1:
         return "is of kind merge and does not read one of source.embeds and source.sweeps"
+    from sqlglot import exp
+
     (source,) = observed
     columns = source_columns()[source]
     if not model.grain or not set(model.grain) <= set(model.required):

@@ -12,15 +12,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
+import polars as pl
 
 from pipelines.errors import TransientError
 from pipelines.home.layout import Home, event_date_of
 from pipelines.home.sealed import Damage, find_damage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Kind = Literal["lake_events", "lake_errors", "quarantine", "raw_events", "embeds", "sweeps"]
 
@@ -103,6 +105,8 @@ def scan(home: Home, known: Ledger | None = None) -> Ledger:
                 raise DamagedLakeError(f"{damage}: refresh again, which makes it from raw.")
             damages[file] = damage
             continue
+        import pyarrow.parquet as pq
+
         with pq.ParquetFile(home.root / file.path) as parquet:
             row_counts[file] = parquet.metadata.num_rows
             if file.kind == "lake_events":
@@ -110,7 +114,7 @@ def scan(home: Home, known: Ledger | None = None) -> Ledger:
     return Ledger(row_counts, claim_types, damages)
 
 
-def _claim_types(schema: pa.Schema) -> ClaimTypes:
+def _claim_types(schema: "pa.Schema") -> ClaimTypes:
     return tuple((field.name, str(field.type)) for field in schema if field.name.startswith("claim_"))
 
 
@@ -148,25 +152,41 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return []
 
 
+# The columns of builder.files. Keep their names: published files are read by them.
+_FILES = pl.Schema(
+    {
+        "kind": pl.String,
+        "path": pl.String,
+        "partition": pl.String,
+        "size": pl.Int64,
+        "mtime_ns": pl.Int64,
+        "inode": pl.String,
+        "row_count": pl.Int64,
+        "claim_types": pl.String,
+    }
+)
+
+
 def write(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
-    """Replace `builder.files` with this ledger. Keep its column names: published files are read by them."""
+    """Replace `builder.files` with this ledger."""
     files = list(ledger.row_counts)
-    table = pa.table(
+    # A Polars frame: making arrays of lists, pyarrow imports pandas where it is installed, for half a second.
+    frame = pl.DataFrame(
         {
-            "kind": pa.array([file.kind for file in files], pa.string()),
-            "path": pa.array([file.path for file in files], pa.string()),
-            "partition": pa.array([file.lake_partition for file in files], pa.string()),
-            "size": pa.array([file.size for file in files], pa.int64()),
-            "mtime_ns": pa.array([file.mtime_ns for file in files], pa.int64()),
-            "inode": pa.array([str(file.inode) for file in files], pa.string()),
-            "row_count": pa.array([ledger.row_counts[file] for file in files], pa.int64()),
-            "claim_types": pa.array(
-                [_written(ledger.claim_types[file]) if file in ledger.claim_types else None for file in files],
-                pa.string(),
-            ),
-        }
+            "kind": [file.kind for file in files],
+            "path": [file.path for file in files],
+            "partition": [file.lake_partition for file in files],
+            "size": [file.size for file in files],
+            "mtime_ns": [file.mtime_ns for file in files],
+            "inode": [str(file.inode) for file in files],
+            "row_count": [ledger.row_counts[file] for file in files],
+            "claim_types": [
+                _written(ledger.claim_types[file]) if file in ledger.claim_types else None for file in files
+            ],
+        },
+        schema=_FILES,
     )
-    connection.register("ledger_files", table)
+    connection.register("ledger_files", frame.to_arrow())
     connection.execute("create or replace table warehouse.builder.files as select * from ledger_files order by path")
     connection.unregister("ledger_files")
 

@@ -1,11 +1,16 @@
 """One model of the warehouse, as its file in sql/ says. `models.py` reads the files."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from __future__ import annotations
 
-from sqlglot import exp
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from pipelines.warehouse.kinds import KINDS, Kind
+
+if TYPE_CHECKING:
+    from sqlglot import exp
 
 # What the comment behind a column ends with where the column is never NULL.
 _REQUIRED = "; not null"
@@ -37,7 +42,13 @@ class Model:
     sources: tuple[str, ...]
     parameters: tuple[str, ...]
     code_version: str
-    tree: exp.Query = field(repr=False, compare=False)
+
+    @cached_property
+    def tree(self) -> exp.Query:
+        """The SELECT, parsed. Whoever changes it takes a copy. Raises ModelError if it is not one SELECT."""
+        from pipelines.warehouse.statements import parse_select
+
+        return parse_select(self.sql, self.file)
 
     @property
     def file(self) -> str:

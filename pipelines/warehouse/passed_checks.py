@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipelines.home.files import write_text
 from pipelines.home.layout import Home
-from pipelines.warehouse.checks import Check
+from pipelines.warehouse.check import Check
 
 
 def read(home: Home, build_id: str) -> dict[str, str]:

@@ -1,8 +1,6 @@
 """What a published warehouse records for the next build (schema `builder`)."""
 
-import hashlib
-import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,13 +8,8 @@ import duckdb
 import polars as pl
 
 from pipelines.home.layout import Home
-from pipelines.oneschema.vocabulary import EMBED_STATUSES, EVENT_TYPES, FUNNEL_STEPS, TRIGGER_TYPES
 from pipelines.warehouse import ledger
-from pipelines.warehouse.checks import Check
-from pipelines.warehouse.kinds import VOCABULARY
 from pipelines.warehouse.ledger import Ledger
-from pipelines.warehouse.model import Model
-from pipelines.warehouse.parameters import Parameters
 from pipelines.warehouse.published import connect_published
 
 # Raise this when a change to the builder alters its result and no model's own version shows it.
@@ -25,10 +18,6 @@ BUILDER_VERSION = 1
 # Per row, a file may grow to this many times its size when last written from nothing, plus the allowance.
 _GROWTH_LIMIT = 1.5
 _GROWTH_ALLOWANCE = 16 * 2**20
-
-_VOCABULARY_VERSION = hashlib.sha256(
-    json.dumps([EVENT_TYPES, TRIGGER_TYPES, FUNNEL_STEPS, EMBED_STATUSES]).encode()
-).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -50,30 +39,6 @@ class PublishedState:
         """Replaced rows have left so much unused space that the next build should write the file anew."""
         growth = max(1.0, self.staged_rows / max(1, self.fresh_rows))
         return self.file_bytes > self.fresh_bytes * growth * _GROWTH_LIMIT + _GROWTH_ALLOWANCE
-
-
-def versions_of(models: Iterable[Model], parameters: Parameters) -> dict[str, str]:
-    """A text for each model that changes with its SQL, its refresh, and the settings and vocabulary that it uses."""
-    return {
-        model.name: f"{model.code_version} {model.refresh}{_version_of_inputs(model, parameters)}" for model in models
-    }
-
-
-def check_versions_of(
-    checks: Iterable[Check], parameters: Parameters, acknowledged: Mapping[str, Collection[str]]
-) -> dict[str, str]:
-    """The same for each check. It also changes with what is acknowledged."""
-    return {
-        check.name: f"{check.code_version} {check.scope}{_version_of_inputs(check, parameters)}"
-        f" {json.dumps(sorted(acknowledged.get(check.name, ())))}"
-        for check in checks
-    }
-
-
-def _version_of_inputs(reader: Model | Check, parameters: Parameters) -> str:
-    used = [parameters.version(name) for name in reader.parameters if name in parameters.settings]
-    words = [_VOCABULARY_VERSION] if VOCABULARY.intersection(reader.sources) else []
-    return "".join(f" {version}" for version in (*used, *words))
 
 
 def read_published(home: Home) -> PublishedState | None:

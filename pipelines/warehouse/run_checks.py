@@ -10,7 +10,7 @@ import duckdb
 
 from pipelines.home.printable import printable
 from pipelines.warehouse.changes import Changes
-from pipelines.warehouse.checks import Check, Severity
+from pipelines.warehouse.check import Check, Severity
 from pipelines.warehouse.literals import identifier
 from pipelines.warehouse.model import Model
 from pipelines.warehouse.sql_errors import blamed_on

@@ -4,13 +4,7 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 
-import duckdb
-from sqlglot.errors import SqlglotError
-
 from pipelines.errors import PermanentError
-
-# What DuckDB raises for SQL that cannot run, and for rows that it cannot take. Other errors are not the file's fault.
-_OF_THE_SQL = (duckdb.ProgrammingError, duckdb.NotSupportedError, duckdb.DataError, duckdb.IntegrityError)
 
 _PLACE = re.compile(r"^LINE (\d+): ", re.MULTILINE)
 
@@ -37,10 +31,26 @@ def blamed_on(file: str, *, lines_before: int | None = 1) -> Generator[None]:
         yield
     except UnicodeDecodeError:
         raise ModelError(f"{file} is not UTF-8: save it as UTF-8.") from None
-    except SqlglotError as error:
+    except _of_the_parser() as error:
         raise ModelError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
-    except _OF_THE_SQL as error:
+    except _of_the_sql() as error:
         told, *_ = (text := str(error)).split("\n\nLINE ")
         place = _PLACE.search(text)
         where = "" if place is None or lines_before is None else f", line {int(place[1]) - lines_before}"
         raise ModelFailedError(f"{file}{where}: {' '.join(told.split())}") from error
+
+
+# Imported only once something was raised: most who load the models neither parse SQL nor run it.
+
+
+def _of_the_parser() -> type[Exception]:
+    from sqlglot.errors import SqlglotError
+
+    return SqlglotError
+
+
+def _of_the_sql() -> tuple[type[Exception], ...]:
+    """What DuckDB raises for SQL that cannot run, and for rows that it cannot take. Others are not the file's fault."""
+    import duckdb
+
+    return duckdb.ProgrammingError, duckdb.NotSupportedError, duckdb.DataError, duckdb.IntegrityError

@@ -5,12 +5,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import sqlglot
 from sqlglot import exp
 from sqlglot.tokens import Tokenizer
 
 from pipelines.warehouse.functions import function_names, functions_text
 from pipelines.warehouse.parameters import PARAMETER_NAMES
-from pipelines.warehouse.sql_errors import ModelError
+from pipelines.warehouse.sql_errors import ModelError, blamed_on
 
 _DIRECTIVE = re.compile(r"^(grain|refresh|time|severity|table|scope|finds|kind|unit): (.+)$")
 
@@ -44,6 +45,15 @@ def read_header(text: str, name: str) -> Header:
     if not description:
         raise ModelError(f"{name} has no comment at its top that says what it is.")
     return Header(description, directives, tuple(times))
+
+
+def parse_select(text: str, file: str) -> exp.Query:
+    """The one SELECT of the file `file`. Raises ModelError where it holds anything else, or cannot be read."""
+    with blamed_on(file):
+        trees = [tree for tree in sqlglot.parse(text, dialect="duckdb") if tree is not None]
+    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
+        raise ModelError(f"{file} is not one SELECT.")
+    return trees[0]
 
 
 def version_of(sql: str) -> str:

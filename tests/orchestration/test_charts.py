@@ -23,7 +23,7 @@ from PIL import Image
 from pipelines.orchestration import charts
 from pipelines.orchestration.charts import Chart, draw, drawn
 from pipelines.orchestration.outside_text import one_line
-from pipelines.warehouse.chart_queries import COLUMNS, Kind
+from pipelines.warehouse.chart_query import COLUMNS, Kind
 from tests.orchestration.hostile_text import hostile_text, stored_text
 from tests.proving import examples
 

@@ -141,3 +141,25 @@ def test_dg_finds_the_definitions_and_nothing_overrides_the_workspace() -> None:
     assert project["project"]["code_location_target_module"] == build_definitions.__module__
     assert (root / project["project"]["root_module"]).is_dir()
     assert not {"dagster", "dg"} & tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"].keys()
+
+
+# Each takes a tenth of a second or more, in every process that Dagster starts.
+HEAVY = ["duckdb", "matplotlib", "numpy", "pandas", "polars", "pyarrow", "sqlglot"]
+
+
+@pytest.mark.slow
+def test_definitions_load_without_what_only_runs_use(tmp_path: Path) -> None:
+    code = f"""
+import sys
+from pipelines.definitions import defs
+defs.get_repository_def()
+print([name for name in {HEAVY} if name in sys.modules])
+"""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    printed = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True).stdout
+        for _ in range(2)
+    ]
+    # The first finds what follows from the code, and keeps it for the second.
+    assert "sqlglot" in printed[0]
+    assert printed[1].strip() == "[]"

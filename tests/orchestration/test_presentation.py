@@ -16,7 +16,8 @@ from pipelines.orchestration.presentation import PREVIEW_CHARACTERS, PREVIEW_ROW
 from pipelines.settings import Settings
 from pipelines.warehouse import chart_queries, sources
 from pipelines.warehouse.build import BuildOptions, build
-from pipelines.warehouse.chart_queries import ChartQuery, load_charts
+from pipelines.warehouse.chart_queries import load_charts
+from pipelines.warehouse.chart_query import ChartQuery
 from pipelines.warehouse.models import load_models
 from tests.orchestration.hostile_text import FRAGMENTS
 from tests.warehouse.lake import Lake, at, event

@@ -98,7 +98,7 @@ from pipelines.settings import Settings, load_settings
 from pipelines.warehouse.models import load_models
 from pipelines.warehouse.parameters import Parameters
 from pipelines.warehouse.published import connect_published
-from pipelines.warehouse.published_state import versions_of
+from pipelines.warehouse.versions import versions_of
 
 settings = load_settings()
 report = steps.publish(settings, on_wait=print)

@@ -11,7 +11,7 @@ from pipelines.settings import FOR_MODELS, Settings
 from pipelines.warehouse import parameters, sources
 from pipelines.warehouse.models import load_models
 from pipelines.warehouse.parameters import Parameters
-from pipelines.warehouse.published_state import versions_of
+from pipelines.warehouse.versions import versions_of
 
 
 class Marked(Settings):

@@ -8,9 +8,9 @@ import pytest
 
 from pipelines.settings import Settings
 from pipelines.warehouse import build as build_module
-from pipelines.warehouse import checks as checks_module
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.build_report import BuildCheckFailedError, BuildReport
+from pipelines.warehouse.check_files import read_check
 from pipelines.warehouse.checks import load_checks
 from pipelines.warehouse.models import load_models
 from pipelines.warehouse.sql_errors import ModelFailedError
@@ -40,7 +40,7 @@ def add_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AddCheck:
     def add(text: str) -> None:
         file = tmp_path / "short.sql"
         file.write_text(text)
-        checks = [*load_checks(), checks_module._read_check(file)]  # pyright: ignore[reportPrivateUsage]
+        checks = [*load_checks(), read_check(file)]
         monkeypatch.setattr(build_module, "load_checks", lambda: checks)
 
     return add

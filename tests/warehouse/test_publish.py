@@ -20,9 +20,10 @@ import pytest
 from pipelines.errors import CheckFailedError, WarehouseMissingError
 from pipelines.home.layout import Home
 from pipelines.settings import Settings
-from pipelines.warehouse import checks as checks_module
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.build_report import BuildCheckFailedError, BuildOutOfMemoryError
+from pipelines.warehouse.check import Check
+from pipelines.warehouse.checks import load_checks
 from pipelines.warehouse.constraints import constraints_of
 from pipelines.warehouse.models import load_models
 from pipelines.warehouse.publish import kept_folder
@@ -393,8 +394,8 @@ def test_rows_without_what_is_required_block(lake: Lake) -> None:
     assert failing(lake) == {("stg_embed_events_not_null", "error")}
 
 
-@pytest.mark.parametrize("check", checks_module.load_checks(), ids=lambda check: check.name)
-def test_each_check_names_a_table_that_there_is(check: checks_module.Check) -> None:
+@pytest.mark.parametrize("check", load_checks(), ids=lambda check: check.name)
+def test_each_check_names_a_table_that_there_is(check: Check) -> None:
     assert check.table in {model.name for model in load_models()}
     assert check.description.endswith(".")
 
@@ -441,7 +442,7 @@ def test_every_blocking_check_can_fail(lake: Lake, monkeypatch: pytest.MonkeyPat
     lake.embeds([{"embed_id": 1, "status": "uploaded"}])
     run_checks = build_module.run_checks
     tamperings = TAMPERINGS | dict(constraint_tamperings())
-    blocking = {check.name for check in checks_module.load_checks() if check.severity == "error"}
+    blocking = {check.name for check in load_checks() if check.severity == "error"}
     assert blocking == tamperings.keys()
 
     def tampering(connection: duckdb.DuckDBPyConnection, checks: Any, *arguments: Any, **options: Any) -> Any:

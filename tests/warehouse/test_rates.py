@@ -18,7 +18,8 @@ from pipelines.warehouse import statements
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.chart_queries import load_charts
 from pipelines.warehouse.functions import create_functions
-from pipelines.warehouse.models import load_models
+from pipelines.warehouse.model_files import read_models
+from pipelines.warehouse.models import SQL, load_models
 from pipelines.warehouse.published import connect_published
 from tests.proving import examples
 from tests.warehouse.history import History
@@ -190,12 +191,8 @@ def test_the_funnels_chart_of_a_new_account_says_how_many_are_too_young(lake: La
 
 
 def test_models_that_call_a_function_change_with_it_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {model.name: model.code_version for model in load_models()}
+    before = {model.name: model.code_version for model in read_models(SQL)}
     monkeypatch.setattr(statements, "functions_text", lambda: "another")
-    load_models.cache_clear()
-    try:
-        after = {model.name: model.code_version for model in load_models()}
-    finally:
-        load_models.cache_clear()
+    after = {model.name: model.code_version for model in read_models(SQL)}
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"fct_embeds", "fct_embed_funnel_daily", "rpt_customers"}
