@@ -27,7 +27,8 @@ def render() -> str:
         "Made by `make dictionary` from the comments in `sql/`. The warehouse holds them as well: see "
         "`duckdb_columns()`. Every timestamp is UTC.",
         "\n".join(f"- [`{model.name}`](#{model.name})" for model in models)
-        + "\n- [`funnel(...)`](#funnel)\n- [Functions](#functions)",
+        + "".join(f"\n- [`{path.stem}(...)`](#{path.stem})" for path in macro_files())
+        + "\n- [Functions](#functions)",
         *(_table(model) for model in models),
         *(_macro(path) for path in macro_files()),
         "## Functions",

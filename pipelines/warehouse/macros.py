@@ -1,5 +1,7 @@
 """The table macros in sql/macros/, stored in the warehouse for analysts."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -10,14 +12,11 @@ from pipelines.warehouse.models import SQL
 from pipelines.warehouse.sql_errors import ModelError, blamed_on
 from pipelines.warehouse.tables import columns_of
 
-# Placeholders that the builder fills in. DuckDB binds column names before it knows a macro's arguments, so `by` chooses
-# among columns that are written out. It also allows no subquery as an argument's default.
-_BREAKDOWN = "/* breakdown_columns */"
-_STEPS = "/* funnel_steps */"
-_OPTIONAL = "/* optional_steps */"
-_BREAKDOWN_NAMES = "/* breakdown_names */"
+# What the builder fills in. DuckDB binds column names before it knows a macro's arguments, so `by` chooses among
+# columns that are written out. It also allows no subquery as an argument's default.
+_PLACEHOLDER = re.compile(r"/\* (\w+) \*/")
 # DuckDB resolves the names in a macro where it is called. By the build's id a macro knows its own warehouse.
-_BUILD_ID = "/* build_id */"
+_BUILD_ID = "build_id"
 
 # A column that no setting fills gives way to the claim path of the same name.
 _UNLESS_CLAIM = " and '{}' not in (select path from meta_claims)"
@@ -25,10 +24,17 @@ _UNLESS_CLAIM = " and '{}' not in (select path from meta_claims)"
 
 def create_macros(connection: duckdb.DuckDBPyConnection) -> None:
     """Create or replace every macro in the warehouse."""
+    of_the_warehouse = _breakdowns(columns_of(connection, "fct_embeds"), _unnamed(connection))
+    of_the_warehouse[_BUILD_ID] = quoted(_build_id(connection))
     for path in macro_files():
         with blamed_on(f"sql/macros/{path.name}", lines_before=None):
-            text = _with_columns(path, columns_of(connection, "fct_embeds"), _unnamed(connection))
-            connection.execute(_filled(path, text, _BUILD_ID, quoted(_build_id(connection))))
+            text = read_macro(path)
+            if _BUILD_ID not in _PLACEHOLDER.findall(text):
+                raise ModelError(f"sql/macros/{path.name} must compare meta_build.build_id with /* {_BUILD_ID} */.")
+            text = _filled(text, of_the_warehouse)
+            if unknown := _PLACEHOLDER.search(text):
+                raise ModelError(f"sql/macros/{path.name}: nothing fills in the placeholder {unknown[0]}.")
+            connection.execute(text)
 
 
 def macro_files() -> list[Path]:
@@ -37,19 +43,21 @@ def macro_files() -> list[Path]:
 
 
 def read_macro(path: Path) -> str:
-    """The macro's text with the funnel's steps filled in. Raises ModelError, which names the file."""
-    steps = ", ".join(quoted(step.step) for step in FUNNEL_STEPS)
-    optional = ", ".join(quoted(step.step) for step in FUNNEL_STEPS if step.is_optional)
-    return _filled(path, _filled(path, path.read_text(encoding="utf-8"), _STEPS, steps), _OPTIONAL, optional)
+    """The macro's text, with the parts that macros share and the funnel's steps filled in."""
+    parts = {part.stem: part.read_text(encoding="utf-8").strip() for part in (SQL / "macros" / "parts").glob("*.sql")}
+    steps = {
+        "funnel_steps": ", ".join(quoted(step.step) for step in FUNNEL_STEPS),
+        "optional_steps": ", ".join(quoted(step.step) for step in FUNNEL_STEPS if step.is_optional),
+    }
+    return _filled(_filled(path.read_text(encoding="utf-8"), parts), steps)
 
 
-def _with_columns(path: Path, columns: list[str], unnamed: set[str]) -> str:
+def _breakdowns(columns: list[str], unnamed: set[str]) -> dict[str, str]:
     cases = "\n            ".join(
         f"when \"by\" = '{column}'{_UNLESS_CLAIM.format(column) if column in unnamed else ''} then {column}::varchar"
         for column in columns
     )
-    names = ", ".join(quoted(column) for column in columns)
-    return _filled(path, _filled(path, read_macro(path), _BREAKDOWN, cases), _BREAKDOWN_NAMES, names)
+    return {"breakdown_columns": cases, "breakdown_names": ", ".join(quoted(column) for column in columns)}
 
 
 def _build_id(connection: duckdb.DuckDBPyConnection) -> str:
@@ -73,7 +81,6 @@ def _unnamed(connection: duckdb.DuckDBPyConnection) -> set[str]:
     return set(row[0]) if row else set()
 
 
-def _filled(path: Path, text: str, placeholder: str, filling: str) -> str:
-    if text.count(placeholder) != 1:
-        raise ModelError(f"sql/macros/{path.name} must contain {placeholder} exactly once.")
-    return text.replace(placeholder, filling)
+def _filled(text: str, fillings: Mapping[str, str]) -> str:
+    """The text with these placeholders filled in, and others as they are."""
+    return _PLACEHOLDER.sub(lambda found: fillings.get(found[1], found[0]), text)

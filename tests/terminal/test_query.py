@@ -77,6 +77,7 @@ def test_no_sql(home: Home, sql: str, output: str) -> None:
         "explain (format json) select 1",
         "explain pivot (select 1 as a) on a",
         "from funnel()",
+        "from explain_change()",
         "pragma table_info('fct_embeds')",
         "pragma version",
     ],

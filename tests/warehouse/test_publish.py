@@ -474,6 +474,12 @@ for mode in ("ordered", "strict", "any"):
         answer[f"{mode} {unit}"] = connection.execute(
             f"from funnel(mode := '{mode}', unit := '{unit}', by := 'template_key', window_seconds := 600)"
         ).fetchall()
+for measure in ("submitted", "delivered"):
+    answer[measure] = connection.execute(
+        "select split, part, round(contribution, 12), rate_difference_low from explain_change("
+        f"measure := '{measure}', before_from := '2026-03-02', after_from := '2026-03-06', after_to := '2026-03-31', "
+        "include_immature := true)"
+    ).fetchall()
 answer["interval"] = connection.execute("select wilson_low(15, 148), wilson_high(15, 148)").fetchone()
 query = "select comment from duckdb_tables() where table_name = 'fct_embeds'"
 answer["comment"] = connection.execute(query).fetchone()[0]
@@ -515,6 +521,14 @@ def test_the_published_file_opens_in_duckdb_1_1_3_with_its_macro(lake: Lake, pyt
                 ).fetchall()
                 assert rows
                 assert [list(row) for row in rows] == old[f"{mode} {unit}"]
+        for measure in ("submitted", "delivered"):
+            rows = connection.execute(
+                "select split, part, round(contribution, 12), rate_difference_low from explain_change("
+                f"measure := '{measure}', before_from := '2026-03-02', after_from := '2026-03-06', "
+                "after_to := '2026-03-31', include_immature := true)"
+            ).fetchall()
+            assert len(rows) > 5
+            assert [list(row) for row in rows] == old[measure]
         interval = connection.execute("select wilson_low(15, 148), wilson_high(15, 148)").fetchone()
         assert interval == pytest.approx(tuple(old["interval"]))
     assert old["fct_embeds"] > 10
