@@ -477,7 +477,7 @@ for mode in ("ordered", "strict", "any"):
 for measure in ("submitted", "delivered"):
     answer[measure] = connection.execute(
         "select split, part, round(contribution, 12), rate_difference_low from explain_change("
-        f"measure := '{measure}', before_from := '2026-03-02', after_from := '2026-03-06', after_to := '2026-03-31', "
+        f"measure := '{measure}', before_from := '2026-03-02', after_from := '2026-03-04', after_to := '2026-03-31', "
         "include_immature := true)"
     ).fetchall()
 answer["interval"] = connection.execute("select wilson_low(15, 148), wilson_high(15, 148)").fetchone()
@@ -524,7 +524,7 @@ def test_the_published_file_opens_in_duckdb_1_1_3_with_its_macro(lake: Lake, pyt
         for measure in ("submitted", "delivered"):
             rows = connection.execute(
                 "select split, part, round(contribution, 12), rate_difference_low from explain_change("
-                f"measure := '{measure}', before_from := '2026-03-02', after_from := '2026-03-06', "
+                f"measure := '{measure}', before_from := '2026-03-02', after_from := '2026-03-04', "
                 "after_to := '2026-03-31', include_immature := true)"
             ).fetchall()
             assert len(rows) > 5
