@@ -6,7 +6,7 @@ files are whole and have as many rows as this metadata says.
 
 import os
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from pipelines.flatten.claim_lists import CLAIM_RECORD
 from pipelines.flatten.day import FlatDay
 from pipelines.flatten.lake_tables import FOLDER_COLUMN, LAKE_DAYS
 from pipelines.home.files import TEMPORARY_PREFIX, file_state, write_parquet
-from pipelines.home.layout import UNKNOWN_DATE, Home, event_date_of, lake_folder, partition_folder
+from pipelines.home.layout import NO_DATE, UNKNOWN_DATE, Home, event_date_of, lake_folder, partition_folder
 from pipelines.home.sealed import Damage, find_damage
 from pipelines.home.tables import TIMESTAMP
 from pipelines.raw.raw_tables import RAW_EMBED_EVENTS
@@ -156,8 +156,9 @@ def read_records(home: Home, *, written: Collection[str] = (), looks_at_all: boo
     """
     cache = home.state / "lake_records.parquet"
     dates = {date for table in _tables(home) for date in event_dates(table)}
+    stamp = _stamps(home)
     found = pl.DataFrame(
-        [(date, _stamp(home, date)) for date in sorted(dates)],
+        [(date, stamp(date)) for date in sorted(dates)],
         schema=["event_date", "stamp"],
         orient="row",
         schema_overrides=LAKE_RECORDS,
@@ -187,17 +188,26 @@ def _tables(home: Home) -> tuple[Path, Path, Path]:
     return home.lake_embed_events, home.lake_validation_errors, home.quarantine
 
 
-def _stamp(home: Home, event_date: str) -> str:
-    """What tells an event date's files from others."""
-    # Every date is looked at in every run: as texts, which cost less than a Path of many parts.
-    folder = lake_folder(Path(), event_date).name
-    return " ".join(
-        [
-            file_state(f"{home.lake_embed_events}/{folder}/{_EVENTS}"),
-            file_state(f"{home.lake_validation_errors}/{folder}/{_ERRORS}"),
-            file_state(f"{home.quarantine}/{_PREFIX}{event_date}/{_QUARANTINE}"),
-        ]
-    )
+def _stamps(home: Home) -> Callable[[str], str]:
+    """What tells an event date's files from others, by event date.
+
+    Every date's files are looked at in every run. A folder's own time would not tell of a file that was cut or changed
+    where it is, and two changes within one tick of the clock give a folder the same time.
+    """
+    # As texts, which cost a fraction of a Path of many parts.
+    events, errors, quarantine = (f"{table}/{_PREFIX}" for table in _tables(home))
+
+    def stamp(event_date: str) -> str:
+        folder = NO_DATE if event_date == UNKNOWN_DATE else event_date
+        return " ".join(
+            [
+                file_state(f"{events}{folder}/{_EVENTS}"),
+                file_state(f"{errors}{folder}/{_ERRORS}"),
+                file_state(f"{quarantine}{event_date}/{_QUARANTINE}"),
+            ]
+        )
+
+    return stamp
 
 
 def _held(path: Path) -> tuple[pl.DataFrame, Damage | None]:

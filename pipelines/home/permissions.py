@@ -49,6 +49,15 @@ def share_as_folder(path: Path) -> None:
         path.chmod(stat.S_IMODE(mode) if path.is_dir() else stat.S_IMODE(mode) & 0o666)
 
 
+def make_private(path: Path) -> None:
+    """Take the rights that a file was given from it. It has those of a new file, to the owner alone."""
+    path.chmod(0o600)
+    folder = path.parent.stat()
+    group = folder.st_gid if folder.st_mode & stat.S_ISGID else os.getegid()
+    if path.stat().st_gid != group:
+        os.chown(path, -1, group)
+
+
 def share_as_published(home: Home, new: Path) -> None:
     """Give the file to be published the mode and group of the published one. The first one gets those of a shared lake.
 

@@ -11,11 +11,12 @@ from secrets import token_hex
 import duckdb
 
 from pipelines.home.code_version import code_version
+from pipelines.home.full_disk import is_full_disk
 from pipelines.home.layout import Home
 from pipelines.home.ownership import open_home
 from pipelines.home.times import utc_now
 from pipelines.settings import Settings
-from pipelines.warehouse import ledger, passed_checks, published_record, published_state, sources
+from pipelines.warehouse import continuing, ledger, passed_checks, published_record, published_state, sources
 from pipelines.warehouse.build_report import (
     BuildCheckFailedError,
     BuildOutOfMemoryError,
@@ -25,10 +26,11 @@ from pipelines.warehouse.build_report import (
 )
 from pipelines.warehouse.changes import Changes
 from pipelines.warehouse.checks import load_checks, require_acknowledgeable
+from pipelines.warehouse.continuing import Begun, changed_partitions
 from pipelines.warehouse.contracts import noted_units
 from pipelines.warehouse.functions import create_functions
-from pipelines.warehouse.ledger import LAKE_KINDS, Ledger
-from pipelines.warehouse.literals import identifier, quoted
+from pipelines.warehouse.ledger import Ledger
+from pipelines.warehouse.literals import quoted
 from pipelines.warehouse.macros import create_macros
 from pipelines.warehouse.model import Model
 from pipelines.warehouse.models import downstream_of, load_models
@@ -42,9 +44,6 @@ from pipelines.warehouse.sources import BuildFacts
 from pipelines.warehouse.sql_errors import ContinuationError
 from pipelines.warehouse.tables import comment, count_rows, create_whole, drop
 from pipelines.warehouse.versions import check_versions_of, versions_of
-
-# Older clients open this storage version (docs/architecture.md, invariant 4).
-STORAGE_VERSION = "v1.0.0"
 
 
 @dataclass(frozen=True)
@@ -92,16 +91,25 @@ def build(
         found = ledger.scan(home, known)
         versions = versions_of(load_models(), Parameters.from_settings(options.settings))
         full_reason = full_reason or "asked for" if full_refresh else _reason_for_full(published, found, versions)
-    job = _Build(home, options, publication, None if full_reason else published, found, versions, phases)
-    with publication.kept_if_it_fails():
+
+    def run(*, may_recycle: bool) -> BuildReport:
+        job = _Build(home, options, publication, None if full_reason else published, found, versions, phases)
         try:
-            return job.run(built_at, published, full_reason, may_narrow=not (full_reason or check_everything))
+            return job.run(built_at, published, full_reason, looks_at_all=looks_at_all, may_recycle=may_recycle)
         except duckdb.OutOfMemoryException as error:
             raise BuildOutOfMemoryError(first_line(error)) from error
-        except duckdb.Error as error:
-            if job.continued is None:
+        except (duckdb.Error, ContinuationError) as error:
+            if job.is_recycled and not is_full_disk(error):
+                # What is wrong may be in that file alone.
+                publication.clean()
+                return run(may_recycle=False)
+            if job.continued is None or isinstance(error, ContinuationError):
                 raise
             raise ContinuationError(f"The published build cannot be continued: {first_line(error)}") from error
+
+    looks_at_all = full_reason is not None or check_everything
+    with publication.kept_if_it_fails():
+        return run(may_recycle=not looks_at_all)
 
 
 def _read_published(home: Home) -> tuple[PublishedState | None, str | None]:
@@ -163,6 +171,7 @@ class _Build:
         models = list(self.models.values())
         scoped = ((check.scope, check.depends_on) for check in load_checks() if check.scope != "whole")
         self.noted = noted_units(self.models, scoped)
+        self.is_recycled = False
         self.changes: Changes | None = None
         self.passed: tuple[datetime, datetime] | None = None
         # Models to make from nothing. A refresh narrows this to those that changed, and the models that read them.
@@ -174,32 +183,31 @@ class _Build:
         self.middle = [model for model in models if not model.kind.is_staging and model.name not in last]
 
     def run(
-        self, built_at: datetime, published: PublishedState | None, full_reason: str | None, *, may_narrow: bool
+        self,
+        built_at: datetime,
+        published: PublishedState | None,
+        full_reason: str | None,
+        *,
+        looks_at_all: bool,
+        may_recycle: bool,
     ) -> BuildReport:
         """Build, check, close and publish. Raises BuildCheckFailedError before anything is published."""
-        is_afresh = self.continued is None or self.continued.is_bloated
-        if not is_afresh:
-            with self.phases("copy"):
-                self.publication.copy_published()
         facts = BuildFacts(
             self.publication.build_id,
             built_at,
             self.options.code_version,
             self.continued is None,
-            self.continued.build_id if self.continued else None,
+            None if self.continued is None else self.continued.build_id,
         )
         with duckdb.connect() as connection:
-            self._open(connection, is_afresh=is_afresh)
-            if self.continued is not None and is_afresh:
-                with self.phases("compact"):
-                    self._compact(connection)
+            begun = self._begin(connection, may_recycle=may_recycle)
             parameters = self._make_tables(connection, facts)
             with self.phases("models"):
                 tables = self._make_last(connection, facts)
             with self.phases("checks"):
-                results = self._run_checks(connection, published, may_narrow=may_narrow)
+                results = self._run_checks(connection, may_narrow=not looks_at_all)
             with self.phases("write"):
-                self._finish(connection, is_afresh=is_afresh)
+                self._finish(connection, is_afresh=begun.is_afresh)
         report = BuildReport(
             facts.build_id,
             facts.is_full,
@@ -209,24 +217,26 @@ class _Build:
             results,
             self.phases.seconds,
             list(self.found.damages.values()),
+            begun.copied_bytes,
+            is_recycled=begun.is_recycled,
         )
         if any(not result.passed and result.severity == "error" for result in results):
             raise BuildCheckFailedError(report)
         with self.phases("publish"):
             previous = published.build_id if published else None
-            self.publication.publish(previous, self.options.settings.embed_analytics_keep_warehouses)
+            keep = self.options.settings.embed_analytics_keep_warehouses
+            self.publication.publish(previous, keep, looks_at_all=looks_at_all)
             held = {result.name: self.check_versions[result.name] for result in results if result.passed}
-            passed_checks.write(self.home, facts.build_id, held)
+            may_be_continued = [file.build_id for file in published_record.read(self.home) or ()]
+            passed_checks.write(self.home, facts.build_id, held, may_be_continued)
         return report
 
-    def _run_checks(
-        self, connection: duckdb.DuckDBPyConnection, published: PublishedState | None, *, may_narrow: bool
-    ) -> list[CheckResult]:
+    def _run_checks(self, connection: duckdb.DuckDBPyConnection, *, may_narrow: bool) -> list[CheckResult]:
         """What every check finds. One that finds rows, or cannot be run, looks at all rows the next time."""
         checks, results = load_checks(), list[CheckResult]()
         narrowed: frozenset[str] = frozenset()
-        if published is not None and may_narrow:
-            passed = passed_checks.read(self.home, published.build_id)
+        if self.continued is not None and may_narrow:
+            passed = passed_checks.read(self.home, self.continued.build_id)
             narrowed = passed_checks.narrowable(checks, passed, self.check_versions, self.stale)
         try:
             for result in run_checks(
@@ -234,42 +244,23 @@ class _Build:
             ):
                 results.append(result)
         finally:
-            if published is not None:
-                held = {result.name for result in results if result.passed}
-                passed_checks.forget(self.home, published.build_id, self.check_versions.keys() - held)
+            held = {result.name for result in results if result.passed}
+            passed_checks.forget(self.home, self.check_versions.keys() - held)
         return results
 
-    def _open(self, connection: duckdb.DuckDBPyConnection, *, is_afresh: bool) -> None:
+    def _begin(self, connection: duckdb.DuckDBPyConnection, *, may_recycle: bool) -> Begun:
         connection.execute(f"set temp_directory = {quoted(self.publication.spill)}")
         connection.execute("set enable_progress_bar = false")
-        if not is_afresh:
-            # One checkpoint at the end writes each block once; checkpoints on the way would write some of them again.
-            # A build from nothing keeps them: rows of a whole table are read faster from a checkpoint.
-            connection.execute("set checkpoint_threshold = '1TB'")
-        # A log would let a build go on after a crash. A crashed build is thrown away and begun again.
-        connection.execute(
-            f"attach {quoted(self.publication.building)} as warehouse "
-            f"(storage_version {quoted(STORAGE_VERSION)}, recovery_mode no_wal_writes)"
+        begun = continuing.begin(
+            connection, self.publication, self.continued, self.found, self.phases, may_recycle=may_recycle
         )
-        connection.execute("use warehouse")
+        self.continued, self.is_recycled = begun.continued, begun.is_recycled
         sources.attach(connection)
         create_functions(connection)
-
-    def _compact(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Copy the published rows table by table, which frees the space that deleted rows still occupy."""
-        connection.execute(f"attach {quoted(self.home.warehouse)} as published (read_only)")
-        connection.execute("create schema warehouse.builder")
-        tables = connection.execute(
-            "select schema_name, table_name from duckdb_tables() where database_name = 'published' "
-            "and schema_name in ('main', 'builder')"
-        ).fetchall()
-        for schema, table in tables:
-            name = f"{schema}.{identifier(table)}"
-            connection.execute(f"create table warehouse.{name} as from published.{name}")
-        connection.execute("detach published")
-        for model in self.middle:
-            if model.kind.is_view:
-                create_whole(connection, model)
+        if begun.continued is not None and begun.is_afresh:
+            with self.phases("compact"):
+                continuing.compact(connection, self.home, [model for model in self.middle if model.kind.is_view])
+        return begun
 
     def _make_tables(self, connection: duckdb.DuckDBPyConnection, facts: BuildFacts) -> Parameters:
         lake_partitions = None if self.continued is None else changed_partitions(self.continued.ledger, self.found)
@@ -353,12 +344,6 @@ class _Build:
             connection.execute("checkpoint warehouse")
         connection.execute("use memory")
         connection.execute("detach warehouse")
-
-
-def changed_partitions(before: Ledger, now: Ledger) -> set[str]:
-    """The lake_partition of every lake file that is new, replaced or gone."""
-    differing = set(before.files(*LAKE_KINDS)) ^ set(now.files(*LAKE_KINDS))
-    return {file.lake_partition for file in differing}
 
 
 def _data_through(connection: duckdb.DuckDBPyConnection, built_at: datetime) -> datetime | None:

@@ -15,7 +15,11 @@ OnProgress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build did: rows per table, results of the checks, seconds per phase; the files of raw that it left out."""
+    """What a build did: rows per table, results of the checks, seconds per phase; the files of raw that it left out.
+
+    `copied_bytes` are those of the published file that it copied first; 0 for a full build, and where it wrote into the
+    spare instead (`is_recycled`).
+    """
 
     build_id: str
     is_full: bool
@@ -25,6 +29,8 @@ class BuildReport:
     checks: list[CheckResult]
     seconds: Mapping[str, float]
     damages: Sequence[Damage] = ()
+    copied_bytes: int = 0
+    is_recycled: bool = False
 
     @property
     def failed_checks(self) -> list[CheckResult]:

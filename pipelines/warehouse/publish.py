@@ -1,4 +1,5 @@
-"""The published file. A build is made beside it and renamed over it; the last few are kept; none is ever written to.
+"""The published file. A build is made beside it and renamed over it. The last few are kept, and none of these is ever
+written to.
 
 All files lie in one folder, so the rename is atomic. A reader opens either the old file or the new one, and an open
 reader keeps the old one. The next build, which holds the home's lock, removes what a killed build left behind.
@@ -16,7 +17,7 @@ from pipelines.home.files import fsync, put_in_place
 from pipelines.home.full_disk import is_full_disk
 from pipelines.home.layout import Home
 from pipelines.home.permissions import share_as_published
-from pipelines.warehouse import published_record
+from pipelines.warehouse import published_record, spare
 from pipelines.warehouse.published_record import PublishedFile
 
 _BUILDING = "warehouse.duckdb.building-"
@@ -60,34 +61,43 @@ class Publication:
             else:
                 path.unlink()
 
-    def copy_published(self) -> None:
-        """Start from a copy of the published file. It is on disk before the build goes on."""
+    def copy_published(self) -> int:
+        """Start from a copy of the published file. It is on disk before the build goes on. Returns its bytes."""
         shutil.copyfile(self.home.warehouse, self.building)
         fsync(self.building)
+        return self.building.stat().st_size
 
-    def publish(self, previous_build_id: str | None, keep: int) -> None:
+    def publish(self, previous_build_id: str | None, keep: int, *, looks_at_all: bool) -> None:
         """Rename the closed, complete file over the published one, and keep the last `keep` published files.
 
-        The file first gets the mode and the group of the published one. Raises ConfigurationError if that is not
-        allowed.
+        The one before them becomes the spare, if no build since then was made from nothing or looked at everything, as
+        this one does if `looks_at_all`. The file first gets the mode and the group of the published one. Raises
+        ConfigurationError if that is not allowed.
         """
         share_as_published(self.home, self.building)
         fsync(self.building)
-        if previous_build_id is not None and keep > 0 and self.home.warehouse.exists():
+        if previous_build_id is not None and self.home.warehouse.exists():
             kept = kept_folder(self.home) / f"{previous_build_id}.duckdb"
             kept.parent.mkdir(exist_ok=True)
             if not kept.exists():
-                _keep(self.home.warehouse, kept)
+                _keep(self.home.warehouse, kept, may_copy=keep > 0)
         # Before the rename, which changes none of it: whichever file a kill leaves published is known.
         published = published_record.find_published(self.home)
-        files = [PublishedFile.of(self.building, self.build_id), *([] if published is None else [published])]
-        published_record.write(self.home, files)
+        held = {path.stem for path in kept_folder(self.home).glob("*.duckdb")}
+        held |= {published.build_id} if published is not None else set()
+        recorded = {file.build_id: file for file in published_record.read(self.home) or () if file.build_id in held}
+        base_build_id = self.build_id if looks_at_all or published is None else published.base_build_id
+        new = PublishedFile.of(self.building, self.build_id, base_build_id)
+        published_record.write(self.home, [new, *recorded.values()])
         # A client that opened the file for writing may have left a log, which DuckDB would replay on the new file.
         published_record.log_file(self.home).unlink(missing_ok=True)
         put_in_place(self.building, self.home.warehouse)
         # Names begin with the time of the build.
-        for old in sorted(kept_folder(self.home).glob("*.duckdb"), reverse=True)[keep:]:
-            old.unlink()
+        for number, old in enumerate(sorted(kept_folder(self.home).glob("*.duckdb"), reverse=True)[keep:]):
+            if number == 0 and (file := recorded.get(old.stem)) and file.base_build_id == base_build_id:
+                spare.retire(self.home, old)
+            else:
+                old.unlink()
 
     @contextmanager
     def kept_if_it_fails(self) -> Generator[None]:
@@ -112,13 +122,15 @@ def kept_folder(home: Home) -> Path:
     return home.root / "warehouses"
 
 
-def _keep(published: Path, kept: Path) -> None:
+def _keep(published: Path, kept: Path, *, may_copy: bool) -> None:
     """Give the published file a second name, or make a copy where the file system has no hard links."""
     try:
         kept.hardlink_to(published)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
             raise
+        if not may_copy:
+            return
         part = kept.with_suffix(".part")
         shutil.copyfile(published, part)
         part.replace(kept)

@@ -1,4 +1,4 @@
-"""Records what a published file was when it was published (`state/published.json`).
+"""Records what each published file was when it was published, kept ones too (`state/published.json`).
 
 A file that something else wrote to since is not continued: nobody knows what is in it.
 """
@@ -21,16 +21,20 @@ _HEADER_BYTES = 3 * 4096
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """One file as it was published: its build, its `file_state` and a digest of its headers."""
+    """One file as it was published: its build, its `file_state` and a digest of its headers.
+
+    `base_build_id`: the last build up to this one that was made from nothing, or that looked at everything.
+    """
 
     build_id: str
+    base_build_id: str
     state: str
     header: str
 
     @classmethod
-    def of(cls, path: Path, build_id: str) -> Self:
+    def of(cls, path: Path, build_id: str, base_build_id: str) -> Self:
         """What this closed, complete file of this build is now."""
-        return cls(build_id, file_state(path), _header_digest(path))
+        return cls(build_id, base_build_id, file_state(path), _header_digest(path))
 
     def is_unchanged(self, path: Path) -> bool:
         """Whether the file at `path` is this file, and nothing wrote to it."""
@@ -38,7 +42,7 @@ class PublishedFile:
 
 
 def write(home: Home, files: Iterable[PublishedFile]) -> None:
-    """Record the files that may be the published one: whichever a kill leaves published is known."""
+    """Record these files and no others."""
     write_text(json.dumps({"files": [asdict(file) for file in files]}), record_file(home))
 
 
@@ -50,11 +54,16 @@ def read(home: Home) -> list[PublishedFile] | None:
         return None
 
 
-def find_published(home: Home) -> PublishedFile | None:
-    """The record that the published file fits. None where there is no file, no record, or none that it fits."""
-    if not home.warehouse.exists():
+def find(home: Home, path: Path) -> PublishedFile | None:
+    """The record that this file fits. None where there is no file, no record, or none that it fits."""
+    if not path.exists():
         return None
-    return next((file for file in read(home) or () if file.is_unchanged(home.warehouse)), None)
+    return next((file for file in read(home) or () if file.is_unchanged(path)), None)
+
+
+def find_published(home: Home) -> PublishedFile | None:
+    """The record that the published file fits."""
+    return find(home, home.warehouse)
 
 
 def published_damage(home: Home, found: PublishedFile | None) -> str | None:

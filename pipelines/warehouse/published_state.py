@@ -46,29 +46,34 @@ def read_published(home: Home) -> PublishedState | None:
     if not home.warehouse.exists():
         return None
     with connect_published(home) as connection:
-        known = connection.execute(
-            "select count(*) from duckdb_tables() where database_name = 'warehouse' and schema_name = 'builder'"
-        ).fetchone()
-        if known is None or known[0] < 3:
-            return None
-        row = connection.execute(
-            "select build_id, data_through, builder_version, fresh_bytes, fresh_rows, "
-            "(select count(*) from main.stg_embed_events) from builder.state cross join main.meta_build"
-        ).fetchone()
-        if row is None:
-            return None
-        versions = dict(connection.execute("select name, version from warehouse.builder.models").fetchall())
-        return PublishedState(
-            build_id=row[0],
-            data_through=row[1],
-            ledger=ledger.read(connection),
-            model_versions=versions,
-            builder_version=row[2],
-            fresh_bytes=row[3],
-            fresh_rows=row[4],
-            staged_rows=row[5],
-            file_bytes=home.warehouse.stat().st_size,
-        )
+        return read(connection, home.warehouse.stat().st_size)
+
+
+def read(connection: duckdb.DuckDBPyConnection, file_bytes: int) -> PublishedState | None:
+    """The state of the file of this size that is attached as `warehouse`; None when it has no complete state."""
+    known = connection.execute(
+        "select count(*) from duckdb_tables() where database_name = 'warehouse' and schema_name = 'builder'"
+    ).fetchone()
+    if known is None or known[0] < 3:
+        return None
+    row = connection.execute(
+        "select build_id, data_through, builder_version, fresh_bytes, fresh_rows, (select count(*) from "
+        "warehouse.main.stg_embed_events) from warehouse.builder.state cross join warehouse.main.meta_build"
+    ).fetchone()
+    if row is None:
+        return None
+    versions = dict(connection.execute("select name, version from warehouse.builder.models").fetchall())
+    return PublishedState(
+        build_id=row[0],
+        data_through=row[1],
+        ledger=ledger.read(connection),
+        model_versions=versions,
+        builder_version=row[2],
+        fresh_bytes=row[3],
+        fresh_rows=row[4],
+        staged_rows=row[5],
+        file_bytes=file_bytes,
+    )
 
 
 def write(connection: duckdb.DuckDBPyConnection, read: Ledger, versions: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Brings a copy of the published warehouse up to date: only what changed is computed again.
+"""Brings a former published warehouse up to date, or a copy of the published one: only what changed is computed again.
 
 Changed partitions of the lake come from the ledger, changed keys of a `merge` model from the new files of raw. From
 there on each model that is refreshed notes what changed in it for the models and checks that are replaced by another

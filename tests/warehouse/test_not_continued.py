@@ -68,7 +68,7 @@ def change(home: Home, sql: str) -> None:
 
 def believe(home: Home) -> None:
     """Let the file be taken for what was published, as if a disk or a fault of ours had changed it."""
-    published_record.write(home, [PublishedFile.of(home.warehouse, build_id(home.warehouse))])
+    published_record.write(home, [PublishedFile.of(home.warehouse, built := build_id(home.warehouse), built)])
 
 
 def build_id(file: Path) -> str:
@@ -125,7 +125,7 @@ def test_another_build_in_the_place_of_the_published_one_is_not_continued(home: 
     second = published_record.find_published(home)
     assert second is not None
     shutil.copyfile(kept_folder(home) / f"{first.build_id}.duckdb", home.warehouse)
-    published_record.write(home, [PublishedFile.of(home.warehouse, second.build_id)])
+    published_record.write(home, [PublishedFile.of(home.warehouse, second.build_id, second.build_id)])
     report, (line,) = publish()
     assert report.full_reason == "is not the build that was published"
     assert "is not the build that was published: it is built again from nothing" in line
