@@ -13,24 +13,31 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import polars as pl
 
 from benchmarks.contest import CACHE, ROOT
 from pipelines.flatten.days import FlattenOptions, flatten_days
+from pipelines.home.files import fsync
 from pipelines.home.layout import Home, partition_folder
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.poll.report import SweepReport
 from pipelines.raw.landing import land_sweep
 from pipelines.raw.raw_rows import Envelope, to_raw
 from pipelines.raw.raw_tables import RAW_EMBED_EVENTS, RAW_EMBEDS
+from pipelines.settings import default_of
 from pipelines.simulator.journeys import DAY
 from pipelines.simulator.options import DEFAULT_NOW, SimulatorOptions
 from pipelines.simulator.world import Embed, Event, World
+from pipelines.warehouse import published_record
 from pipelines.warehouse.build import BuildOptions, build
+from pipelines.warehouse.publish import kept_folder
+from pipelines.warehouse.published_record import PublishedFile
+from pipelines.warehouse.spare import spare_file
 
 BLOCK_EVENTS = 100_000
 BLOCK_DAYS = 10
@@ -40,6 +47,9 @@ NEWS_SHARE = 10
 LATE_SHARE = 50
 
 BUILD_OPTIONS = BuildOptions(code_version="benchmark")
+
+# Between two refreshes of many, the spare has missed as many as there are kept files, and one more.
+_MISSED = default_of("embed_analytics_keep_warehouses") + 1
 
 # A session of the world has more events than this on average, so that many sessions have enough of them.
 _FEWEST_EVENTS_PER_EMBED = 6
@@ -52,23 +62,42 @@ def history(events: int, block_events: int = BLOCK_EVENTS, news_events: int | No
     news_count = news_events or block_events // NEWS_SHARE
 
     def make(folder: Path) -> None:
-        block = _Block(block_events, news_count)
+        block = _Block(block_events, news_count, parts=1 if news_events else _MISSED + 1)
         home = Home(folder / "home")
         copies = events // block_events
         for copy in range(copies):
             block.land(home, block.events, block.embeds, block.end, copy, copies)
-        block.land(Home(folder / "news"), block.news, block.news_embeds, block.news_end, 0, copies)
+        block.land(Home(folder / "news"), *block.news[0], 0, copies)
         flatten_days(home, FlattenOptions())
         build(home, BUILD_OPTIONS)
 
     return kept(f"history-{events}-{block_events}-{news_count}", make)
 
 
+def steady(events: int, block_events: int = BLOCK_EVENTS) -> Path:
+    """As `history`, some refreshes later, each of as many events as `news` has. So `home` has a spare, as any has
+    between two refreshes."""
+
+    def make(folder: Path) -> None:
+        copies = events // block_events
+        home = Home(linked(history(events, block_events) / "home", folder / "home"))
+        block = _Block(block_events, block_events // NEWS_SHARE, parts=_MISSED + 1)
+        *missed, next_one = block.news
+        for news in missed:
+            block.land(home, *news, 0, copies)
+            flatten_days(home, FlattenOptions())
+            build(home, BUILD_OPTIONS)
+        block.land(Home(folder / "news"), *next_one, 0, copies)
+        shutil.rmtree(kept_folder(home))
+
+    return kept(f"steady-{events}-{block_events}", make)
+
+
 def lines(events: int, block_events: int = BLOCK_EVENTS) -> Path:
     """The same events as `history` has, one JSON object a line in the fuller shape: what other tools read."""
 
     def make(folder: Path) -> None:
-        block = _Block(block_events, block_events // NEWS_SHARE)
+        block = _Block(block_events, block_events // NEWS_SHARE, parts=_MISSED + 1)
         copies = events // block_events
         with (folder / "lines.ndjson").open("wb") as file:
             for copy in range(copies):
@@ -98,6 +127,20 @@ def linked(source: Path, target: Path) -> Path:
     return Path(shutil.copytree(source, target, copy_function=os.link, dirs_exist_ok=True))
 
 
+def with_own_files(home: Home) -> Home:
+    """A linked home whose published file and spare have no other name: a refresh writes into the spare."""
+    files = {path: published_record.find(home, path) for path in (home.warehouse, spare_file(home)) if path.exists()}
+    found = list[PublishedFile]()
+    for path, file in files.items():
+        assert file is not None
+        copied = Path(shutil.copyfile(path, path.with_suffix(".copied"))).replace(path)
+        # Else the refresh waits until the copy is on the disk.
+        fsync(copied)
+        found.append(PublishedFile.of(copied, file.build_id, file.base_build_id))
+    published_record.write(home, found)
+    return home
+
+
 def _code_digest() -> str:
     digest = hashlib.blake2b(digest_size=6)
     for path in sorted([*ROOT.glob("pipelines/**/*.py"), *ROOT.glob("sql/**/*.sql"), Path(__file__)]):
@@ -112,28 +155,45 @@ class _Delivered:
     token: str | None
 
 
-class _Block:
-    """The first `count` events of BLOCK_DAYS days of the world, and the `news_count` next ones, as raw has them."""
+class _Landing(NamedTuple):
+    """What a sweep at `end` lands: RAW_EMBED_EVENTS and RAW_EMBEDS."""
 
-    def __init__(self, count: int, news_count: int) -> None:
+    events: pl.DataFrame
+    embeds: pl.DataFrame
+    end: float
+
+
+class _Block:
+    """The first `count` events of BLOCK_DAYS days of the world, as raw has them, and `news`: in so many parts, the
+    `news_count` next ones each."""
+
+    def __init__(self, count: int, news_count: int, *, parts: int) -> None:
         self._options = SimulatorOptions(
-            embeds=max(count, news_count) // _FEWEST_EVENTS_PER_EMBED + 100, days=BLOCK_DAYS, days_ahead=BLOCK_DAYS
+            embeds=max(count, parts * news_count) // _FEWEST_EVENTS_PER_EMBED + 100,
+            days=BLOCK_DAYS,
+            days_ahead=BLOCK_DAYS,
         )
         self._tokens = TokenReader({self._options.client_id: self._options.client_secret}, {}, None)
         self._world = World(self._options, DEFAULT_NOW)
         found = sorted(self._all(), key=lambda each: each.event.created_at)
         late_count = news_count // LATE_SHARE
-        happened, next_ones = found[: count + late_count], found[count + late_count : count + news_count]
-        late = happened[-late_count * LATE_SHARE :: LATE_SHARE]
-        news = [*late, *next_ones]
-        late_ids = {each.event.id for each in late}
-        self._delivered = [each for each in happened if each.event.id not in late_ids]
-        self.end, self.news_end = happened[-1].event.created_at, next_ones[-1].event.created_at
-        self.events, self.news = self._raw(self._delivered, self.end), self._raw(news, self.news_end)
+        # Of the events before each part, some come with it: one in LATE_SHARE of as many as the part has.
+        ends = [count + late_count + part * (news_count - late_count) for part in range(parts)]
+        late = [found[:end][-late_count * LATE_SHARE :: LATE_SHARE] for end in ends]
+        late_ids = {each.event.id for each in chain(*late)}
+        in_time = [each for each in found if each.event.id not in late_ids]
+        self._delivered = in_time[:count]
+        self.end = self._delivered[-1].event.created_at
+        self.events = self._raw(self._delivered, self.end)
         self.embeds = self._embeds(range(self._world.started_count(self.end)), self.end)
-        self.news_embeds = self._embeds(sorted({each.embed.index for each in news}), self.news_end)
+        next_ones = [in_time[count + part * (news_count - late_count) :] for part in range(parts)]
+        self.news = [self._landing(late[part], next_ones[part][: news_count - late_count]) for part in range(parts)]
         self._embed_stride = self._world.ids[-1] - self._world.ids[0] + 1
         self._event_stride = max(each.event.id for each in found) - min(each.event.id for each in found) + 1
+
+    def _landing(self, late: list[_Delivered], next_ones: list[_Delivered]) -> _Landing:
+        news, end = [*late, *next_ones], next_ones[-1].event.created_at
+        return _Landing(self._raw(news, end), self._embeds(sorted({each.embed.index for each in news}), end), end)
 
     def land(self, home: Home, events: pl.DataFrame, embeds: pl.DataFrame, end: float, copy: int, copies: int) -> None:
         """Write events and embeds as a sweep at `end` does, `copy` blocks back, the oldest of `copies` with the

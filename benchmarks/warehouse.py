@@ -1,8 +1,8 @@
 """(4) The warehouse: a full build, and what a refresh costs on top of short and long histories.
 
 A refresh flattens and builds what 10,000 landed events changed: most of them are new, some are late, and so are the
-embeds that they belong to. A longer history is more days and not fuller ones. Copying the published file, which grows
-with it, is told apart.
+embeds that they belong to. A longer history is more days and not fuller ones. As between any two refreshes of many,
+there is a spare, into which the refresh writes instead of copying the published file.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.contest import Answer, Contest, Contestant, Run, Work, at_most
 
 FULL = "full build"
+COPIED = "bytes copied"
 
 
 def full(*, scratch: Path, home: str) -> Work:
@@ -33,8 +34,11 @@ def refresh(*, scratch: Path, home: str, news: str) -> Work:
     from pipelines.home.layout import Home
     from pipelines.warehouse.build import build
     from pipelines.warehouse.models import load_models
+    from pipelines.warehouse.spare import spare_file
 
     grown = Home(data.linked(Path(home), scratch / "home"))
+    if spare_file(grown).exists():
+        data.with_own_files(grown)
     before = _staged(grown)
     data.linked(Path(news), grown.root)
     # As in a run: Dagster has read the models by then.
@@ -48,7 +52,8 @@ def refresh(*, scratch: Path, home: str, news: str) -> Work:
         flattened = time.perf_counter() - started
         report = build(grown, data.BUILD_OPTIONS)
         assert not report.is_full, report.full_reason
-        return {"count": report.tables["stg_embed_events"] - before, "flatten": flattened, **report.seconds}
+        count = report.tables["stg_embed_events"] - before
+        return {"count": count, COPIED: report.copied_bytes, "flatten": flattened, **report.seconds}
 
     return work
 
@@ -62,12 +67,10 @@ def _staged(home: object) -> int:
         return connection.execute("select count(*) from stg_embed_events").fetchall()[0][0]
 
 
-def _without_copy(run: Run) -> float:
-    return run.seconds - run.told["copy"]
-
-
 def _phases(told: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {seconds:.2f}" for name, seconds in told.items() if name != "count" and seconds >= 0.005)
+    return ", ".join(
+        f"{name} {seconds:.2f}" for name, seconds in told.items() if name not in ("count", COPIED) and seconds >= 0.005
+    )
 
 
 def answer(
@@ -76,9 +79,10 @@ def answer(
     from benchmarks import data
 
     sizes = [count * block_events for count in blocks]
-    folders = [data.history(size, block_events) for size in sizes]
+    last = data.history(sizes[-1], block_events)
+    folders = [data.steady(size, block_events) for size in sizes]
     whole = Contest(
-        [Contestant(f"{FULL}, {sizes[-1]:,} events", "benchmarks.warehouse:full", {"home": folders[-1] / "home"})],
+        [Contestant(f"{FULL}, {sizes[-1]:,} events", "benchmarks.warehouse:full", {"home": last / "home"})],
         full_rounds,
     )
     names = [f"refresh on {size:,} events" for size in sizes]
@@ -91,14 +95,15 @@ def answer(
     )
     phases: dict[str, Callable[[Run], str]] = {"phases": lambda run: _phases(run.told)}
     others: dict[str, Callable[[Run], str]] = {
-        "of it copying": lambda run: f"{run.told['copy']:.2f}",
+        COPIED: lambda run: f"{run.told[COPIED]:,.0f}",
         **phases,
     }
-    grown = refreshes.ratio(names[-1], names[0], _without_copy)
+    grown = refreshes.ratio(names[-1], names[0], lambda run: run.seconds)
+    grown_cpu = refreshes.ratio(names[-1], names[0], lambda run: run.cpu_seconds)
     return Answer(
         [whole.table("events", phases), refreshes.table("events", others)],
         [at_most(f"warehouse, refresh on {sizes[-1]:,} events over the one on {sizes[0]:,}", grown, 1.5)],
-        ["The ratio leaves out copying the published file."],
+        [f"The ratio leaves nothing out. In CPU seconds it is {grown_cpu:.2f}."],
     )
 
 

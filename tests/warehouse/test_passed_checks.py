@@ -135,7 +135,7 @@ def test_a_model_that_was_made_anew_is_looked_at_whole(
     assert [look(lake), look(lake)] == [(True, True), (False, True)]
 
     def doubled(sql: str) -> str:
-        return sql.replace("timed.event_count, --", "2 * timed.event_count as event_count, --")
+        return sql.replace("facts.event_count, --", "2 * facts.event_count as event_count, --")
 
     models = [replace(model, sql=doubled(model.sql)) for model in load_models()]
     models = [replace(model, code_version=version_of(model.sql)) for model in models]
