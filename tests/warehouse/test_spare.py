@@ -20,11 +20,11 @@ import pytest
 from pipelines.home.layout import Home
 from pipelines.settings import Settings
 from pipelines.warehouse import build as build_module
-from pipelines.warehouse import checks as checks_module
 from pipelines.warehouse import continuing, published_record, sources
 from pipelines.warehouse import spare as spare_module
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.build_report import BuildReport
+from pipelines.warehouse.check_files import read_check
 from pipelines.warehouse.checks import load_checks
 from pipelines.warehouse.publish import kept_folder
 from pipelines.warehouse.spare import spare_file
@@ -69,7 +69,7 @@ def history(lake: Lake) -> History:
 def begun(lake: Lake, seed: int) -> History:
     """A history that has a now and all claim columns from the start, so that every build but the first is a refresh."""
     history = History(lake, Random(seed))
-    claims = dict.fromkeys(("user_id", "team", "rare_0", "rare_1", "rare_2"), "1")
+    claims = {"user_id": "1", "team": "1", "rare_0": "1", "rare_1": "1", "rare_2": "1"}
     lake.write([event("first", 10_000, "embed_closed", at(-60 * 24 * 30), claims=claims)])
     lake.sweep(history.now)
     return history
@@ -311,7 +311,7 @@ def test_a_check_is_narrowed_only_where_it_passed_over_the_rows_of_the_file_that
         "-- No session has two events.\n-- table: fct_embeds\n-- severity: warn\n-- scope: embed_id\n"
         "select embed_id from fct_embeds where event_count >= 2\n"
     )
-    checks = [*load_checks(), checks_module._read_check(file)]  # pyright: ignore[reportPrivateUsage]
+    checks = [*load_checks(), read_check(file)]
     monkeypatch.setattr(build_module, "load_checks", lambda: checks)
     one, two = event("a", 1, "embed_initialized", at(0)), event("b", 1, "embed_closed", at(1))
     looked = list[tuple[bool, bool, bool]]()
