@@ -78,6 +78,7 @@ def test_no_sql(home: Home, sql: str, output: str) -> None:
         "explain pivot (select 1 as a) on a",
         "from funnel()",
         "from explain_change()",
+        "from time_to()",
         "pragma table_info('fct_embeds')",
         "pragma version",
     ],

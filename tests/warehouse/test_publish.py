@@ -480,6 +480,7 @@ for measure in ("submitted", "delivered"):
         f"measure := '{measure}', before_from := '2026-03-02', after_from := '2026-03-04', after_to := '2026-03-31', "
         "include_immature := true)"
     ).fetchall()
+answer["time_to"] = connection.execute("select * exclude (breakdown) from time_to()").fetchall()
 answer["interval"] = connection.execute("select wilson_low(15, 148), wilson_high(15, 148)").fetchone()
 query = "select comment from duckdb_tables() where table_name = 'fct_embeds'"
 answer["comment"] = connection.execute(query).fetchone()[0]
@@ -489,6 +490,12 @@ print(json.dumps(answer))
 
 @pytest.mark.slow
 def test_the_published_file_opens_in_duckdb_1_1_3_with_its_macro(lake: Lake, pytestconfig: pytest.Config) -> None:
+    # Sessions that time_to() follows from their beginning, beside a random history of others.
+    lake.write(
+        event(f"{number}-{n}", 900 + number, event_type, at(number * n - 2 * 24 * 60))
+        for number in range(1, 7)
+        for n, event_type in enumerate(["embed_initialized", ["embed_closed", "import_submitted"][number % 2]])
+    )
     history = History(lake, Random(1))
     for _ in range(8):
         history.batch()
@@ -529,6 +536,10 @@ def test_the_published_file_opens_in_duckdb_1_1_3_with_its_macro(lake: Lake, pyt
             ).fetchall()
             assert len(rows) > 5
             assert [list(row) for row in rows] == old[measure]
+        rows = connection.execute("select * exclude (breakdown) from time_to()").fetchall()
+        assert sum(row[2] for row in rows) == 3
+        for row, of_old in zip(rows, old["time_to"], strict=True):
+            assert list(row) == pytest.approx(of_old)
         interval = connection.execute("select wilson_low(15, 148), wilson_high(15, 148)").fetchone()
         assert interval == pytest.approx(tuple(old["interval"]))
     assert old["fct_embeds"] > 10
