@@ -18,6 +18,10 @@ from pipelines.warehouse import published_record
 
 _ACCESS_LIST = "system.posix_acl_access"
 
+# What this machine's kernel alone reads and writes. Of a folder that comes from a network, or from the host of this
+# machine, it does not know who has its files open there.
+_LOCAL_FILE_SYSTEMS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs"})
+
 
 def spare_file(home: Home) -> Path:
     """The spare, beside the published file. Its name is hidden, since nobody should open it."""
@@ -64,7 +68,7 @@ def _is_ours_alone(path: Path) -> bool:
     if sys.platform != "linux":
         return False
     about = path.stat()
-    if about.st_nlink != 1 or about.st_uid != os.geteuid():
+    if about.st_nlink != 1 or about.st_uid != os.geteuid() or _file_system(about.st_dev) not in _LOCAL_FILE_SYSTEMS:
         return False
     try:
         if _ACCESS_LIST in os.listxattr(path):
@@ -82,3 +86,13 @@ def _is_ours_alone(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def _file_system(device: int) -> str | None:
+    """The type of the file system that is mounted from a device (proc(5), mountinfo)."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        about, _, source = line.partition(" - ")
+        if about.split()[2] == number:
+            return source.split()[0]
+    return None

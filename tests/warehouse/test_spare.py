@@ -218,6 +218,13 @@ def test_a_system_that_cannot_say_who_has_a_file_open_copies(
         assert not build(lake.home, NONE_KEPT).is_recycled
 
 
+def test_a_folder_of_another_machine_copies(lake: Lake, history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its readers there are not known here."""
+    monkeypatch.setattr(spare_module, "_LOCAL_FILE_SYSTEMS", frozenset({"nfs4"}))
+    history.batch()
+    assert not build(lake.home, NONE_KEPT).is_recycled
+
+
 def _changed_unseen(file: Path) -> None:
     """By a client, with nothing in the file's dates that tells of it."""
     before = file.stat()
