@@ -32,16 +32,17 @@ LIMITS: Mapping[str, Mapping[str, Limit]] = {
     NEWS: {
         "files opened": Limit(80, 1.2),
         "statements": Limit(600, 1.1),
-        "megabytes read": Limit(40, 2),
-        "megabytes written": Limit(25, 2.1),
+        "megabytes read": Limit(25, 2),
+        "megabytes written": Limit(15, 1.3),
+        "megabytes copied": Limit(0, 1),
     },
     IDLE: {
         "requests": Limit(50, 1.5),
         "files opened": Limit(50, 1.2),
         "SQLite databases opened": Limit(3, 1),
         "statements": Limit(600, 1.1),
-        "megabytes read": Limit(20, 1.5),
-        "megabytes written": Limit(15, 1.4),
+        "megabytes read": Limit(15, 1.5),
+        "megabytes written": Limit(8, 1.3),
         "megabytes copied": Limit(0, 1),
     },
 }
@@ -127,7 +128,7 @@ def refresh(*, scratch: Path, home: str, news: str) -> Work:
     def counted() -> Mapping[str, float]:
         with counting(scratch / "home") as counts:
             told = work()
-        return {"count": told["count"], **counts.told}
+        return {"count": told["count"], "megabytes copied": told[warehouse.COPIED] / 1e6, **counts.told}
 
     return counted
 
@@ -173,7 +174,7 @@ def answer(*, block_events: int = 10_000, embeds: int = 100) -> Answer:
     from pipelines.simulator.options import DEFAULT_NOW
 
     sizes = (1, TIMES)
-    folders = [data.history(size * block_events, block_events) for size in sizes]
+    folders = [data.steady(size * block_events, block_events) for size in sizes]
     with_news = [
         run_once(Contestant(NEWS, "benchmarks.counts:refresh", {"home": each / "home", "news": each / "news"}))
         for each in folders

@@ -10,10 +10,10 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,8 +48,8 @@ LATE_SHARE = 50
 
 BUILD_OPTIONS = BuildOptions(code_version="benchmark")
 
-# Between two refreshes of many, the spare has missed as many as there are kept files, and one more.
-_MISSED = default_of("embed_analytics_keep_warehouses") + 1
+# A spare has missed as many refreshes as there are kept files, and one more.
+MISSED = default_of("embed_analytics_keep_warehouses") + 1
 
 # A session of the world has more events than this on average, so that many sessions have enough of them.
 _FEWEST_EVENTS_PER_EMBED = 6
@@ -62,42 +62,45 @@ def history(events: int, block_events: int = BLOCK_EVENTS, news_events: int | No
     news_count = news_events or block_events // NEWS_SHARE
 
     def make(folder: Path) -> None:
-        block = _Block(block_events, news_count, parts=1 if news_events else _MISSED + 1)
+        block = _Block(block_events, news_count)
         home = Home(folder / "home")
         copies = events // block_events
         for copy in range(copies):
             block.land(home, block.events, block.embeds, block.end, copy, copies)
-        block.land(Home(folder / "news"), *block.news[0], 0, copies)
+        (news,) = block.landings([news_count])
+        block.land(Home(folder / "news"), *news, 0, copies)
         flatten_days(home, FlattenOptions())
         build(home, BUILD_OPTIONS)
 
     return kept(f"history-{events}-{block_events}-{news_count}", make)
 
 
-def steady(events: int, block_events: int = BLOCK_EVENTS) -> Path:
-    """As `history`, some refreshes later, each of as many events as `news` has. So `home` has a spare, as any has
-    between two refreshes."""
+def steady(events: int, block_events: int = BLOCK_EVENTS, missed_events: int | None = None) -> Path:
+    """As `history`, some refreshes later, so that `home` has a spare, as any has between two refreshes. It missed these
+    refreshes (MISSED), each of `missed_events`: those of an hour by default."""
+    missed_count = missed_events or block_events // BLOCK_DAYS // 24
+    news_count = block_events // NEWS_SHARE
 
     def make(folder: Path) -> None:
         copies = events // block_events
         home = Home(linked(history(events, block_events) / "home", folder / "home"))
-        block = _Block(block_events, block_events // NEWS_SHARE, parts=_MISSED + 1)
-        *missed, next_one = block.news
-        for news in missed:
-            block.land(home, *news, 0, copies)
+        block = _Block(block_events, news_count)
+        *missed, news = block.landings([*[missed_count] * MISSED, news_count])
+        for each in missed:
+            block.land(home, *each, 0, copies)
             flatten_days(home, FlattenOptions())
             build(home, BUILD_OPTIONS)
-        block.land(Home(folder / "news"), *next_one, 0, copies)
+        block.land(Home(folder / "news"), *news, 0, copies)
         shutil.rmtree(kept_folder(home))
 
-    return kept(f"steady-{events}-{block_events}", make)
+    return kept(f"steady-{events}-{block_events}-{missed_count}", make)
 
 
 def lines(events: int, block_events: int = BLOCK_EVENTS) -> Path:
     """The same events as `history` has, one JSON object a line in the fuller shape: what other tools read."""
 
     def make(folder: Path) -> None:
-        block = _Block(block_events, block_events // NEWS_SHARE, parts=_MISSED + 1)
+        block = _Block(block_events, block_events // NEWS_SHARE)
         copies = events // block_events
         with (folder / "lines.ndjson").open("wb") as file:
             for copy in range(copies):
@@ -164,36 +167,38 @@ class _Landing(NamedTuple):
 
 
 class _Block:
-    """The first `count` events of BLOCK_DAYS days of the world, as raw has them, and `news`: in so many parts, the
-    `news_count` next ones each."""
+    """The first `count` events of BLOCK_DAYS days of the world, as raw has them. One in LATE_SHARE of the `news_count`
+    last ones is late: it comes with what follows."""
 
-    def __init__(self, count: int, news_count: int, *, parts: int) -> None:
+    def __init__(self, count: int, news_count: int) -> None:
         self._options = SimulatorOptions(
-            embeds=max(count, parts * news_count) // _FEWEST_EVENTS_PER_EMBED + 100,
-            days=BLOCK_DAYS,
-            days_ahead=BLOCK_DAYS,
+            embeds=max(count, news_count) // _FEWEST_EVENTS_PER_EMBED + 100, days=BLOCK_DAYS, days_ahead=BLOCK_DAYS
         )
         self._tokens = TokenReader({self._options.client_id: self._options.client_secret}, {}, None)
         self._world = World(self._options, DEFAULT_NOW)
         found = sorted(self._all(), key=lambda each: each.event.created_at)
         late_count = news_count // LATE_SHARE
-        # Of the events before each part, some come with it: one in LATE_SHARE of as many as the part has.
-        ends = [count + late_count + part * (news_count - late_count) for part in range(parts)]
-        late = [found[:end][-late_count * LATE_SHARE :: LATE_SHARE] for end in ends]
-        late_ids = {each.event.id for each in chain(*late)}
-        in_time = [each for each in found if each.event.id not in late_ids]
-        self._delivered = in_time[:count]
-        self.end = self._delivered[-1].event.created_at
+        happened, self._next = found[: count + late_count], found[count + late_count :]
+        self._late = happened[-late_count * LATE_SHARE :: LATE_SHARE]
+        late_ids = {each.event.id for each in self._late}
+        self._delivered = [each for each in happened if each.event.id not in late_ids]
+        self.end = happened[-1].event.created_at
         self.events = self._raw(self._delivered, self.end)
         self.embeds = self._embeds(range(self._world.started_count(self.end)), self.end)
-        next_ones = [in_time[count + part * (news_count - late_count) :] for part in range(parts)]
-        self.news = [self._landing(late[part], next_ones[part][: news_count - late_count]) for part in range(parts)]
         self._embed_stride = self._world.ids[-1] - self._world.ids[0] + 1
         self._event_stride = max(each.event.id for each in found) - min(each.event.id for each in found) + 1
 
-    def _landing(self, late: list[_Delivered], next_ones: list[_Delivered]) -> _Landing:
-        news, end = [*late, *next_ones], next_ones[-1].event.created_at
-        return _Landing(self._raw(news, end), self._embeds(sorted({each.embed.index for each in news}), end), end)
+    def landings(self, counts: Sequence[int]) -> list[_Landing]:
+        """What comes next, in parts of so many events, each with its share of the late ones."""
+        found = list[_Landing]()
+        next_ones, late = iter(self._next), iter(self._late)
+        for count in counts:
+            late_count = len(self._late) * count // sum(counts)
+            in_time = list(islice(next_ones, count - late_count))
+            events, end = [*islice(late, late_count), *in_time], in_time[-1].event.created_at
+            embeds = self._embeds(sorted({each.embed.index for each in events}), end)
+            found.append(_Landing(self._raw(events, end), embeds, end))
+        return found
 
     def land(self, home: Home, events: pl.DataFrame, embeds: pl.DataFrame, end: float, copy: int, copies: int) -> None:
         """Write events and embeds as a sweep at `end` does, `copy` blocks back, the oldest of `copies` with the

@@ -19,7 +19,7 @@ ROWS = {
     "flatten": [4],
     "first_backfill": [3],
     "steady_hour": [2],
-    "warehouse": [1, 2],
+    "warehouse": [1, 3],
     "dagster": [5],
     "queries": [6, 1, 6],
     "webhooks": [2],
