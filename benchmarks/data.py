@@ -22,7 +22,7 @@ import polars as pl
 
 from benchmarks.contest import CACHE, ROOT
 from pipelines.flatten.days import FlattenOptions, flatten_days
-from pipelines.home.files import fsync
+from pipelines.home.files import fsync, write_parquet
 from pipelines.home.layout import Home, partition_folder
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.poll.report import SweepReport
@@ -107,6 +107,29 @@ def lines(events: int, block_events: int = BLOCK_EVENTS) -> Path:
                 file.writelines(block.lines(copy, copies))
 
     return kept(f"lines-{events}-{block_events}", make) / "lines.ndjson"
+
+
+def many_claims(events: int, block_events: int, path_count: int) -> Path:
+    """A folder with `home`: the raw events of `history`, with a claim of its own name in the tokens of `path_count`
+    embeds, or of all if there are fewer. Such are flags whose ids are their names."""
+
+    def make(folder: Path) -> None:
+        raw = Home(history(events, block_events) / "home").raw_embed_events
+        files = sorted(raw.glob("event_date=*/*.parquet"))
+        embed_ids = pl.read_parquet(files, columns=["embed_id"], hive_partitioning=False)["embed_id"].unique().sort()
+        count = min(path_count, embed_ids.len())
+        chosen = embed_ids.gather([number * embed_ids.len() // count for number in range(count)])
+        # Names in a payload are sorted, and this one sorts before all others.
+        named = pl.concat_str(
+            pl.lit('{"a_flag_'), "embed_id", pl.lit('":true,'), pl.col("claims").str.strip_prefix("{")
+        )
+        is_named = pl.col("embed_id").is_in(chosen.implode()) & pl.col("claims").str.starts_with('{"')
+        for path in files:
+            rows = pl.read_parquet(path, hive_partitioning=False, glob=False)
+            target = Home(folder / "home").raw_embed_events / path.relative_to(raw)
+            write_parquet(rows.with_columns(claims=pl.when(is_named).then(named).otherwise("claims")), target)
+
+    return kept(f"claims-{events}-{block_events}-{path_count}", make)
 
 
 def kept(name: str, make: Callable[[Path], None]) -> Path:
@@ -218,9 +241,8 @@ class _Block:
         for (number,), rows in landed.group_by(quarter, maintain_order=True):
             folder = partition_folder(home.raw_embed_events, f"{_utc(int(number) * DAY / 4):%Y-%m-%d}")
             folder.mkdir(parents=True, exist_ok=True)
-            rows.select(RAW_EMBED_EVENTS.names).write_parquet(
-                folder / f"{at:%Y%m%dT%H%M%S}-{int(number) % 4}.parquet", compression="zstd", compression_level=1
-            )
+            # Sealed, as landing writes it: a file without a seal would be decoded once more to see that it is whole.
+            write_parquet(rows.select(RAW_EMBED_EVENTS.names), folder / f"{at:%Y%m%dT%H%M%S}-{int(number) % 4}.parquet")
         home.raw_embeds.mkdir(parents=True, exist_ok=True)
         embeds.with_columns(pl.col("embed_id") + older * self._embed_stride, pl.col("fetched_at") - back).write_parquet(
             home.raw_embeds / f"{at:%Y%m%dT%H%M%S}.parquet", compression="zstd"

@@ -15,7 +15,7 @@ import polars as pl
 
 from pipelines.home.times import PLAUSIBLE_FROM, micros
 from pipelines.oneschema.claim_paths import walk
-from pipelines.oneschema.json_text import Json, JsonText, loads_carefully
+from pipelines.oneschema.json_text import JsonText, loads_carefully
 
 # The values that a shape's expression extracts. Each ends where the JSON value ends, so an expression of literal keys
 # and these, anchored at both ends, can fit a text in only one way. Arrays of arrays are left to Python. If it is small
@@ -35,8 +35,23 @@ _LOOKED_AT = 8
 # Payloads that are parsed one by one are moved from Python lists into a frame after this many.
 _SINGLE_TOGETHER = 20_000
 
-_JSON_TYPES = {'"': "string", "t": "boolean", "f": "boolean", "n": "null", "[": "array"}
+_QUOTE, _NULL, _ARRAY = b'"n['
+# By the first byte of a value's JSON; any other begins a number.
+_JSON_TYPES = {_QUOTE: "string", ord("t"): "boolean", ord("f"): "boolean", _NULL: "null", _ARRAY: "array"}
 SCALAR_TYPES = frozenset({"string", "number", "boolean"})
+# As `loads_carefully` reads the values, with the numbers kept as text.
+_TYPES: dict[type, str] = {
+    str: "string",
+    JsonText: "number",
+    bool: "boolean",
+    dict: "object",
+    list: "array",
+    type(None): "null",
+}
+_BOOLEANS = {True: "true", False: "false"}
+
+# What the column of a path begins with in the frames here.
+_COLUMN = "path "
 
 # `first` of a claim path that no event with a plausible time has: behind those of all others.
 NEVER = 2**63 - 1
@@ -78,10 +93,10 @@ class Claims:
     _single: list[pl.DataFrame]
     """For runs without a shape, a row per scalar: `run`, `path`, `text`. Keys may be ids, so paths are not columns."""
 
-    def texts(self, paths: Iterable[str]) -> pl.DataFrame:
-        """The scalars of these paths: a String column for each path, a row for each run."""
+    def texts(self, paths: Iterable[str]) -> tuple[pl.DataFrame, pl.Series]:
+        """The scalars of these paths, a String column for each path; and for each event the row that is its run's, or
+        NULL where its run has none of them."""
         columns = {_column(path): path for path in paths}
-        count = int(self.runs[-1]) + 1 if self.runs.len() else 0
         parts = [pl.DataFrame(schema={"run": pl.UInt32(), **dict.fromkeys(columns, pl.String())})]
         parts += [group.select("run", *(name for name in columns if name in group.columns)) for group in self._shaped]
         wanted = pl.Series(list(columns), dtype=pl.String())
@@ -89,11 +104,13 @@ class Claims:
             group.filter(pl.col("path").is_in(wanted.implode())).pivot("path", index="run", values="text")
             for group in self._single
         ]
-        found = pl.concat(parts, how="diagonal")
-        if found.height < count:
-            by_run = pl.select(run=pl.int_range(count, dtype=pl.UInt32()))
-            found = by_run.join(found, on="run", how="left", maintain_order="left")
-        return found.sort("run").select(pl.col(name).alias(path) for name, path in columns.items())
+        # In one piece: values are gathered from it once for each event.
+        found = pl.concat(parts, how="diagonal", rechunk=True)
+        count = int(self.runs[-1]) + 1 if self.runs.len() else 0
+        row_of_run = pl.repeat(None, count, dtype=pl.UInt32(), eager=True).scatter(
+            found["run"], pl.int_range(found.height, dtype=pl.UInt32(), eager=True)
+        )
+        return found.select(pl.col(name).alias(path) for name, path in columns.items()), row_of_run.gather(self.runs)
 
 
 def read_claims(events: pl.DataFrame) -> Claims:
@@ -102,22 +119,21 @@ def read_claims(events: pl.DataFrame) -> Claims:
     seen: SeenByDate = defaultdict(lambda: defaultdict(Seen))
     claims, date_index = pl.col("claims"), pl.col("date_index")
     is_start = claims.ne_missing(claims.shift()) | date_index.ne_missing(date_index.shift())
-    runs = events.select(run=is_start.cum_sum().cast(pl.UInt32) - 1)["run"]
-    payloads = (
-        events.lazy()
-        .select(runs, "date_index", "claims", at=pl.col("occurred_at").to_physical())
-        .filter(claims.is_not_null())
+    starts = events.select(is_start=is_start)["is_start"]
+    # Only because they are marked as sorted are the groups taken as slices: hashing them costs as much as all the rest.
+    runs = (starts.cum_sum().cast(pl.UInt32()) - 1).alias("run").set_sorted()
+    at = pl.col("occurred_at").to_physical()
+    spans = (
+        events.select(runs, at.alias("last"), pl.when(at >= micros(PLAUSIBLE_FROM)).then(at).alias("first"))
         .group_by("run", maintain_order=True)
-        .agg(
-            date_index.first(),
-            claims.first(),
-            event_count=pl.len(),
-            first=pl.col("at").filter(pl.col("at") >= micros(PLAUSIBLE_FROM)).min().fill_null(NEVER),
-            last=pl.col("at").max(),
-        )
+        .agg(pl.len().alias("event_count"), pl.col("first").min().fill_null(NEVER), pl.col("last").max())
+    )
+    payloads = (
+        events.select(pl.col("date_index", "claims").gather(starts.arg_true()))
+        .hstack(spans)
+        .filter(claims.is_not_null())
         # Most shapes differ in their number of keys, so few expressions are tried in vain within a bucket.
         .with_columns(keys=claims.str.count_matches('":', literal=True))
-        .collect()
     )
     shaped: list[pl.DataFrame] = []
     single: list[pl.DataFrame] = []
@@ -180,38 +196,41 @@ def _shape(payload: str) -> _Shape | None:
 
 def _read_shape(group: pl.DataFrame, shape: _Shape, seen: SeenByDate) -> pl.DataFrame:
     columns = list(map(_column, shape.leaves))
+    has_escapes = bool(group["claims"].str.contains("\\", literal=True).any())
     texts = group.drop("claims").with_columns(pl.col("found").struct.rename_fields(columns)).unnest("found")
-    totals = texts.group_by("date_index").agg(
-        pl.col("event_count").sum(),
-        pl.col("first").min(),
-        pl.col("last").max(),
-        pl.col(columns).str.head(1).unique(),
-    )
+    # The first byte of each value, as a number.
+    marks = texts.select("date_index", pl.col(columns).cast(pl.Binary()).bin.get(0))
+    spans = texts.group_by("date_index").agg(pl.col("event_count").sum(), pl.col("first").min(), pl.col("last").max())
+    totals = spans.join(marks.group_by("date_index").agg(pl.col(columns).unique()), on="date_index")
     types_of: dict[str, set[str]] = {column: set() for column in columns}
-    for date_index, event_count, first, last, *marks in totals.iter_rows():
+    for date_index, event_count, first, last, *found in totals.iter_rows():
         for path in shape.objects:
             seen[date_index][path].add(["object"], event_count, first, last)
-        for path, column, found in zip(shape.leaves, columns, marks, strict=True):
-            types = {_JSON_TYPES.get(mark, "number") for mark in found}
+        for path, column, of_column in zip(shape.leaves, columns, found, strict=True):
+            types = {_JSON_TYPES.get(mark, "number") for mark in of_column}
             types_of[column] |= types
             seen[date_index][path].add(types, event_count, first, last)
-    has_escapes = texts.select(pl.col(columns).str.contains("\\", literal=True).any()).row(0, named=True)
-    scalars = (_scalar(pl.col(column), types, has_escapes[column]) for column, types in types_of.items())
-    return texts.select("run", *scalars)
+    return texts.select(
+        "run",
+        *(
+            _scalar(pl.col(column), pl.lit(marks[column]), types, has_escapes=has_escapes)
+            for column, types in types_of.items()
+        ),
+    )
 
 
-def _scalar(text: pl.Expr, types: set[str], has_escapes: bool) -> pl.Expr:
-    """The text of a scalar from its JSON, for a column of these types whose strings do or do not have escapes."""
-    mark = text.str.head(1)
+def _scalar(text: pl.Expr, mark: pl.Expr, types: set[str], *, has_escapes: bool) -> pl.Expr:
+    """The text of a scalar from its JSON and its first byte, for a column of these types. `has_escapes` says whether
+    its strings may have escapes."""
     if "string" in types:
         # A quote within the string would be escaped.
         bare = text.str.strip_chars('"')
         if has_escapes:
-            escaped = text.str.contains("\\", literal=True) & (mark == '"')
+            escaped = text.str.contains("\\", literal=True) & (mark == _QUOTE)
             read = pl.when(escaped).then(text).map_batches(_unescape, pl.String())
             bare = pl.when(escaped).then(read).otherwise(bare)
-        text = bare if types == {"string"} else pl.when(mark == '"').then(bare).otherwise(text)
-    return pl.when(mark.is_in(["[", "n"]).not_()).then(text) if types & {"array", "null"} else text
+        text = bare if types == {"string"} else pl.when(mark == _QUOTE).then(bare).otherwise(text)
+    return pl.when(mark.is_in([_ARRAY, _NULL]).not_()).then(text) if types & {"array", "null"} else text
 
 
 def _unescape(texts: pl.Series) -> pl.Series:
@@ -222,35 +241,32 @@ def _unescape(texts: pl.Series) -> pl.Series:
 
 
 def _read_one_by_one(group: pl.DataFrame, seen: SeenByDate) -> pl.DataFrame:
-    runs: list[int] = []
+    rows: list[int] = []
     paths: list[str] = []
-    texts: list[str] = []
-    rows = group.select("run", "date_index", "claims", "event_count", "first", "last").iter_rows()
-    for run, date_index, claims, event_count, first, last in rows:
+    types: list[str] = []
+    texts: list[str | None] = []
+    for row, claims in enumerate(group["claims"]):
         payload = loads_carefully(claims, keep_numbers=True)
         assert isinstance(payload, dict), "a payload that is not an object leaves no claims"
         for path, value in walk(payload):
-            kind = _json_type(value)
-            seen[date_index][path].add((kind,), event_count, first, last)
-            if kind in SCALAR_TYPES:
-                runs.append(run)
-                paths.append(_column(path))
-                texts.append(("true" if value else "false") if kind == "boolean" else str(value))
-    return pl.DataFrame(
-        {"run": runs, "path": paths, "text": texts},
-        schema={"run": pl.UInt32(), "path": pl.String(), "text": pl.String()},
+            kind = _TYPES[type(value)]
+            rows.append(row)
+            paths.append(path)
+            types.append(kind)
+            texts.append(value if isinstance(value, str) else _BOOLEANS[value] if isinstance(value, bool) else None)
+    found = pl.DataFrame(
+        {"path": paths, "type": types, "text": texts},
+        schema={"path": pl.String(), "type": pl.String(), "text": pl.String()},
+    ).hstack(group.drop("claims").select(pl.all().gather(pl.Series(rows, dtype=pl.UInt32()))))
+    totals = found.group_by("date_index", "path", "type").agg(
+        pl.col("event_count").sum(), pl.col("first").min(), pl.col("last").max()
     )
-
-
-def _json_type(value: Json) -> str:
-    if isinstance(value, JsonText):
-        return "number"
-    if value is None:
-        return "null"
-    kinds: dict[type, str] = {str: "string", bool: "boolean", dict: "object", list: "array"}
-    return kinds[type(value)]
+    for date_index, path, kind, event_count, first, last in totals.iter_rows():
+        seen[date_index][path].add((kind,), event_count, first, last)
+    is_scalar = pl.col("type").is_in(sorted(SCALAR_TYPES))
+    return found.filter(is_scalar).select("run", pl.concat_str(pl.lit(_COLUMN), "path").alias("path"), "text")
 
 
 def _column(path: str) -> str:
     # A path may be any text, even `claims`.
-    return f"path {path}"
+    return _COLUMN + path

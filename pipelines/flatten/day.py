@@ -142,18 +142,17 @@ def _with_claims(
     merged: pl.DataFrame, claims: Claims, columns: Mapping[str, ClaimColumn], issues: list[Issue]
 ) -> pl.DataFrame:
     """LAKE_EMBED_EVENTS, `date_index` and the claim columns; and an issue for each value that its type cannot hold."""
-    texts = claims.texts(columns)
-    by_run: list[pl.Series] = []
+    texts, rows = claims.texts(columns)
+    values: list[pl.Series] = []
     for path, column in sorted(columns.items(), key=lambda item: item[1].name):
         cast = column.cast(texts[path])
-        by_run.append(cast)
+        values.append(cast)
         if cast.null_count() > texts[path].null_count():
-            bad = merged.select("delivery", text=texts[path].gather(claims.runs)).filter(
-                cast.is_null().gather(claims.runs), pl.col("text").is_not_null()
-            )
+            is_bad = cast.is_null() & texts[path].is_not_null()
+            bad = merged.select("delivery", text=texts[path].gather(rows)).filter(is_bad.gather(rows))
             for delivery, text in bad.iter_rows():
                 issues.append((delivery, f"claims.{path}", f"not {column.type}", dumps(text)))
-    claim_columns = pl.DataFrame(by_run).select(pl.all().gather(claims.runs))
+    claim_columns = pl.DataFrame(values).select(pl.all().gather(rows))
     return merged.select("date_index", "is_conflict", *LAKE_EMBED_EVENTS.names).hstack(claim_columns)
 
 

@@ -66,19 +66,17 @@ def upward(path: str) -> list[str]:
 
 def walk(payload: dict[str, Json]) -> Iterator[tuple[str, Json]]:
     """Every path of a payload with its value, in the order of the text. An object comes before what is in it."""
-    levels: list[Iterator[tuple[str, Json]]] = [iter(payload.items())]
-    prefixes = [""]
+    levels: list[tuple[str, Iterator[tuple[str, Json]]]] = [("", iter(payload.items()))]
     while levels:
-        item = next(levels[-1], None)
-        if item is None:
+        prefix, items = levels[-1]
+        for key, value in items:
+            path = prefix + escape(key)
+            yield path, value
+            if isinstance(value, dict):
+                levels.append((f"{path}.", iter(value.items())))
+                break
+        else:
             levels.pop()
-            prefixes.pop()
-            continue
-        path = prefixes[-1] + escape(item[0])
-        yield path, item[1]
-        if isinstance(item[1], dict):
-            levels.append(iter(item[1].items()))
-            prefixes.append(f"{path}.")
 
 
 @cache

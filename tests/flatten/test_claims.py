@@ -41,6 +41,7 @@ def test_keys_that_are_trace_ids_take_the_room_of_what_they_hold() -> None:
         "trace.t-1": ClaimColumn("claim_trace__t_1", "VARCHAR"),
         "user_id": ClaimColumn("claim_user_id", "VARCHAR"),
     }
-    texts = claims.texts(chosen)
+    values, value_rows = claims.texts(chosen)
+    texts = values.select(pl.all().gather(value_rows))
     assert texts["user_id"].to_list() == [f"u{i}" for i in range(count)]
     assert texts["trace.t-1"].to_list() == [None, "1", *[None] * (count - 2)]
