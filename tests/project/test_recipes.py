@@ -252,13 +252,14 @@ def test_a_funnel_step(checkout: Checkout) -> None:
         checkout.passes(knows_the_steps)
     checkout.insert(
         "sql/fct_embeds.sql",
-        "min(occurred_at) filter (event_type = 'columns_mapped' and",
-        "min(occurred_at) filter (event_type = 'sheet_operation_performed' and occurred_at >= entry_at) as done_at,\n",
+        "min(timed_at) filter (event_type = 'columns_mapped') as",
+        "min(timed_at) filter (event_type = 'sheet_operation_performed') as done_at,\n",
     )
     checkout.insert(
         "sql/fct_embeds.sql",
-        "date_diff('microsecond', timed.entry_at, mapped_from_entry_at)",
-        "date_diff('microsecond', timed.entry_at, done_at) / 1e6 as seconds_to_operation, -- seconds from the entry\n",
+        "date_diff('microsecond', entry_at, if(entry_at = first_event_at, columns_mapped_at,",
+        "date_diff('microsecond', entry_at, if(entry_at = first_event_at, first_operation_at, done_at)) / 1e6 "
+        "as seconds_to_operation, -- seconds from the entry\n",
     )
     checkout.insert(
         "sql/fct_embed_funnel_daily.sql",
