@@ -1,4 +1,4 @@
-"""(5) What Dagster costs: loading the definitions, a refresh that finds nothing, and many days against one.
+"""(5) What Dagster costs: the command line without it, loading the definitions, a refresh that finds nothing, and many days against one.
 
 As many sessions are backfilled over a range of days and within a single day. What Dagster alone takes to record that
 many partitions is measured on three assets that do nothing, on the same storage, and told apart.
@@ -14,16 +14,23 @@ from typing import Any
 
 from benchmarks.contest import Answer, Contest, Contestant, Work, at_most
 
-LOAD, REFRESH, ONE = "definitions load", "refresh, nothing new", "backfill, 1 day"
+HELP, LOAD, REFRESH, ONE = "`--help`", "definitions load", "refresh, nothing new", "backfill, 1 day"
 ASSETS = 3
 
 
 def _command(*arguments: str, **environment: str) -> Work:
     def work() -> Mapping[str, float]:
-        subprocess.run([sys.executable, *arguments], check=True, env={**os.environ, **environment})
+        # As users run it, the code is compiled once and not by each command.
+        compiled = {"PYTHONDONTWRITEBYTECODE": ""}
+        subprocess.run([sys.executable, *arguments], check=True, env={**os.environ, **compiled, **environment})
         return {"count": 1}
 
     return work
+
+
+def show_help(*, scratch: Path) -> Work:
+    del scratch
+    return _command("-m", "pipelines", "--help")
 
 
 def load(*, scratch: Path) -> Work:
@@ -110,6 +117,7 @@ def answer(*, embeds: int = 300, days: int = 365, rounds: int = 3) -> Answer:
         account.make_everything()
         contest = Contest(
             [
+                Contestant(HELP, "benchmarks.dagster:show_help"),
                 Contestant(LOAD, "benchmarks.dagster:load"),
                 Contestant(
                     REFRESH,
@@ -127,6 +135,7 @@ def answer(*, embeds: int = 300, days: int = 365, rounds: int = 3) -> Answer:
     return Answer(
         [contest.table("partitions", {"events": lambda run: f"{run.told.get('events', 0):,.0f}"})],
         [
+            at_most("`embed-analytics --help`, CPU", contest.median(HELP, lambda run: run.cpu_seconds), 0.3, " s"),
             at_most("Dagster, definitions load", seconds[LOAD], 2, " s"),
             at_most("Dagster, refresh that finds nothing, command to exit", seconds[REFRESH], 6, " s"),
             at_most(

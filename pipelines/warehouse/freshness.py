@@ -9,9 +9,9 @@ from pipelines.settings import Settings
 # How long a run may take.
 _RUN = timedelta(hours=1)
 
-# How far to look for gaps. A schedule that runs every minute of a workday needs its weekend, and a monthly one its
-# longest month.
-_SPAN = timedelta(days=8)
+# How far to look for gaps. A schedule that names no day repeats daily. One that runs every minute of a workday needs
+# its weekend, and a monthly one its longest month.
+_DAILY, _SPAN = timedelta(days=2), timedelta(days=8)
 _TICKS = 500
 
 
@@ -27,12 +27,14 @@ def late_after(settings: Settings) -> timedelta:
 def _longest_gap(cron: str) -> timedelta:
     from croniter import CroniterError, croniter
 
+    fields = cron.split()
+    span, least_ticks = (_DAILY, 2) if fields[2:] == ["*", "*", "*"] else (_SPAN, _TICKS)
     begin = last = datetime(2024, 1, 1)
     longest, ticks = timedelta(), 0
     try:
         # croniter would read a sixth field as seconds.
-        schedule = croniter(cron if len(cron.split()) <= 5 else "", begin)
-        while ticks < _TICKS or last - begin < _SPAN:
+        schedule = croniter(cron if len(fields) <= 5 else "", begin)
+        while ticks < least_ticks or last - begin < span:
             due = schedule.get_next(datetime)
             # No gap ends at the first tick.
             longest, last, ticks = max(longest, due - last if ticks else longest), due, ticks + 1

@@ -20,6 +20,7 @@ import polars as pl
 from pipelines.errors import TransientError
 from pipelines.home.layout import Home, event_date_of
 from pipelines.home.sealed import Damage, find_damage
+from pipelines.warehouse.frames import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -105,16 +106,18 @@ def scan(home: Home, known: Ledger | None = None) -> Ledger:
                 raise DamagedLakeError(f"{damage}: refresh again, which makes it from raw.")
             damages[file] = damage
             continue
-        import pyarrow.parquet as pq
-
-        with pq.ParquetFile(home.root / file.path) as parquet:
-            row_counts[file] = parquet.metadata.num_rows
-            if file.kind == "lake_events":
-                claim_types[file] = _claim_types(parquet.schema_arrow)
+        row_counts[file] = pl.scan_parquet(home.root / file.path, glob=False).select(pl.len()).collect().item()
+        if file.kind == "lake_events":
+            claim_types[file] = _claim_types(home.root / file.path)
     return Ledger(row_counts, claim_types, damages)
 
 
-def _claim_types(schema: "pa.Schema") -> ClaimTypes:
+def _claim_types(path: Path) -> ClaimTypes:
+    # Where nothing was flattened it is not needed, and importing it takes longer than all else here.
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as parquet:
+        schema: pa.Schema = parquet.schema_arrow
     return tuple((field.name, str(field.type)) for field in schema if field.name.startswith("claim_"))
 
 
@@ -170,7 +173,6 @@ _FILES = pl.Schema(
 def write(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
     """Replace `builder.files` with this ledger."""
     files = list(ledger.row_counts)
-    # A Polars frame: making arrays of lists, pyarrow imports pandas where it is installed, for half a second.
     frame = pl.DataFrame(
         {
             "kind": [file.kind for file in files],
@@ -186,9 +188,10 @@ def write(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
         },
         schema=_FILES,
     )
-    connection.register("ledger_files", frame.to_arrow())
-    connection.execute("create or replace table warehouse.builder.files as select * from ledger_files order by path")
-    connection.unregister("ledger_files")
+    with shown(connection, "ledger_files", frame):
+        connection.execute(
+            "create or replace table warehouse.builder.files as select * from ledger_files order by path"
+        )
 
 
 def read(connection: duckdb.DuckDBPyConnection) -> Ledger:

@@ -9,6 +9,7 @@ import polars as pl
 
 from pipelines.home.layout import Home
 from pipelines.warehouse import ledger
+from pipelines.warehouse.frames import shown
 from pipelines.warehouse.ledger import Ledger
 from pipelines.warehouse.published import connect_published
 
@@ -80,10 +81,9 @@ def write(connection: duckdb.DuckDBPyConnection, read: Ledger, versions: Mapping
     """Record what this build read and with which models."""
     connection.execute("create schema if not exists warehouse.builder")
     ledger.write(connection, read)
-    frame = pl.DataFrame({"name": list(versions), "version": list(versions.values())}).to_arrow()
-    connection.register("model_versions", frame)
-    connection.execute("create or replace table warehouse.builder.models as select * from model_versions")
-    connection.unregister("model_versions")
+    frame = pl.DataFrame({"name": list(versions), "version": list(versions.values())})
+    with shown(connection, "model_versions", frame):
+        connection.execute("create or replace table warehouse.builder.models as select * from model_versions")
 
 
 def write_fresh_size(connection: duckdb.DuckDBPyConnection) -> None:

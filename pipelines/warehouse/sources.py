@@ -29,6 +29,7 @@ from pipelines.raw import claim_patterns as policy_patterns
 from pipelines.raw.raw_tables import RAW_EMBEDS, RAW_SWEEPS
 from pipelines.settings import Settings
 from pipelines.warehouse.claim_settings import claim_patterns
+from pipelines.warehouse.frames import shown
 from pipelines.warehouse.ledger import Kind, Ledger, SourceFile
 from pipelines.warehouse.literals import identifier, quoted, without_wildcards
 from pipelines.warehouse.parameters import PARAMETERS, Parameters
@@ -79,9 +80,8 @@ def _create_table(connection: duckdb.DuckDBPyConnection, name: str, columns: Map
 
 def create_from_frame(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -> None:
     """source.<name> with the rows of a frame, in the warehouse's types."""
-    connection.register("source_frame", frame.to_arrow())
-    connection.execute(f"create or replace table source.{name} as select * from source_frame")
-    connection.unregister("source_frame")
+    with shown(connection, "source_frame", frame):
+        connection.execute(f"create or replace table source.{name} as select * from source_frame")
 
 
 def create_lake(

@@ -1,6 +1,7 @@
 """The instance's own parts: pruning keeps the present, the storage is Dagster's, and dead runs are found."""
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from assets.warehouse import model_key
 from pipelines.definitions import build_definitions
 from pipelines.errors import ConfigurationError
 from pipelines.home.layout import Home
+from pipelines.orchestration.instance import damaged as damaged_module
 from pipelines.orchestration.instance import terminal_runs
 from pipelines.orchestration.instance.dagster_internals import DagsterSqliteStorage, WorkerStatus
 from pipelines.orchestration.instance.launcher import WatchedRunLauncher
@@ -206,6 +208,31 @@ def test_a_damaged_database_is_set_aside_and_the_next_run_is_recorded(home: Home
     with open_instance(home) as opened:
         run = opened.create_run_for_job(DEFINITIONS.resolve_job_def("refresh"))
         assert opened.get_run_by_id(run.run_id) is not None
+
+
+def test_only_databases_that_changed_are_looked_at_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_instance(home) as opened:
+        run = opened.create_run_for_job(DEFINITIONS.resolve_job_def("refresh"))
+        opened.report_engine_event("an event, which makes the run's file", run)
+    looked_at: list[Path] = []
+    monkeypatch.setattr(damaged_module, "_damage", looked_at.append)
+
+    def look() -> list[str]:
+        looked_at.clear()
+        prepare_instance(home, _nothing_to_say)
+        return [path.name for path in looked_at]
+
+    of_run = f"{run.run_id}.db"
+    assert set(look()) == {"runs.db", "index.db", of_run, "schedules.db"}
+    # What was written in the tick of the clock in which that look began is looked at once more.
+    look()
+    assert look() == []
+    path = home.dagster / "history" / "runs" / of_run
+    with path.open("r+b") as file:
+        file.write(b"S")
+    # As a tool does that restores a copy with its times.
+    os.utime(path, (0, 0))
+    assert look() == [of_run]
 
 
 def test_a_damaged_database_that_another_process_has_open_stays(home: Home) -> None:

@@ -1,9 +1,13 @@
 """When data is late follows from when the refresh runs: in SQL, and in Dagster."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 
 import dagster as dg
 import pytest
+from croniter import croniter
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from assets.upkeep import freshness_of
 from pipelines.errors import ConfigurationError
@@ -11,6 +15,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import build as build_module
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.freshness import late_after
+from tests.proving import FACTOR
 from tests.warehouse.lake import Lake, at, event
 
 
@@ -24,10 +29,33 @@ from tests.warehouse.lake import Lake, at, event
         ("0 6 * * 1", timedelta(days=7)),
         # From Friday 17:59 to Monday 9:00.
         ("* 9-17 * * 1-5", timedelta(days=2, hours=15, minutes=1)),
+        ("0 6 * * 1#2", timedelta(days=35)),
         ("0 0 1 * *", timedelta(days=31)),
     ],
 )
 def test_one_refresh_may_be_missed(cron: str, gap: timedelta) -> None:
+    assert late_after(Settings.defaults(embed_analytics_refresh_cron=cron)) == 2 * gap + timedelta(hours=1)
+
+
+def listed(most: int) -> st.SearchStrategy[str]:
+    """A field of a cron expression: everything, every few, or a list."""
+    number = st.integers(0, most)
+    return st.one_of(
+        st.just("*"),
+        st.integers(1, most).map("*/{}".format),
+        st.lists(number, min_size=1, max_size=3).map(lambda numbers: ",".join(map(str, numbers))),
+    )
+
+
+@given(minute=listed(59), hour=listed(23))
+@settings(max_examples=20 * FACTOR)
+def test_a_schedule_that_repeats_daily_shows_its_longest_gap_in_two_days(minute: str, hour: str) -> None:
+    """Compared with every tick of ten days."""
+    cron, begin, times = f"{minute} {hour} * * *", datetime(2024, 1, 1), list[datetime]()
+    schedule = croniter(cron, begin)
+    while not times or times[-1] - begin < timedelta(days=10):
+        times.append(schedule.get_next(datetime))
+    gap = max(after - before for before, after in pairwise(times))
     assert late_after(Settings.defaults(embed_analytics_refresh_cron=cron)) == 2 * gap + timedelta(hours=1)
 
 

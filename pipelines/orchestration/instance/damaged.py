@@ -2,6 +2,9 @@
 
 They hold the history of runs and the states of schedules, but none of the pipeline's data. A damaged one is never
 deleted, and never moved while a process has it open.
+
+Each run has a database of its own, so looking at all of them would cost more with every run. Only those are looked at
+that something wrote to, replaced or moved since the last look that found all of them whole.
 """
 
 import fcntl
@@ -17,6 +20,9 @@ from pipelines.errors import ConfigurationError
 # Where SQLite's locks lie, in every file: one byte each for PENDING and RESERVED, then those of SHARED.
 _LOCK_START, _LOCK_LENGTH = 0x40000000, 512
 
+# An empty file in the instance's folder.
+_LAST_LOOK = "databases-last-looked-at"
+
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -25,7 +31,9 @@ def set_damaged_aside(dagster: Path, say: Callable[[str], None]) -> None:
 
     Raises ConfigurationError if another process has it open.
     """
-    for path in sorted(dagster.rglob("*.db")):
+    beginning = dagster / f"{_LAST_LOOK}.part"
+    beginning.touch()
+    for path in _changed(dagster):
         reason = _damage(path)
         if reason is None:
             continue
@@ -36,13 +44,33 @@ def set_damaged_aside(dagster: Path, say: Callable[[str], None]) -> None:
             )
         aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
         for suffix in ("", "-wal", "-shm"):
-            beside = path.with_name(path.name + suffix)
+            beside = _beside(path, suffix)
             if beside.exists():
                 beside.rename(aside.with_name(aside.name + suffix))
         say(
             f"{path} is damaged ({reason}). It is kept as {aside.name}, and Dagster begins a new one: past runs may be "
             "missing in its UI, and no data is."
         )
+    beginning.replace(dagster / _LAST_LOOK)
+
+
+def _changed(dagster: Path) -> list[Path]:
+    """The databases that are not, in every part, as they were at the last look."""
+    try:
+        # A rename leaves this time alone: it is when the look began, by the clock of the file system.
+        since = (dagster / _LAST_LOOK).stat().st_mtime_ns
+    except FileNotFoundError:
+        since = 0
+    return [
+        path
+        for path in sorted(dagster.rglob("*.db"))
+        # The time of the last change of anything: no copying tool sets it back.
+        if any(part.stat().st_ctime_ns >= since for part in (path, _beside(path, "-wal")) if part.exists())
+    ]
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
 
 
 def _damage(path: Path) -> str | None:

@@ -1,12 +1,14 @@
 """Dagster's SQLite storage with its connections kept open, and events of one batch written in one transaction.
 
-Dagster makes an engine and a connection for every event that it stores, and waits for the disk after each: about 15 ms
-for an event, 30 ms for a partition and asset. Files and tables are Dagster's own, so its own storage reads them too.
+Dagster makes an engine and a connection for every event that it stores and for everything that it asks of a run, and
+waits for the disk after each event: about 15 ms for an event, 30 ms for a partition and asset. Files and tables are
+Dagster's own, so its own storage reads them too.
 """
 
 from collections import OrderedDict
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +23,8 @@ from pipelines.orchestration.instance.dagster_internals import (
     ConfigurableClassData,
     DagsterSqliteStorage,
     SqliteEventLogStorage,
+    SqliteRunStorage,
+    SqliteScheduleStorage,
     SqliteStorageConfig,
 )
 
@@ -110,12 +114,34 @@ class PooledEventLogStorage(SqliteEventLogStorage):
             self._engines.popitem()[1].dispose()
 
 
+class PooledRunStorage(SqliteRunStorage):
+    """Dagster's runs, over connections that stay open."""
+
+    @cached_property
+    def _pool(self) -> Engine:
+        return _engine(self._conn_string)
+
+    @contextmanager
+    def connect(self) -> Generator[Connection]:
+        with self._pool.begin() as connection:
+            yield connection
+
+    def dispose(self) -> None:
+        super().dispose()
+        self._pool.dispose()
+
+
 class PooledSqliteStorage(DagsterSqliteStorage):
-    """Dagster's SQLite storage of runs, schedules and events, with open connections for the events."""
+    """Dagster's SQLite storage of runs, schedules and events, with open connections for runs and events."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__(base_dir, inst_data)
+        # As Dagster's own does, which would open its own storages first, and look at their migrations.
+        self.base_dir = base_dir
+        self._run_storage = PooledRunStorage.from_local(str(Path(base_dir) / "history"))
         self._event_log_storage = PooledEventLogStorage(str(Path(base_dir) / "history" / "runs"))
+        self._schedule_storage = SqliteScheduleStorage.from_local(str(Path(base_dir) / "schedules"))
+        self._inst_data = inst_data
+        super(DagsterSqliteStorage, self).__init__()
 
     @classmethod
     def from_config_value(
