@@ -1,4 +1,4 @@
-"""(5) What Dagster costs: the command line without it, loading the definitions, a refresh that finds nothing, and many days against one.
+"""(5) What Dagster costs: loading the definitions, a refresh that finds nothing, and many days against one; `--help`.
 
 As many sessions are backfilled over a range of days and within a single day. What Dagster alone takes to record that
 many partitions is measured on three assets that do nothing, on the same storage, and told apart.
