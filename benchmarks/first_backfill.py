@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest import OTHERS_PYTHON, Answer, Contest, Contestant, Work, at_least, installed, others
+from benchmarks.contest import OTHERS_PYTHON, Answer, Contest, Contestant, Run, Work, at_least, installed, others
 
 OURS, DLT, WRK = "ours", "dlt, rest_api source", "wrk, events alone"
 CONCURRENCY = 16
@@ -137,12 +137,17 @@ def answer(*, embeds: int = 5_000, rounds: int = 3) -> Answer:
         f"{CONCURRENCY} workers, {1000 * LATENCY_SECONDS:g} ms before answers: the bound is {bound:.0f} embeds per s.",
         f"wrk gets {contest.median(WRK, lambda run: run.rate) / bound:.0%} of it out of this server on these cores; "
         f"ours has {contest.ratio(OURS, WRK, lambda run: run.rate):.0%} of what wrk gets.",
+        f"Ours takes {contest.median(OURS, _cpu_milliseconds):.2f} ms of CPU time per embed, all included.",
     ]
     if DLT in contest.runs:
         verdicts.append(at_least("first backfill, rate over dlt's", contest.ratio(OURS, DLT, lambda run: run.rate), 3))
         most = bound / contest.median(DLT, lambda run: run.rate)
         remarks.append(f"The bound is {most:.2f} times dlt's rate: no client can have more.")
     return Answer([contest.table("embeds", {"events": lambda run: f"{run.told['events']:,.0f}"})], verdicts, remarks)
+
+
+def _cpu_milliseconds(run: Run) -> float:
+    return 1000 * run.cpu_seconds / run.told["count"]
 
 
 SMALL = {"embeds": 100, "rounds": 1}
