@@ -161,7 +161,7 @@ embeds as (
         and (unit = 'embed' or user_id is not null)
 ),
 
-members as (
+members as materialized (
     select
         embed_id, breakdown,
         case when unit = 'embed' then embed_id else dense_rank() over (order by user_id, breakdown) end as unit_id
@@ -172,6 +172,79 @@ units as (
     select distinct unit_id, breakdown from members
 ),
 
+-- ordered: mostly the first hits of each step are the best chain already (sql/functions/first_hits.sql says why).
+firsts_of_units as materialized (
+    select unit_id, firsts, steps_in_reach(firsts, steps::varchar[], optional::varchar[]) as reach
+    from (
+        select unit_id, first_hits(step_number, epoch_us(occurred_at)) as firsts
+        from stg_embed_events
+        inner join members using (embed_id)
+        inner join labels
+            on base = event_type and (wanted_operation is null or wanted_operation = operation)
+        cross join (select plausible_from, plausible_until from meta_build)
+        where mode = 'ordered' and occurred_at between plausible_from and plausible_until
+        group by unit_id
+    )
+),
+
+first_chains as materialized (
+    select
+        unit_id, first_times(firsts, reach) as times,
+        first_hits_rise(firsts, reach) and list_max(times) - times[1] <= span_us as is_best
+    from firsts_of_units
+    cross join span
+    -- Without a first step there is no chain.
+    where reach is null or reach > 0
+),
+
+-- The hits of the other units are cut into clusters where the pause is longer than the window. No chain crosses such a
+-- pause, so the best chain of the unit is the best one of the clusters' best.
+open_members as materialized (
+    select embed_id, unit_id
+    from members
+    semi join (select unit_id from first_chains where not is_best) using (unit_id)
+),
+
+open_hits as materialized (
+    select unit_id, step_number, label, epoch_us(occurred_at) as time_us, event_id, event_uuid
+    from stg_embed_events
+    inner join open_members using (embed_id)
+    inner join labels
+        on base = event_type and (wanted_operation is null or wanted_operation = operation)
+    cross join (select plausible_from, plausible_until from meta_build)
+    where occurred_at between plausible_from and plausible_until
+),
+
+-- The count takes in all hits at one time, so that these stay together.
+cut_hits as materialized (
+    select
+        unit_id, step_number, label, time_us, event_id, event_uuid,
+        count(*) filter (is_cut) over (partition by unit_id order by time_us) as cluster_number
+    from (
+        select *, time_us - lag(time_us) over (partition by unit_id order by time_us) > span_us as is_cut
+        from open_hits
+        cross join span
+    )
+),
+
+firsts_of_clusters as materialized (
+    select unit_id, cluster_number, firsts, steps_in_reach(firsts, steps::varchar[], optional::varchar[]) as reach
+    from (
+        select unit_id, cluster_number, first_hits(step_number, time_us) as firsts
+        from cut_hits
+        group by unit_id, cluster_number
+    )
+),
+
+cluster_chains as materialized (
+    select
+        unit_id, cluster_number, first_times(firsts, reach) as times,
+        first_hits_rise(firsts, reach) and list_max(times) - times[1] <= span_us as is_best
+    from firsts_of_clusters
+    cross join span
+    where reach is null or reach > 0
+),
+
 events as (
     select
         unit_id, event_type, operation, epoch_us(occurred_at) as time_us,
@@ -179,15 +252,30 @@ events as (
     from stg_embed_events
     inner join members using (embed_id)
     cross join (select plausible_from, plausible_until from meta_build)
-    where (mode = 'strict' or event_type in (select base from labels))
+    where mode <> 'ordered'
+        and (mode = 'strict' or event_type in (select base from labels))
         and occurred_at between plausible_from and plausible_until
 ),
 
-hits as (
+event_hits as (
     select unit_id, event_number, time_us, step_number, label
     from events
     inner join labels
         on base = event_type and (wanted_operation is null or wanted_operation = operation)
+),
+
+-- ordered: those of the clusters that the short way cannot answer. An event that fills two steps keeps one number.
+hits as materialized (
+    select unit_id, event_number, time_us, step_number, label
+    from event_hits
+    where mode = 'strict'
+    union all
+    select
+        unit_id,
+        dense_rank() over (partition by unit_id order by time_us, event_id nulls last, event_uuid) as event_number,
+        time_us, step_number, label
+    from cut_hits
+    semi join (select unit_id, cluster_number from cluster_chains where not is_best) using (unit_id, cluster_number)
 ),
 
 -- ordered: link each hit to the nearest later one of each step that may follow. That one leaves the most events and the
@@ -292,8 +380,23 @@ chains as (
 
 best_chains as (
     select unit_id, start_us, times
-    from chains
-    qualify row_number() over (partition by unit_id order by step_number desc, performed_count desc, start_number) = 1
+    from (
+        select unit_id, start_us, start_number, step_number, performed_count, times from chains
+        union all
+        select
+            unit_id, times[1] as start_us, 0 as start_number, list_position(times, list_max(times)) as step_number,
+            list_count(times) as performed_count, times[1:step_number] as times
+        from cluster_chains
+        where is_best
+    )
+    -- Starts have numbers within the hits of `chains` alone.
+    qualify row_number() over (
+        partition by unit_id order by step_number desc, performed_count desc, start_us, start_number
+    ) = 1
+    union all
+    select unit_id, times[1], times[1:list_position(times, list_max(times))]
+    from first_chains
+    where is_best
 ),
 
 -- any: only the first `cap` hits of a label count in a window. A hit is one of them if the window begins after the hit
@@ -321,7 +424,7 @@ label_hits as (
     select
         unit_id, event_number, time_us, label, base, is_narrow,
         case when is_narrow then copies else wide_copies + narrow_copies end as cap
-    from (select distinct unit_id, event_number, time_us, label from hits where mode = 'any')
+    from (select distinct unit_id, event_number, time_us, label from event_hits where mode = 'any')
     inner join wanted using (label)
     inner join bases using (base)
 ),

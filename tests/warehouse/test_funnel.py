@@ -39,6 +39,9 @@ STEPS = [
     ["sheet_operation_performed", "sheet_operation_performed:sum", "sheet_operation_performed:a:b"],
     ["embed_closed"],
     ["embed_resumed", "file_uploaded"],
+    # More steps than the short way looks at.
+    ["file_uploaded", *["sheet_operation_performed", "columns_mapped"] * 4],
+    [*DEFAULT[:4], "sheet_operation_performed:sum", "sheet_operation_performed:a:b", "embed_closed", *DEFAULT[3:]],
 ]
 OPTIONALS = [
     None,
