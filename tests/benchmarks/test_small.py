@@ -20,7 +20,7 @@ ROWS = {
     "first_backfill": [3],
     "steady_hour": [2],
     "warehouse": [1, 3],
-    "dagster": [5],
+    "dagster": [6],
     "queries": [6, 1, 6],
     "webhooks": [2],
     "time_spent": [12, 12, 12],
