@@ -1,19 +1,38 @@
 """(6) The README's queries on a published warehouse, beside the same SQL over the lake's Parquet.
 
 For the second, every model is a view over the lake's files, so the same text runs and nothing is stored.
+
+funnel() stands beside ClickHouse's windowFunnel (chdb), which says less: how many sessions got to which level, without
+steps that may be skipped, seconds, intervals, ties of time or checks of arguments, and to the second.
 """
 
 import re
 from pathlib import Path
 
-from benchmarks.contest import ROOT, Answer, Contest, Contestant, Verdict, Work
+from benchmarks.contest import (
+    CACHE,
+    OTHERS_PYTHON,
+    ROOT,
+    Answer,
+    Contest,
+    Contestant,
+    Verdict,
+    Work,
+    installed,
+    others,
+)
 
 WAREHOUSE, LAKE = "warehouse", "lake"
 LIMIT_SECONDS = 1.0
 
+WINDOW_FUNNEL = "ClickHouse's windowFunnel"
+FUNNELS = {"funnel()": "from funnel()", "funnel() of users": "from funnel(unit := 'user')"}
+
 # In the README's queries, today stands for the end of the data, and the example of a session for one that exists.
 _TODAY = "current_date"
 _SESSION = "41560"
+# The default window of funnel(), a week.
+_WINDOW_SECONDS = 7 * 86_400
 _FROM_DATE = re.compile(r", from_date := [^\n)]+")
 
 
@@ -77,6 +96,30 @@ def on_lake(*, scratch: Path, home: str, sql: str) -> Work:
     return work
 
 
+def in_clickhouse(*, scratch: Path, events: str) -> Work:
+    """windowFunnel with the default funnel's steps and window, over a table in the order of sessions. `events` is a
+    Parquet file; filling the table from it is not timed."""
+    from pipelines.oneschema.vocabulary import FUNNEL_STEPS
+
+    session = others("chdb.session").Session(str(scratch / "clickhouse"))
+    session.query(
+        "create table events (embed_id Int64, event_type LowCardinality(String), occurred_at DateTime)"
+        " engine = MergeTree order by (embed_id, occurred_at)"
+    )
+    session.query(f"insert into events select embed_id, event_type, toDateTime(occurred_at) from file('{events}')")
+    conditions = ", ".join(f"event_type = '{step.step}'" for step in FUNNEL_STEPS)
+    levels = (
+        f"select embed_id, windowFunnel({_WINDOW_SECONDS})(occurred_at, {conditions}) as level from events"
+        " group by embed_id"
+    )
+
+    def work() -> dict[str, float]:
+        told = session.query(f"select level, count() from ({levels}) group by level order by level", "CSV")
+        return {"count": len(str(told).split())}
+
+    return work
+
+
 def answer(*, blocks: int = 100, block_events: int = 100_000, rounds: int = 5, lake_rounds: int = 1) -> Answer:
     from benchmarks import data
     from pipelines.home.layout import Home
@@ -104,6 +147,21 @@ def answer(*, blocks: int = 100, block_events: int = 100_000, rounds: int = 5, l
         if (without := _FROM_DATE.sub("", sql)) != sql
     ]
     without_dates = Contest([on(WAREHOUSE, *query) for query in every_funnel], rounds)
+    exported = CACHE / "funnel-events.parquet"
+    with connect_published(Home(home)) as connection:
+        connection.sql("select embed_id, event_type, occurred_at from stg_embed_events").write_parquet(str(exported))
+    clickhouse = Contestant(WINDOW_FUNNEL, "benchmarks.queries:in_clickhouse", {"events": exported}, OTHERS_PYTHON)
+    funnels = [
+        *(on(WAREHOUSE, *query) for query in FUNNELS.items()),
+        on(WAREHOUSE, "query 3", queries["query 3"]),
+    ]
+    beside = Contest([*funnels, *installed([clickhouse])], rounds)
+    exported.unlink()
+    cpu = [
+        f"{name} {beside.ratio(name, WINDOW_FUNNEL, lambda run: run.cpu_seconds):.1f}"
+        for name in (funnel.name for funnel in funnels)
+        if WINDOW_FUNNEL in beside.runs
+    ]
     seconds = [contest.median(f"{WAREHOUSE}, {name}", lambda run: run.seconds) for name in queries]
     slowest = max(seconds)
     times = [
@@ -111,7 +169,7 @@ def answer(*, blocks: int = 100, block_events: int = 100_000, rounds: int = 5, l
         for name, of in zip(queries, seconds, strict=True)
     ]
     return Answer(
-        [contest.table("rows"), without_dates.table("rows"), over_lake.table("rows")],
+        [contest.table("rows"), without_dates.table("rows"), over_lake.table("rows"), beside.table("rows")],
         [
             Verdict(
                 f"queries on {events:,} events, the slowest of {len(seconds)}",
@@ -122,6 +180,7 @@ def answer(*, blocks: int = 100, block_events: int = 100_000, rounds: int = 5, l
         ],
         [
             f"Time over the lake as a multiple of the warehouse's: {', '.join(f'{ratio:.1f}' for ratio in times)}.",
+            *(f"CPU time as a multiple of windowFunnel's, which gives levels alone: {ratio}." for ratio in cpu),
             *(f"{name}: `{' '.join(sql.split())}`" for name, sql in queries.items()),
         ],
     )
