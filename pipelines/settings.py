@@ -5,12 +5,13 @@ does not fail for a setting that only some runs need: `require_api_key` is calle
 """
 
 import os
+import re
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict, SettingsError
 
 from pipelines.errors import ConfigurationError
@@ -51,6 +52,23 @@ def _one_or_many(value: object) -> object:
         return orjson.loads(value)
     except ValueError:
         raise ValueError("begins with [ and is not a JSON array") from None
+
+
+# Less than this does not hold the smallest build.
+_LEAST_MEMORY = 100_000_000
+
+
+def _size_in_words(value: object) -> object:
+    """Pydantic's own message for another text does not say how a size is written."""
+    if isinstance(value, str) and not re.fullmatch(r"\d+(\.\d+)?\s*[KMGT]i?B", value.strip(), re.IGNORECASE):
+        raise ValueError("is not a size; write it like 2GB or 512MB")
+    return value
+
+
+def _enough_memory(value: ByteSize | None) -> ByteSize | None:
+    if value is not None and value < _LEAST_MEMORY:
+        raise ValueError("is too small; a build needs 100MB or more")
+    return value
 
 
 # A century. A longer duration is a typing mistake, and a much longer one overflows a date.
@@ -162,6 +180,13 @@ class Settings(BaseSettings):
         "http://127.0.0.1:3000", description="Address of the Dagster UI, for links in alerts; `make dev` sets it"
     )
     embed_analytics_keep_warehouses: int = Field(3, ge=0, description="How many earlier published files are kept")
+    embed_analytics_memory_limit: Annotated[
+        ByteSize | None, BeforeValidator(_size_in_words), AfterValidator(_enough_memory)
+    ] = Field(
+        None,
+        description="Memory of a build of the warehouse (`2GB`), which spills to the home beyond it; by default 2 GB "
+        "or a quarter of the machine's memory, whichever is less",
+    )
     embed_analytics_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_one_or_many)] = Field(
         (),
         description='Secret keys that a webhook may carry: one, or several as JSON during a change: `["new", "old"]`',

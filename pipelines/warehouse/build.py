@@ -17,6 +17,7 @@ from pipelines.home.ownership import open_home
 from pipelines.home.times import utc_now
 from pipelines.settings import Settings
 from pipelines.warehouse import continuing, ledger, passed_checks, published_record, published_state, sources
+from pipelines.warehouse.bounded import create_within, memory_limit, rows_at_once
 from pipelines.warehouse.build_report import (
     BuildCheckFailedError,
     BuildOutOfMemoryError,
@@ -174,6 +175,7 @@ class _Build:
         self.is_recycled = False
         self.changes: Changes | None = None
         self.passed: tuple[datetime, datetime] | None = None
+        self.rows_at_once = 0
         # Models to make from nothing. A refresh narrows this to those that changed, and the models that read them.
         self.stale: set[str] = set(self.models)
         self.staging = [model for model in models if model.kind.is_staging]
@@ -251,6 +253,9 @@ class _Build:
     def _begin(self, connection: duckdb.DuckDBPyConnection, *, may_recycle: bool) -> Begun:
         connection.execute(f"set temp_directory = {quoted(self.publication.spill)}")
         connection.execute("set enable_progress_bar = false")
+        limit = memory_limit(connection, self.options.settings)
+        connection.execute(f"set memory_limit = '{limit}B'")
+        self.rows_at_once = rows_at_once(limit)
         begun = continuing.begin(
             connection, self.publication, self.continued, self.found, self.phases, may_recycle=may_recycle
         )
@@ -322,9 +327,10 @@ class _Build:
         """Make models, in their order: from nothing, or what changed."""
         if self.changes is None:
             for model in models:
-                create_whole(connection, model)
+                create_within(connection, model, self.models, self.rows_at_once)
         else:
-            Refresh(connection, self.changes, self.models, self.noted, self.passed).run(models, self.stale)
+            refresh = Refresh(connection, self.changes, self.models, self.noted, self.rows_at_once, self.passed)
+            refresh.run(models, self.stale)
 
     def _make_last(self, connection: duckdb.DuckDBPyConnection, facts: BuildFacts) -> dict[str, int]:
         """Make the tables that tell of the build itself. Returns the rows of every table."""

@@ -15,18 +15,20 @@ import duckdb
 
 from pipelines.home.times import PLAUSIBLE_AHEAD
 from pipelines.warehouse import sources
+from pipelines.warehouse.bounded import create_within
 from pipelines.warehouse.changes import Changes
 from pipelines.warehouse.kinds import OBSERVED
 from pipelines.warehouse.literals import identifier
 from pipelines.warehouse.model import Model, Moment
 from pipelines.warehouse.sql_errors import ContinuationError, ModelFailedError, blamed_on
-from pipelines.warehouse.tables import create_incoming, create_whole, replace_rows, shadowed, stored
+from pipelines.warehouse.tables import create_incoming, replace_rows, shadowed, stored
 
 
 @dataclass
 class Refresh:
     """One refresh. `noted`: the units that are noted for each model.
 
+    `rows_at_once`: see `bounded.create_within`.
     `passed`: data_through before, and now. None where time stood still, or where models that read it are made anew.
     """
 
@@ -34,6 +36,7 @@ class Refresh:
     changes: Changes
     models: Mapping[str, Model]
     noted: Mapping[str, Collection[str]]
+    rows_at_once: int
     passed: tuple[datetime, datetime] | None = None
     _moments: set[tuple[str | None, Moment]] = field(default_factory=set[tuple[str | None, Moment]])
 
@@ -41,7 +44,7 @@ class Refresh:
         """Bring these models up to date, in their order. Those that are stale are made from nothing."""
         for model in models:
             if model.name in stale:
-                create_whole(self.connection, model)
+                create_within(self.connection, model, self.models, self.rows_at_once)
             elif not model.kind.is_view:
                 self._refresh(model)
 
@@ -62,7 +65,7 @@ class Refresh:
             sources.show_held(self.connection, _observed(model), model.name, model.grain)
         if model.kind.unit is None:
             return nullcontext()
-        return shadowed(self.connection, model.depends_on, self.models, self.changes, model.kind.unit)
+        return shadowed(self.connection, model.depends_on, self.models, self.changes.predicate(model.kind.unit))
 
     def _replaced(self, model: Model) -> str:
         """The predicate for the rows that `incoming` replaces."""

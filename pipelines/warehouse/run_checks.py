@@ -82,7 +82,7 @@ def _narrowed(
 ) -> AbstractContextManager[None]:
     if changes is None:
         return nullcontext()
-    return shadowed(connection, check.depends_on, models, changes, check.scope)
+    return shadowed(connection, check.depends_on, models, changes.predicate(check.scope))
 
 
 def _leave_out(connection: duckdb.DuckDBPyConnection, check: Check, patterns: Collection[str]) -> int:

@@ -1,7 +1,8 @@
 """Makes the warehouse's tables from the models: the whole table, or the units that changed.
 
 The same SELECT serves both. In a refresh, a temp view with the name of an input table shadows it and shows only the
-rows of changed units. So the model computes exactly those rows again, and its SQL need not know.
+rows of changed units; in a large full build, those of one range of units. So the model computes exactly these rows, and
+its SQL need not know.
 """
 
 from collections.abc import Generator, Iterable, Mapping
@@ -9,7 +10,6 @@ from contextlib import contextmanager
 
 import duckdb
 
-from pipelines.warehouse.changes import Changes
 from pipelines.warehouse.literals import identifier, quoted
 from pipelines.warehouse.model import Model
 from pipelines.warehouse.sql_errors import blamed_on
@@ -26,6 +26,12 @@ def create_whole(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     drop(connection, model.name)
     with blamed_on(model.file):
         connection.execute(f"create {kind} {stored(model.name)} as\n{model.sql}")
+
+
+def append(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
+    """Add the rows that the model's SELECT gives now to its table."""
+    with blamed_on(model.file):
+        connection.execute(f"insert into {stored(model.name)}\n{model.sql}")
 
 
 def drop(connection: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -59,10 +65,9 @@ def shadowed(
     connection: duckdb.DuckDBPyConnection,
     tables: Iterable[str],
     models: Mapping[str, Model],
-    changes: Changes,
-    unit: str,
+    predicate: str,
 ) -> Generator[None]:
-    """While this is open, tables show only the rows of the unit's changed values. Views read the tables as shown."""
+    """While this is open, tables show only the rows that the predicate names. Views read the tables as shown."""
     shadows: list[str] = []
 
     def shadow(table: str) -> None:
@@ -73,7 +78,7 @@ def shadowed(
                 shadow(name)
             rows = models[table].sql
         else:
-            rows = f"from {stored(table)} where {changes.predicate(unit)}"
+            rows = f"from {stored(table)} where {predicate}"
         connection.execute(f"create or replace temp view {identifier(table)} as\n{rows}")
         shadows.append(table)
 
