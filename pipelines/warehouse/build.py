@@ -43,7 +43,7 @@ from pipelines.warehouse.refresh import Refresh
 from pipelines.warehouse.run_checks import CheckResult, run_checks
 from pipelines.warehouse.sources import BuildFacts
 from pipelines.warehouse.sql_errors import ContinuationError
-from pipelines.warehouse.tables import comment, count_rows, create_whole, drop
+from pipelines.warehouse.tables import comment, count_rows, drop
 from pipelines.warehouse.versions import check_versions_of, versions_of
 
 

@@ -57,7 +57,8 @@ class BuildOutOfMemoryError(PermanentError):
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"The warehouse was not published: DuckDB ran out of memory ({reason.rstrip('.')}). The published file is "
-            "unchanged. Free memory, or space on the home's disk, where the build spills. Nothing is polled again."
+            "unchanged. Allow more by EMBED_ANALYTICS_MEMORY_LIMIT, or free space on the home's disk, where the build "
+            "spills. Nothing is polled again."
         )
 
 

@@ -19,7 +19,7 @@ ROWS = {
     "flatten": [5],
     "first_backfill": [3],
     "steady_hour": [2],
-    "warehouse": [1, 3],
+    "warehouse": [2, 3],
     "dagster": [6],
     "queries": [6, 1, 6],
     "webhooks": [2],

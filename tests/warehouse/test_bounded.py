@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.settings import Settings
+from pipelines.errors import ConfigurationError
+from pipelines.settings import Settings, load_settings
 from pipelines.warehouse import bounded
 from pipelines.warehouse import build as build_module
 from pipelines.warehouse.bounded import memory_limit
@@ -20,6 +21,14 @@ from tests.warehouse.compare import differences
 from tests.warehouse.history import History
 from tests.warehouse.lake import Lake, at, event
 from tests.warehouse.test_incremental import OPTIONS, changed, rebuilt
+
+
+def reading_at_once(patch: pytest.MonkeyPatch, rows: int) -> None:
+    def rows_at_once(limit: int) -> int:
+        assert limit > 0
+        return rows
+
+    patch.setattr(build_module, "rows_at_once", rows_at_once)
 
 
 @pytest.mark.slow
@@ -40,7 +49,7 @@ def test_ranges_give_the_same_tables(
         history.batch()
     whole = rebuilt(lake, OPTIONS, root / "whole", monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setattr(build_module, "rows_at_once", lambda limit: rows_at_once)
+        reading_at_once(patch, rows_at_once)
         assert build(lake.home, OPTIONS).is_full
         assert differences(lake.home, whole) == {}
         # A model that is made anew in a refresh is made in ranges, too.
@@ -62,7 +71,7 @@ def test_there_are_as_many_ranges_as_the_events_need(
         append(connection, model)
 
     monkeypatch.setattr(bounded, "append", appending)
-    monkeypatch.setattr(build_module, "rows_at_once", lambda limit: rows_at_once)
+    reading_at_once(monkeypatch, rows_at_once)
     build(lake.home, OPTIONS)
     assert appended.count("fct_embeds") == parts - 1
     with connect_published(lake.home) as connection:
@@ -93,3 +102,14 @@ def test_duckdb_is_given_the_limit(lake: Lake, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(build_module, "create_functions", told)
     build(lake.home, BuildOptions(Settings.defaults(embed_analytics_memory_limit="512MiB"), "test"))
     assert limits == ["512.0 MiB"]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [("2", "write it like 2GB"), ("lots", "write it like 2GB"), ("9MB", "100MB")]
+)
+def test_a_limit_that_cannot_be_meant_says_how_it_is_written(
+    monkeypatch: pytest.MonkeyPatch, value: str, told: str
+) -> None:
+    monkeypatch.setenv("EMBED_ANALYTICS_MEMORY_LIMIT", value)
+    with pytest.raises(ConfigurationError, match=f"EMBED_ANALYTICS_MEMORY_LIMIT.*{told}"):
+        load_settings()
