@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest import Answer, Contest, Contestant, Work, at_most
+from benchmarks.contest import Answer, Contest, Contestant, Median, Work, at_most
 
 HELP, LOAD, REFRESH, ONE = "`--help`", "definitions load", "refresh, nothing new", "backfill, 1 day"
 ASSETS = 3
@@ -140,13 +140,18 @@ def answer(*, embeds: int = 300, days: int = 365, rounds: int = 3) -> Answer:
             at_most("Dagster, refresh that finds nothing, command to exit", seconds[REFRESH], 6, " s"),
             at_most(
                 f"Dagster, {days} days over 1 day, its own recording told apart",
-                (seconds[many] - seconds[alone]) / seconds[ONE],
+                Median(
+                    (days_run.seconds - alone_run.seconds) / one_run.seconds
+                    for days_run, alone_run, one_run in zip(
+                        *(contest.runs[name] for name in (many, alone, ONE)), strict=True
+                    )
+                ),
                 2,
             ),
         ],
         [
             f"Recording takes {each:.1f} ms per partition and asset; with it, {days} days take "
-            f"{seconds[many] / seconds[ONE]:.2f} times as long as one."
+            f"{contest.ratio(many, ONE, lambda run: run.seconds):.2f} times as long as one."
         ],
     )
 

@@ -132,7 +132,7 @@ def answer(*, embeds: int = 5_000, rounds: int = 3) -> Answer:
         )
     bound = CONCURRENCY / LATENCY_SECONDS
     rate = contest.median(OURS, lambda run: run.rate)
-    verdicts = [at_least("first backfill, share of the bound", 100 * rate / bound, 80, " %")]
+    verdicts = [at_least("first backfill, share of the bound", rate.scaled(100 / bound), 80, " %")]
     remarks = [
         f"{CONCURRENCY} workers, {1000 * LATENCY_SECONDS:g} ms before answers: the bound is {bound:.0f} embeds per s.",
         f"wrk gets {contest.median(WRK, lambda run: run.rate) / bound:.0%} of it out of this server on these cores; "
