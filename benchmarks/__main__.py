@@ -22,7 +22,7 @@ QUESTIONS = {
     "steady_hour": "A steady hour",
     "warehouse": "The warehouse",
     "dagster": "Dagster",
-    "queries": "Five analyst queries",
+    "queries": "Analyst queries",
     "webhooks": "Webhooks",
     "time_spent": "Where the time goes",
     "growth": "Cost against growth",

@@ -21,11 +21,11 @@ ROWS = {
     "steady_hour": [2],
     "warehouse": [2, 3],
     "dagster": [6],
-    "queries": [6, 1, 6],
+    "queries": [6, 1, 6, 4],
     "webhooks": [2],
     "time_spent": [12, 12, 12],
     "growth": [10],
-    "counts": [10],
+    "counts": [12],
 }
 
 
