@@ -61,8 +61,10 @@ def _bounds(
     connection: duckdb.DuckDBPyConnection, model: Model, models: Mapping[str, Model], rows_at_once: int
 ) -> list[int]:
     """Values of embed_id that cut the rows of the model's largest input into parts of about `rows_at_once`."""
+    # The rows of a table are counted without reading it. A model that reads views alone has nothing else to go by.
+    tables = [name for name in model.depends_on if not models[name].kind.is_view]
     row_count, largest = max(
-        (_row_count(connection, name), name) for name in model.depends_on if not models[name].kind.is_view
+        ((_row_count(connection, name), name) for name in tables or model.depends_on), default=(0, "")
     )
     parts = -(-row_count // rows_at_once)
     if parts < 2:

@@ -1,7 +1,7 @@
 """The table macros in sql/macros/, stored in the warehouse for analysts."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -22,11 +22,11 @@ _BUILD_ID = "build_id"
 _UNLESS_CLAIM = " and '{}' not in (select path from meta_claims)"
 
 
-def create_macros(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create or replace every macro in the warehouse."""
+def create_macros(connection: duckdb.DuckDBPyConnection, files: Sequence[Path] | None = None) -> None:
+    """Create or replace macros in the warehouse: those of these files, by default every one."""
     of_the_warehouse = _breakdowns(columns_of(connection, "fct_embeds"), _unnamed(connection))
     of_the_warehouse[_BUILD_ID] = quoted(_build_id(connection))
-    for path in macro_files():
+    for path in macro_files() if files is None else files:
         with blamed_on(f"sql/macros/{path.name}", lines_before=None):
             text = read_macro(path)
             if _BUILD_ID not in _PLACEHOLDER.findall(text):

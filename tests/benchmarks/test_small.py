@@ -21,7 +21,7 @@ ROWS = {
     "steady_hour": [2],
     "warehouse": [2, 3],
     "dagster": [6],
-    "queries": [6, 1, 6, 4],
+    "queries": [6, 1, 12, 4],
     "webhooks": [2],
     "time_spent": [12, 12, 12],
     "growth": [10],
