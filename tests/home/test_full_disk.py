@@ -56,6 +56,7 @@ def halves(home: Home) -> list[Path]:
     return left + list(home.root.glob("warehouse.failed*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [0, 2**12, 2**15, 2**17, 2**18, 2**19, 2**20])
 def test_a_full_disk_is_said_in_one_line_and_kept_full_by_nothing(
     simulator: RunningSimulator, disk: Path, room: int

@@ -30,7 +30,10 @@ def private_imports(code: str) -> Iterator[str]:
 
 
 def test_one_file_imports_what_is_private_in_dagster() -> None:
-    files = [path for source in SOURCES for path in (ROOT / source).rglob("*.py")]
+    # Not in hidden folders: the benchmarks keep other people's packages in one.
+    patterns = ("*.py", "[!.]*/**/*.py")
+    files = [path for source in SOURCES for pattern in patterns for path in (ROOT / source).glob(pattern)]
+    assert ROOT / INTERNALS in files
     importing = {str(path.relative_to(ROOT)) for path in files if list(private_imports(path.read_text()))}
     assert importing == {INTERNALS}
 

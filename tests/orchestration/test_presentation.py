@@ -101,6 +101,7 @@ def test_the_chart_of_events_ends_at_the_day_that_is_named(lake: Lake) -> None:
     assert events_chart(home, str(at(0).date() + timedelta(days=40))) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [AttributeError, MemoryError, OSError, RuntimeError, pl.exceptions.ComputeError])
 def test_a_chart_that_cannot_be_drawn_costs_a_line_in_the_log(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: type[Exception]

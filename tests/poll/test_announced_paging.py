@@ -22,6 +22,7 @@ def page_of(answer: Any, url: str = ASKED, **headers: str) -> Page | None:
     return read_page(answer, httpx.Response(200, headers=names, request=httpx.Request("GET", url)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paging", ["linked", "wrapped"])
 @pytest.mark.parametrize("list_order", ["ascending", "shuffled"])
 def test_announced_pages_of_both_lists_are_followed_to_the_end(

@@ -28,6 +28,7 @@ def digest_of(push: Push) -> str:
     return hashlib.blake2b(push.body, digest_size=16).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @pytest.mark.parametrize("seed", seeds(3))
 def test_nothing_that_was_acknowledged_is_missing(home: Path, seed: int) -> None:
