@@ -75,15 +75,7 @@ unknown_operations as (
     having not bool_or(event_type = base and operation = wanted_operation)
 ),
 
-unknown_by as (
-    select
-        'by is neither a column of fct_embeds nor a claim path in meta_claims: ' || any_value("by"::varchar)
-            || '. Did you mean ' || arg_max(name, jaro_winkler_similarity(name, "by"::varchar)) || '?' as problem
-    from (select unnest([/* breakdown_names */]) as name union all select path from meta_claims)
-    -- Before the first session nobody knows what claims there will be.
-    where "by" is not null and (exists (from fct_embeds) or exists (from meta_claims))
-    having not bool_or(name = "by"::varchar)
-),
+/* breakdown */,
 
 problems as (
     select case
@@ -138,34 +130,14 @@ span as (
     select (coalesce(window_seconds, (select funnel_window_seconds from meta_build)) * 1000000)::bigint as span_us
 ),
 
--- A claim path as a JSON pointer. Dots separate its levels; a dot or backslash within a key has a backslash before it.
-claim as (
-    select
-        '/' || replace(replace(
-            replace(replace(replace(replace(replace("by", '\\', chr(1)), '\.', chr(2)), '~', '~0'), '/', '~1'), '.', '/'),
-            chr(2), '.'
-        ), chr(1), '\') as pointer
-),
-
-embeds as (
-    select
-        embed_id, user_id,
-        case
-            when "by" is null then null
-            /* breakdown_columns */
-            when "by" in (select path from meta_claims) then claims ->> (select pointer from claim)
-        end as breakdown
-    from fct_embeds
-    where (from_date is null or entry_date >= from_date::date)
-        and (to_date is null or entry_date <= to_date::date)
-        and (unit = 'embed' or user_id is not null)
-),
-
 members as materialized (
     select
         embed_id, breakdown,
         case when unit = 'embed' then embed_id else dense_rank() over (order by user_id, breakdown) end as unit_id
-    from embeds
+    from broken_down
+    where (from_date is null or entry_date >= from_date::date)
+        and (to_date is null or entry_date <= to_date::date)
+        and (unit = 'embed' or user_id is not null)
 ),
 
 units as (
