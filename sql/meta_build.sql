@@ -29,7 +29,7 @@ select
     plausible_until, -- a later time changes nothing either, until data_through comes within a day of it (UTC)
     code_version, -- the code that built it: the package's version, a +, and a digest of pipelines/ and sql/; not null
     is_full, -- built from nothing rather than continued from the build before; not null
-    previous_build_id, -- the build that this one continued; NULL for a full build
+    previous_build_id, -- the build that was published before, which this one continued: its file, or an older one brought up to date; NULL for a full build
     coalesce(failed_count, 0) as failed_embed_count, -- embeds that failed in the sweep that set data_through
     table_rows, -- rows of each table: a JSON object
     epoch(idle_after) as idle_after_seconds, -- setting: a session idle for longer than this is no longer open

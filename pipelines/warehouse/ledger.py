@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["lake_events", "lake_errors", "quarantine", "raw_events", "embeds", "sweeps"]
 
+# Their files are few, and new in a refresh that finds nothing, too.
+_OF_EVERY_SWEEP: tuple[Kind, ...] = ("embeds", "sweeps")
+
 # The kinds of files that make up a partition of the lake, which is replaced as a whole.
 LAKE_KINDS: tuple[Kind, ...] = ("lake_events", "lake_errors", "quarantine")
 
@@ -106,18 +109,21 @@ def scan(home: Home, known: Ledger | None = None) -> Ledger:
                 raise DamagedLakeError(f"{damage}: refresh again, which makes it from raw.")
             damages[file] = damage
             continue
-        row_counts[file] = pl.scan_parquet(home.root / file.path, glob=False).select(pl.len()).collect().item()
-        if file.kind == "lake_events":
-            claim_types[file] = _claim_types(home.root / file.path)
+        if file.kind in _OF_EVERY_SWEEP:
+            row_counts[file] = pl.scan_parquet(home.root / file.path, glob=False).select(pl.len()).collect().item()
+            continue
+        # Opens a file in a fraction of the time that Polars takes. Where nothing has landed it is not needed, and
+        # importing it takes longer than all else here.
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(home.root / file.path) as parquet:
+            row_counts[file] = parquet.metadata.num_rows
+            if file.kind == "lake_events":
+                claim_types[file] = _claim_types(parquet.schema_arrow)
     return Ledger(row_counts, claim_types, damages)
 
 
-def _claim_types(path: Path) -> ClaimTypes:
-    # Where nothing was flattened it is not needed, and importing it takes longer than all else here.
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as parquet:
-        schema: pa.Schema = parquet.schema_arrow
+def _claim_types(schema: "pa.Schema") -> ClaimTypes:
     return tuple((field.name, str(field.type)) for field in schema if field.name.startswith("claim_"))
 
 
