@@ -206,6 +206,8 @@ class _Build:
             parameters = self._make_tables(connection, facts)
             with self.phases("models"):
                 tables = self._make_last(connection, facts)
+                # Checks may call them.
+                create_macros(connection)
             with self.phases("checks"):
                 results = self._run_checks(connection, may_narrow=not looks_at_all)
             with self.phases("write"):
@@ -340,8 +342,7 @@ class _Build:
         return dict(sorted((tables | count_rows(connection, self.last)).items()))
 
     def _finish(self, connection: duckdb.DuckDBPyConnection, *, is_afresh: bool) -> None:
-        """Make the macros and the comments, and write everything to disk."""
-        create_macros(connection)
+        """Make the comments, and write everything to disk."""
         comment(connection, [*self.staging, *self.middle, *self.last])
         published_state.write(connection, self.found, self.versions)
         connection.execute("checkpoint warehouse")

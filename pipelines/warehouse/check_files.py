@@ -4,19 +4,23 @@ Its leading comment says what must hold and ends in directives. `table:` is the 
 error (the warehouse is not published) or warn. `scope:` is a unit, or `whole`: a refresh checks only the unit's changed
 values, where `passed_checks.py` says that it may. `finds:` says what was found, and names one column in braces:
 `types that are not listed: {event_type}`. That column's values are what a warning shows, and what is acknowledged.
+
+A check may call the macros in sql/macros/: what they answer is published, too. Such a check has no scope.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pipelines.warehouse.check import SUBJECT, Check
 from pipelines.warehouse.constraints import constraints_of
 from pipelines.warehouse.contracts import tracks
 from pipelines.warehouse.kinds import MOVING, SETTLED, UNIT_TYPES
+from pipelines.warehouse.macros import macro_files
 from pipelines.warehouse.models import load_models
 from pipelines.warehouse.sql_errors import ModelError, blamed_on
 from pipelines.warehouse.statements import (
     parse_select,
+    read_calls,
     read_header,
     read_parameters,
     read_relations,
@@ -81,17 +85,22 @@ def read_check(path: Path) -> Check:
         parameters=read_parameters(tree, file),
         code_version=version_with_functions(text, tree),
     )
-    _require_kept(check)
+    _require_kept(check, read_calls(tree))
     return check
 
 
-def _require_kept(check: Check) -> None:
+def _require_kept(check: Check, calls: Collection[str]) -> None:
     """Raises ModelError where the check reads what is not a model, or what its scope does not narrow."""
     models = {model.name: model for model in load_models()}
     if unknown := sorted({check.table, *check.depends_on} - models.keys()):
         raise ModelError(f"{check.file} names {', '.join(unknown)}, which is not a model.")
     if check.scope == "whole":
         return
+    if macro := next((path.stem for path in macro_files() if path.stem in calls), None):
+        raise ModelError(
+            f"{check.file} has a scope and calls {macro}(), which reads more than the scope narrows: leave the "
+            "scope out."
+        )
     for name in check.depends_on:
         if models[name].kind.name == "whole" or not tracks(models[name], check.scope, models):
             raise ModelError(

@@ -64,8 +64,12 @@ def version_of(sql: str) -> str:
 
 def version_with_functions(sql: str, tree: exp.Query) -> str:
     """The version of a statement, which changes with the functions in sql/functions/ where it calls one."""
-    calls = {call.name.lower() for call in tree.find_all(exp.Anonymous)}
-    return version_of(sql if function_names().isdisjoint(calls) else sql + functions_text())
+    return version_of(sql if function_names().isdisjoint(read_calls(tree)) else sql + functions_text())
+
+
+def read_calls(tree: exp.Query) -> frozenset[str]:
+    """The functions and table functions that a SELECT calls and sqlglot does not know: among them are ours."""
+    return frozenset(call.name.lower() for call in tree.find_all(exp.Anonymous))
 
 
 def read_relations(tree: exp.Query, file: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -169,6 +169,7 @@ CHECKS = {
         "stg_embeds where fetched_at < (select data_through from source.parameters)",
         "as time passes, rows fail that did not change",
     ),
+    "a macro": ("embed_id", "part as embed_id", "explain_change()", r"calls explain_change\(\), which reads more"),
 }
 
 

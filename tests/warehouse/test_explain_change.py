@@ -14,7 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.settings import Settings
+from pipelines.warehouse import macros
 from pipelines.warehouse.build import BuildOptions, build
+from pipelines.warehouse.build_report import BuildCheckFailedError
+from pipelines.warehouse.checks import load_checks
 from pipelines.warehouse.published import connect_published
 from tests.proving import examples
 from tests.warehouse.change_oracle import Period, Session, explained
@@ -26,6 +29,7 @@ from tests.warehouse.session_world import STEPS, SessionWorld, rows_of
 PROPORTION: Any = importlib.import_module("statsmodels.stats.proportion")
 
 NOW = datetime(2026, 6, 1, 9)
+ADDS_UP = "explain_change_adds_up"
 # Sessions of that day are the last that have had their three days.
 MATURE = date(2026, 5, 28)
 WINDOW = timedelta(days=3)
@@ -283,6 +287,60 @@ def test_the_periods_are_those_of_the_customers_report(lake: Lake) -> None:
         assert reported is not None
         assert all(reported)
         assert connection.execute(total).fetchone() == reported
+
+
+def changed(lake: Lake) -> None:
+    """A lake whose two templates convert otherwise in the earlier four weeks than in the later."""
+    lake.write(
+        event(f"{days}-{n}", 1000 + days, event_type, START - timedelta(days=days), template_key=f"t{days % 2}")
+        for days in range(70)
+        for n, event_type in enumerate(["embed_initialized", "import_submitted"][: 1 + (days % 5 < 2 + days // 35)])
+    )
+    lake.sweep(START + timedelta(days=5))
+
+
+def test_every_build_checks_that_the_published_answer_adds_up(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed(lake)
+    for report in (build(lake.home, BuildOptions()), build(lake.home, BuildOptions())):
+        (result,) = [result for result in report.checks if result.name == ADDS_UP]
+        assert (result.passed, result.is_whole) == (True, True)
+    with connect_published(lake.home) as connection:
+        assert connection.execute("select contribution from explain_change() where split = 'total'").fetchone() != (0,)
+    right = macros.read_macro
+
+    def spoiled(path: Path) -> str:
+        return right(path).replace("mix + rate, mix", "mix, mix")
+
+    monkeypatch.setattr(macros, "read_macro", spoiled)
+    with pytest.raises(BuildCheckFailedError, match=ADDS_UP) as failure:
+        build(lake.home, BuildOptions())
+    (failed,) = [check for check in failure.value.report.failed_checks if check.severity == "error"]
+    assert [row["split"] for row in failed.sample] == ["segments"]
+
+
+ANSWERS: dict[str, tuple[list[tuple[str, float | None]], list[str]]] = {
+    "right": ([("total", 0.3), ("segments", 0.1), ("segments", 0.2), ("steps", 0.3)], []),
+    "no difference": ([("total", None), ("segments", None), ("steps", None)], []),
+    "no difference and no segments": ([("total", None), ("steps", None)], []),
+    "rounded": ([("total", 0.3), ("segments", 0.3 + 9e-10), ("steps", 0.3 - 9e-10)], []),
+    "not to 1e-9": ([("total", 0.3), ("segments", 0.3 + 2e-9), ("steps", 0.3 - 2e-9)], ["segments", "steps"]),
+    "a part that is not known": ([("total", 0.3), ("segments", 0.3), ("segments", None), ("steps", 0.3)], ["segments"]),
+    "no parts": ([("total", 0.3), ("segments", 0.3)], ["steps"]),
+    "no parts of 0": ([("total", 0.0), ("segments", 0.0)], ["steps"]),
+    "parts of no difference": ([("total", None), ("segments", 0.0), ("steps", None)], ["segments"]),
+    "no total": ([("segments", 0.1), ("steps", 0.1)], ["segments", "steps"]),
+    "not a number": ([("total", 0.3), ("segments", float("nan")), ("steps", 0.3)], ["segments"]),
+}
+
+
+@pytest.mark.parametrize(("rows", "wrong"), ANSWERS.values(), ids=ANSWERS)
+def test_the_check_finds_the_split_that_does_not_add_up(rows: list[tuple[str, float | None]], wrong: list[str]) -> None:
+    (check,) = [check for check in load_checks() if check.name == ADDS_UP]
+    with duckdb.connect() as connection:
+        connection.execute("create table answer (split varchar, contribution double)")
+        connection.executemany("insert into answer values ($1, $2)", rows)
+        connection.execute("create macro explain_change() as table from answer")
+        assert sorted(split for split, *_ in connection.execute(check.sql).fetchall()) == wrong
 
 
 MISTAKES = {
