@@ -15,10 +15,26 @@ from pipelines.errors import ConfigurationError, EmbedAnalyticsError, Interrupte
 app = typer.Typer(
     help="Polls OneSchema embed events and publishes a DuckDB warehouse of funnels, errors and operations.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        typer.echo(f"embed-analytics {version('embed-analytics')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
@@ -75,16 +91,29 @@ def publish(
 @app.command(context_settings={"ignore_unknown_options": True})
 def query(
     sql: Annotated[str, typer.Argument(help="The SQL; `-` reads it from standard input.")],
-    output: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
-    limit: Annotated[int, typer.Option(min=1, help="Rows that a table shows at most; csv and json give all.")] = 100,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="table; line: a line per value; csv; json: an array of objects; jsonl: an object a line.",
+        ),
+    ] = "table",
+    limit: Annotated[int, typer.Option(min=1, help="Rows that a table shows at most; other formats give all.")] = 100,
+    for_spreadsheets: Annotated[
+        bool,
+        typer.Option("--for-spreadsheets", help="With csv: an apostrophe before what is a formula to a spreadsheet."),
+    ] = False,
 ) -> None:
-    """Read-only SQL on the published warehouse."""
+    """Read-only SQL on the published warehouse.
+
+    On a terminal a table has the columns that fit, and says how many there are; in a pipe it has them all.
+    """
     from pipelines.settings import load_settings
     from pipelines.terminal.query import run_query
 
     if sql == "-":
         sql = sys.stdin.buffer.read().decode(errors="surrogateescape")
-    run_query(load_settings().home, sql, output, limit)
+    run_query(load_settings().home, sql, output, limit, for_spreadsheets=for_spreadsheets)
 
 
 @app.command()

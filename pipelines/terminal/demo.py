@@ -20,7 +20,7 @@ from pipelines.home.ownership import open_home
 from pipelines.orchestration.jobs import partition_range, run_config
 from pipelines.orchestration.progress import terminal_progress
 from pipelines.settings import Settings
-from pipelines.terminal.query import print_table
+from pipelines.terminal.answers import print_table
 from pipelines.terminal.runs import run_job, summary_lines
 from pipelines.warehouse.published import connect_published
 

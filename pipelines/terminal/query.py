@@ -1,33 +1,22 @@
-"""`embed-analytics query`: SQL on the published warehouse, printed for people or for programs.
+"""`embed-analytics query`: SQL on the published warehouse. How answers are printed is in answers.py.
 
 Three walls guard it. A statement must be of a kind that reads. It is planned on a connection that can open no file, so
 a statement that names one is refused. And it runs on a connection that loads nothing and changes no setting.
 """
 
-import csv
 import re
 import sys
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import duckdb
-import orjson
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from pipelines.errors import ConfigurationError, PermanentError
 from pipelines.home.layout import Home
-from pipelines.home.printable import printable
+from pipelines.terminal.answers import FORMATS, print_answer
 from pipelines.warehouse.literals import quoted
 from pipelines.warehouse.published import connect_published, seal
-
-FORMATS = ("table", "csv", "json")
-NUMBERS = ("BIGINT", "DOUBLE", "INTEGER", "HUGEINT", "DECIMAL")
-CHUNK_ROWS = 10_000
 
 _READS = "SELECT, FROM, WITH, VALUES, PIVOT, DESCRIBE, SHOW, SUMMARIZE, and EXPLAIN of them"
 
@@ -49,12 +38,22 @@ class QueryError(PermanentError):
     """The SQL was refused. The message is DuckDB's, or names the statement that does not read."""
 
 
-def run_query(home: Home, sql: str, output: str, limit: int, *, memory_limit: str | None = None) -> None:
+def run_query(
+    home: Home,
+    sql: str,
+    output: str,
+    limit: int,
+    *,
+    for_spreadsheets: bool = False,
+    memory_limit: str | None = None,
+) -> None:
     """Print the answer of every statement. `memory_limit` is in DuckDB's form (`1GB`).
 
     The SQL can read the published warehouse, and nothing else. It can write nothing. Raises WarehouseMissingError,
-    QueryError, or ConfigurationError for an unknown format.
+    QueryError, or ConfigurationError for options that do not fit.
     """
+    if for_spreadsheets and output != "csv":
+        raise ConfigurationError("--for-spreadsheets goes with --format csv.")
     if output not in FORMATS:
         raise ConfigurationError(f"--format {output}: choose one of {', '.join(FORMATS)}.")
     try:
@@ -68,20 +67,11 @@ def run_query(home: Home, sql: str, output: str, limit: int, *, memory_limit: st
                 connection.execute(f"set memory_limit = {quoted(memory_limit)}")
             seal(connection, Path(spill))
             for number, statement in enumerate(_reading_statements(planner, sql)):
-                if number and output != "json":
+                if number and not output.startswith("json"):
                     sys.stdout.write("\n")
-                _print(connection.execute(statement), output, limit)
+                print_answer(connection, statement.query, output, limit, for_spreadsheets=for_spreadsheets)
     except duckdb.Error as error:
         raise QueryError(str(error).strip()) from None
-
-
-def _print(answer: duckdb.DuckDBPyConnection, output: str, limit: int) -> None:
-    if output == "table":
-        print_table(answer, limit=limit)
-    elif output == "csv":
-        _print_csv(answer)
-    else:
-        _print_json(answer)
 
 
 def _reading_statements(planner: duckdb.DuckDBPyConnection, sql: str) -> list[duckdb.Statement]:
@@ -137,67 +127,3 @@ def _first_words(statement: str) -> list[str]:
     starts = (offset for offset, kind in duckdb.tokenize(statement) if kind != duckdb.token_type.comment)
     words = (found[0].decode().lower() for start in starts if (found := _WORD.match(text, start)))
     return [next(words, ""), next(words, "")]
-
-
-def print_table(answer: duckdb.DuckDBPyConnection, *, title: str | None = None, limit: int = 100) -> None:
-    """Print the rows as a table on standard output. Says when there are more than `limit`."""
-    console = Console()
-    if not console.is_terminal:
-        # A pipe has no width, so rows must not be folded at 80 columns.
-        console = Console(width=10_000)
-    table = Table(header_style="bold", box=None, pad_edge=False)
-    # Everything is a rich Text. In a str, rich would take `[red]` and `:smile:` for its own markup.
-    for name, dtype, *_ in answer.description or []:
-        is_number = str(dtype).startswith(NUMBERS)
-        table.add_column(Text(printable(name, keeps="\n")), justify="right" if is_number else "left", overflow="fold")
-    rows = answer.fetchmany(limit + 1)
-    for row in rows[:limit]:
-        table.add_row(*(Text(_cell(value)) for value in row))
-    if title:
-        console.print(Text(title, "italic"))
-    console.print(table)
-    if len(rows) > limit:
-        console.print(f"({limit} rows shown; there are more: --limit, or --format csv)")
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else printable(str(value), keeps="\n")
-
-
-def _print_csv(answer: duckdb.DuckDBPyConnection) -> None:
-    writer = csv.writer(sys.stdout)
-    writer.writerow(_names(answer))
-    while rows := answer.fetchmany(CHUNK_ROWS):
-        writer.writerows(rows)
-
-
-def _print_json(answer: duckdb.DuckDBPyConnection) -> None:
-    names = list(_distinct(_names(answer)))
-    options = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
-    while rows := answer.fetchmany(CHUNK_ROWS):
-        for row in rows:
-            line = orjson.dumps({n: _json(v) for n, v in zip(names, row, strict=True)}, default=str, option=options)
-            sys.stdout.write(line.decode())
-
-
-def _json(value: Any) -> Any:
-    """The value. A HUGEINT that is too large for orjson becomes its text."""
-    return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**64 else value
-
-
-def _names(answer: duckdb.DuckDBPyConnection) -> list[str]:
-    return [column[0] for column in answer.description or []]
-
-
-def _distinct(names: list[str]) -> Iterator[str]:
-    """The names, with a number appended to repeated ones, because a JSON object has one value per name."""
-    taken: set[str] = set()
-    for name in names:
-        number, distinct = 1, name
-        while distinct in taken:
-            distinct = f"{name}_{number}"
-            number += 1
-        taken.add(distinct)
-        yield distinct

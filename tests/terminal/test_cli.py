@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -199,7 +200,7 @@ def test_a_run_its_answers_and_a_home_of_another_organisation(tmp_path: Path, si
 
     count = "select count(*) as embeds, 'ü' as letter from fct_embeds"
     assert run(tmp_path, "query", count, "--format", "csv").stdout.split() == ["embeds,letter", "15,ü"]
-    assert json.loads(run(tmp_path, "query", count, "--format", "json").stdout) == {"embeds": 15, "letter": "ü"}
+    assert json.loads(run(tmp_path, "query", count, "--format", "json").stdout) == [{"embeds": 15, "letter": "ü"}]
     assert "embeds" in run(tmp_path, "query", count).stdout
     assert run(tmp_path, "query", f"-- why\n{count}", "--format", "csv").stdout.split() == ["embeds,letter", "15,ü"]
     fails(run(tmp_path, "query", "select nothing from nowhere"), "nowhere")
@@ -209,3 +210,15 @@ def test_a_run_its_answers_and_a_home_of_another_organisation(tmp_path: Path, si
     with running_simulator(SimulatorOptions(embeds=3, days=2, organisation="Somebody Else")) as other:
         wrong = run(tmp_path, "refresh", ONESCHEMA_API_KEY=other.api_key, ONESCHEMA_API_URL=other.url)
         fails(wrong, "Northwind Importers", "Somebody Else", "EMBED_ANALYTICS_HOME")
+
+
+def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
+    assert run(tmp_path, "--version").stdout == f"embed-analytics {version('embed-analytics')}\n"
+
+
+def test_a_shell_completes_the_commands(tmp_path: Path) -> None:
+    program = str(Path(sys.executable).with_name("embed-analytics"))
+    asked = {"COMP_WORDS": "embed-analytics re", "COMP_CWORD": "1", "_EMBED_ANALYTICS_COMPLETE": "complete_bash"}
+    done = subprocess.run([program], env=os.environ | asked, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert {"refresh", "reconcile"} <= set(done.stdout.split())
+    assert all(word.startswith("re") for word in done.stdout.split())

@@ -29,7 +29,7 @@ def push(folder: Path) -> None:
 def rows(folder: Path, sql: str) -> list[dict[str, object]]:
     done = run(folder, "query", sql, "--format", "json")
     assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return json.loads(done.stdout)
 
 
 def raw_uuids(folder: Path) -> set[str]:

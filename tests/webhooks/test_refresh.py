@@ -35,7 +35,7 @@ def test_events_of_embeds_that_the_poll_never_listed_are_in_the_warehouse(tmp_pa
     assert journal_files(tmp_path / "home") == []
     query = "select embed_id, environment_name, user_id, event_count from fct_embeds where embed_id > 53510 order by 1"
     rows = run(tmp_path, "query", query, "--format", "json").stdout
-    assert [json.loads(line) for line in rows.splitlines()] == [
+    assert json.loads(rows) == [
         {"embed_id": 53511, "environment_name": "Staging", "user_id": "<USER_ID>", "event_count": 1},
         {"embed_id": 53512, "environment_name": "Production", "user_id": "<USER_ID>", "event_count": 1},
     ]
