@@ -27,22 +27,22 @@ from pipelines.warehouse.published import connect_published
 MARKER = ".embed-analytics-demo"
 
 FUNNEL = """
-with mature as (
-    select step_number, step,
-        coalesce(sum(reached_count) filter (is_mature), 0) as reached, sum(entered_count) filter (is_mature) as entered,
-        coalesce(sum(skipped_count) filter (is_mature), 0) as skipped,
-        coalesce(sum(in_order_count) filter (is_mature), 0) as in_order
-    from fct_embed_funnel_daily group by all
-)
-select step_number as "#", step, reached::bigint as embeds, round(100 * reached / entered, 1) as "% of entered",
-    format('{:.1f} to {:.1f}', 100 * wilson_low(reached, entered), 100 * wilson_high(reached, entered))
-        as "95 % interval",
-    skipped::bigint as skipped, in_order::bigint as "in order"
-from mature order by 1
+with together as (
+    from rpt_metrics where is_all_environments and is_all_templates and is_all_plans and is_all_customers
+),
+steps as (select distinct step_number, step from together where step is not null),
+recent as (from together where period = 'last_28_days')
+select steps.step_number as "#", steps.step, coalesce(max(numerator) filter (metric = 'reached'), 0) as embeds,
+    round(100 * max(value) filter (metric = 'reached'), 1) as "% of entered",
+    max(format('{:.1f} to {:.1f}', 100 * low, 100 * high)) filter (metric = 'reached') as "95 % interval",
+    coalesce(max(numerator) filter (metric = 'skipped'), 0) as skipped,
+    coalesce(max(numerator) filter (metric = 'in_order'), 0) as "in order"
+from steps left join recent using (step) group by 1, 2 order by 1
 """
 
 IMMATURE = """
-select coalesce(sum(entered_count), 0)::bigint from fct_embed_funnel_daily where step_number = 1 and not is_mature
+select coalesce(max(numerator), 0) from rpt_metrics
+where metric = 'sessions' and period = 'since' and is_all_environments and is_all_templates and is_all_plans
 """
 
 WORST_COLUMNS = """
@@ -109,7 +109,7 @@ def run_demo(root: Path, embeds: int, days: int) -> None:
 def _show_answers(console: Console, home: Home) -> None:
     with connect_published(home) as connection:
         for title, sql in (
-            ("The funnel: where customers drop out", FUNNEL),
+            ("The funnel of the last 28 mature days: where customers drop out", FUNNEL),
             ("The worst columns: which errors sheets have at mapping, where the vendor counts them", WORST_COLUMNS),
             ("The operations: what customers do by hand to repair their data", OPERATIONS),
         ):

@@ -266,7 +266,8 @@ class _Build:
         create_functions(connection)
         if begun.continued is not None and begun.is_afresh:
             with self.phases("compact"):
-                continuing.compact(connection, self.home, [model for model in self.middle if model.kind.is_view])
+                views = [model for model in self.models.values() if model.kind.is_view]
+                continuing.compact(connection, self.home, views)
         return begun
 
     def _make_tables(self, connection: duckdb.DuckDBPyConnection, facts: BuildFacts) -> Parameters:

@@ -14,7 +14,14 @@ OBSERVED = frozenset({"embeds", "sweeps"})
 VOCABULARY = frozenset({"event_types", "trigger_types", "funnel_steps", "embed_statuses"})
 SETTLED = VOCABULARY | {"parameters"}
 
-UNIT_TYPES = {"lake_partition": "varchar", "embed_id": "bigint", "event_date": "date", "entry_date": "date"}
+UNIT_TYPES = {
+    "lake_partition": "varchar",
+    "embed_id": "bigint",
+    "event_date": "date",
+    "entry_date": "date",
+    "entry_week": "date",
+    "entry_month": "date",
+}
 """The columns by which changes are followed, and their types."""
 
 # Those columns of source.parameters that move while no setting changes.
@@ -80,6 +87,8 @@ KINDS: Mapping[str, Kind] = {
         _by_unit("embed_id", "the sessions that changed"),
         _by_unit("event_date", "the dates whose events changed"),
         _by_unit("entry_date", "the dates whose sessions changed"),
+        _by_unit("entry_week", "the weeks whose sessions changed"),
+        _by_unit("entry_month", "the months whose sessions changed"),
         Kind("whole", "everything", None),
         # It is stored in the published file, where there is no schema `source`.
         Kind("view", "nothing, it is a view", frozenset(), is_view=True, reads_time=False),

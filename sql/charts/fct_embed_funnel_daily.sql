@@ -1,17 +1,31 @@
--- Sessions of the last 30 mature days by the step they reached
+-- Sessions of the last 28 mature days by the step they reached
 -- kind: funnel
 -- unit: sessions
-with days as (
-    select max(entry_date) filter (is_mature) as last_mature_date from fct_embed_funnel_daily
+with together as (
+    from rpt_metrics where is_all_environments and is_all_templates and is_all_plans and is_all_customers
+),
+
+steps as (
+    select distinct step_number, step from together where step is not null
+),
+
+recent as (
+    select step, metric, numerator, low, high from together where period = 'last_28_days'
+),
+
+young as (
+    select coalesce(max(numerator), 0)::bigint as immature_count from together where period = 'since' and metric = 'sessions'
 )
 
 select
     step,
-    coalesce(sum(reached_count) filter (is_shown), 0)::bigint as reached_count,
-    coalesce(sum(in_order_count) filter (is_shown), 0)::bigint as in_order_count,
-    wilson_low(sum(reached_count) filter (is_shown), sum(entered_count) filter (is_shown)) as rate_low,
-    wilson_high(sum(reached_count) filter (is_shown), sum(entered_count) filter (is_shown)) as rate_high,
-    coalesce(sum(entered_count) filter (not is_mature), 0)::bigint as immature_count
-from (select *, is_mature and entry_date > last_mature_date - 30 as is_shown from fct_embed_funnel_daily cross join days)
+    coalesce(max(numerator) filter (metric = 'reached'), 0)::bigint as reached_count,
+    coalesce(max(numerator) filter (metric = 'in_order'), 0)::bigint as in_order_count,
+    max(low) filter (metric = 'reached') as rate_low,
+    max(high) filter (metric = 'reached') as rate_high,
+    max(immature_count) as immature_count
+from steps
+left join recent using (step)
+cross join young
 group by step_number, step
 order by step_number

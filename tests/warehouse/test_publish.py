@@ -482,6 +482,8 @@ for measure in ("submitted", "delivered"):
     ).fetchall()
 answer["time_to"] = connection.execute("select * exclude (breakdown) from time_to()").fetchall()
 answer["interval"] = connection.execute("select wilson_low(15, 148), wilson_high(15, 148)").fetchone()
+query = "select round(sum(value), 9), round(sum(low), 9) from rpt_metrics"
+answer["metrics"] = connection.execute(query).fetchone()
 query = "select comment from duckdb_tables() where table_name = 'fct_embeds'"
 answer["comment"] = connection.execute(query).fetchone()[0]
 print(json.dumps(answer))
@@ -541,6 +543,8 @@ def test_the_published_file_opens_in_duckdb_1_1_3_with_its_macro(lake: Lake, pyt
         assert sum(row[2] for row in rows) == 3
         for row, of_old in zip(rows, old["time_to"], strict=True):
             assert list(row) == pytest.approx(of_old)
+        metrics = connection.execute("select round(sum(value), 9), round(sum(low), 9) from rpt_metrics").fetchone()
+        assert metrics == pytest.approx(tuple(old["metrics"]))
         interval = connection.execute("select wilson_low(15, 148), wilson_high(15, 148)").fetchone()
         assert interval == pytest.approx(tuple(old["interval"]))
     assert old["fct_embeds"] > 10
