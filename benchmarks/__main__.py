@@ -23,6 +23,7 @@ QUESTIONS = {
     "warehouse": "The warehouse",
     "dagster": "Dagster",
     "queries": "Analyst queries",
+    "analysis": "Macros of analysis",
     "webhooks": "Webhooks",
     "time_spent": "Where the time goes",
     "growth": "Cost against growth",
