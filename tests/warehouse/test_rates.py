@@ -195,4 +195,4 @@ def test_models_that_call_a_function_change_with_it_and_no_others(monkeypatch: p
     monkeypatch.setattr(statements, "functions_text", lambda: "another")
     after = {model.name: model.code_version for model in read_models(SQL)}
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"fct_embeds", "fct_embed_funnel_daily", "rpt_customers"}
+    assert changed == {"fct_embeds", "fct_embed_funnel_daily", "rpt_customers", "rpt_stuck_embeds"}
