@@ -1,32 +1,20 @@
 """Takes the payloads of claims apart into paths, once for each run of neighbouring events that share a payload.
 
-Paths are those of `pipelines.oneschema.claim_paths`. Payloads of one integration share a shape: the same keys in the
-same order. So the shapes of a few payloads are made into anchored regular expressions. With them Polars extracts the
-values of all payloads that fit, leaving their JSON text untouched. Payloads that fit none are parsed in Python.
+Paths are those of `pipelines.oneschema.claim_paths`. The shapes of a few payloads are made into regular expressions
+(`pipelines.flatten.claim_shapes`). With them Polars extracts the values of all payloads that fit, leaving their JSON
+text untouched. Payloads that fit none are parsed in Python.
 """
 
-import json
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import polars as pl
 
+from pipelines.flatten.claim_shapes import Shape, commonest_shape
 from pipelines.home.times import PLAUSIBLE_FROM, micros
 from pipelines.oneschema.claim_paths import walk
 from pipelines.oneschema.json_text import JsonText, loads_carefully
-
-# The values that a shape's expression extracts. Each ends where the JSON value ends, so an expression of literal keys
-# and these, anchored at both ends, can fit a text in only one way. Arrays of arrays are left to Python. If it is small
-# enough, the expression is matched in one pass without backtracking, which takes less than half the time.
-_STRING = r'"(?:[^"\\]|\\.)*"'
-_VALUE = rf"({_STRING}|-?[0-9][0-9.eE+-]*|true|false|null|\[(?:[^\[\]\"]|{_STRING})*\])"
-_TOKEN = re.compile(rf"(?P<key>{_STRING}\s*:\s*)(?P<value>{_VALUE}(?=\s*[,}}]))?|[{{}},]\s*")
-
-# Within these bounds, a shape's expression compiles in milliseconds.
-_LONGEST_EXEMPLAR = 4_096
-_MOST_VALUES = 64
 
 # It is cheaper to parse fewer payloads than this one by one than to look for their shape.
 _FEWEST_OF_A_SHAPE = 64
@@ -88,6 +76,8 @@ class Claims:
     seen: SeenByDate
     runs: pl.Series
     """The number of each event's run. Neighbouring events of one date with the same payload form a run."""
+    payloads: pl.Series
+    """The payload of each run, NULL for events without claims."""
     _shaped: list[pl.DataFrame]
     """`run`, and a String column per path: the text of its scalar, NULL for anything else. A run is in one at most."""
     _single: list[pl.DataFrame]
@@ -128,9 +118,9 @@ def read_claims(events: pl.DataFrame) -> Claims:
         .group_by("run", maintain_order=True)
         .agg(pl.len().alias("event_count"), pl.col("first").min().fill_null(NEVER), pl.col("last").max())
     )
+    of_runs = events.select(pl.col("date_index", "claims").gather(starts.arg_true()))
     payloads = (
-        events.select(pl.col("date_index", "claims").gather(starts.arg_true()))
-        .hstack(spans)
+        of_runs.hstack(spans)
         .filter(claims.is_not_null())
         # Most shapes differ in their number of keys, so few expressions are tried in vain within a bucket.
         .with_columns(keys=claims.str.count_matches('":', literal=True))
@@ -140,13 +130,14 @@ def read_claims(events: pl.DataFrame) -> Claims:
     for _, bucket in payloads.group_by("keys", maintain_order=True):
         rest = _read_shapes(bucket.drop("keys"), shaped, seen)
         single += [_read_one_by_one(part, seen) for part in rest.iter_slices(_SINGLE_TOGETHER)]
-    return Claims({date_index: dict(paths) for date_index, paths in seen.items()}, runs, shaped, single)
+    by_date = {date_index: dict(paths) for date_index, paths in seen.items()}
+    return Claims(by_date, runs, of_runs["claims"], shaped, single)
 
 
 def _read_shapes(bucket: pl.DataFrame, shaped: list[pl.DataFrame], seen: SeenByDate) -> pl.DataFrame:
     """Appends the payloads that have a shape to `shaped`, and returns the others."""
     while bucket.height >= _FEWEST_OF_A_SHAPE:
-        shape = _commonest_shape(bucket["claims"].gather_every(max(1, bucket.height // _LOOKED_AT)))
+        shape = commonest_shape(bucket["claims"].gather_every(max(1, bucket.height // _LOOKED_AT)))
         if shape is None:
             break
         taken = bucket.with_columns(found=pl.col("claims").str.extract_groups(shape.expression))
@@ -156,45 +147,7 @@ def _read_shapes(bucket: pl.DataFrame, shaped: list[pl.DataFrame], seen: SeenByD
     return bucket
 
 
-@dataclass(frozen=True)
-class _Shape:
-    expression: str
-    leaves: tuple[str, ...]
-    """The paths of the expression's values, in order."""
-    objects: tuple[str, ...]
-
-
-def _commonest_shape(payloads: Iterable[str]) -> _Shape | None:
-    """The shape that most of these payloads have. None if hardly two are alike."""
-    shapes = Counter(shape for shape in map(_shape, payloads) if shape is not None)
-    (shape, count), *_ = shapes.most_common(1) or [(None, 0)]
-    return shape if count > 1 else None
-
-
-def _shape(payload: str) -> _Shape | None:
-    """The shape of a payload. None if Python must parse it: nested arrays, a repeated key, a size out of bounds."""
-    if len(payload) > _LONGEST_EXEMPLAR:
-        return None
-    parts = ["^"]
-    position = values = 0
-    while position < len(payload):
-        token = _TOKEN.match(payload, position)
-        if token is None:
-            return None
-        position = token.end()
-        literal = token["key"] or token.group()
-        parts.append(pl.escape_regex(literal))
-        if token["value"] is not None:
-            parts.append(_VALUE)
-            values += 1
-    paths = [(path, isinstance(value, dict)) for path, value in walk(json.loads(payload, parse_int=JsonText))]
-    leaves = tuple(path for path, is_object in paths if not is_object)
-    if not 0 < values <= _MOST_VALUES or len(leaves) != values:
-        return None
-    return _Shape("".join([*parts, "$"]), leaves, tuple(path for path, is_object in paths if is_object))
-
-
-def _read_shape(group: pl.DataFrame, shape: _Shape, seen: SeenByDate) -> pl.DataFrame:
+def _read_shape(group: pl.DataFrame, shape: Shape, seen: SeenByDate) -> pl.DataFrame:
     columns = list(map(_column, shape.leaves))
     has_escapes = bool(group["claims"].str.contains("\\", literal=True).any())
     texts = group.drop("claims").with_columns(pl.col("found").struct.rename_fields(columns)).unnest("found")
@@ -241,30 +194,36 @@ def _unescape(texts: pl.Series) -> pl.Series:
 
 
 def _read_one_by_one(group: pl.DataFrame, seen: SeenByDate) -> pl.DataFrame:
+    # Every path with a type has a number, since Polars takes numbers from Python in a fraction of the time of texts.
+    numbers: dict[tuple[str, str], int] = {}
     rows: list[int] = []
-    paths: list[str] = []
-    types: list[str] = []
+    kinds: list[int] = []
     texts: list[str | None] = []
     for row, claims in enumerate(group["claims"]):
         payload = loads_carefully(claims, keep_numbers=True)
         assert isinstance(payload, dict), "a payload that is not an object leaves no claims"
         for path, value in walk(payload):
-            kind = _TYPES[type(value)]
             rows.append(row)
-            paths.append(path)
-            types.append(kind)
+            kinds.append(numbers.setdefault((path, _TYPES[type(value)]), len(numbers)))
             texts.append(value if isinstance(value, str) else _BOOLEANS[value] if isinstance(value, bool) else None)
     found = pl.DataFrame(
-        {"path": paths, "type": types, "text": texts},
-        schema={"path": pl.String(), "type": pl.String(), "text": pl.String()},
-    ).hstack(group.drop("claims").select(pl.all().gather(pl.Series(rows, dtype=pl.UInt32()))))
-    totals = found.group_by("date_index", "path", "type").agg(
+        {"row": rows, "kind": kinds, "text": texts},
+        schema={"row": pl.UInt32(), "kind": pl.UInt32(), "text": pl.String()},
+    )
+    found = found.drop("row").hstack(group.drop("claims").select(pl.all().gather(found["row"])))
+    totals = found.group_by("date_index", "kind").agg(
         pl.col("event_count").sum(), pl.col("first").min(), pl.col("last").max()
     )
-    for date_index, path, kind, event_count, first, last in totals.iter_rows():
-        seen[date_index][path].add((kind,), event_count, first, last)
-    is_scalar = pl.col("type").is_in(sorted(SCALAR_TYPES))
-    return found.filter(is_scalar).select("run", pl.concat_str(pl.lit(_COLUMN), "path").alias("path"), "text")
+    named = list(numbers)
+    for date_index, kind, event_count, first, last in totals.iter_rows():
+        path, type_ = named[int(kind)]
+        seen[date_index][path].add((type_,), event_count, first, last)
+    paths = pl.DataFrame(
+        [(_column(path), type_ in SCALAR_TYPES) for path, type_ in named],
+        schema={"path": pl.String(), "is_scalar": pl.Boolean()},
+        orient="row",
+    )
+    return found.hstack(paths[found["kind"]]).filter("is_scalar").select("run", "path", "text")
 
 
 def _column(path: str) -> str:

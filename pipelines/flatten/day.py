@@ -33,7 +33,8 @@ class FlatDay:
 
     event_date: str
     events: pl.DataFrame
-    """LAKE_EMBED_EVENTS and the claim columns, sorted by embed_id, occurred_at, event_id, event_uuid."""
+    """LAKE_EMBED_EVENTS and the claim columns, sorted by embed_id, occurred_at, event_id, event_uuid. Texts of claims
+    are categories, for writing them: a session's events share theirs."""
     errors: pl.DataFrame
     """LAKE_VALIDATION_ERRORS in the order of the events, then column_key, error_code."""
     quarantine: pl.DataFrame
@@ -152,8 +153,14 @@ def _with_claims(
             bad = merged.select("delivery", text=texts[path].gather(rows)).filter(is_bad.gather(rows))
             for delivery, text in bad.iter_rows():
                 issues.append((delivery, f"claims.{path}", f"not {column.type}", dumps(text)))
-    claim_columns = pl.DataFrame(values).select(pl.all().gather(rows))
-    return merged.select("date_index", "is_conflict", *LAKE_EMBED_EVENTS.names).hstack(claim_columns)
+    claim_columns = pl.DataFrame(list(map(_categories, values))).select(pl.all().gather(rows))
+    with_payloads = merged.with_columns(claims=_categories(claims.payloads).gather(claims.runs))
+    return with_payloads.select("date_index", "is_conflict", *LAKE_EMBED_EVENTS.names).hstack(claim_columns)
+
+
+def _categories(values: pl.Series) -> pl.Series:
+    """Texts as categories that are their own, and go with them; other values as they are."""
+    return values.cast(pl.Categorical(pl.Categories.random())) if values.dtype == pl.String() else values
 
 
 def _by_date(frame: pl.DataFrame) -> dict[int, pl.DataFrame]:

@@ -31,10 +31,11 @@ def merge(deliveries: pl.DataFrame) -> pl.DataFrame:
     `delivery` is the one whose token was taken. `is_conflict` says that two deliveries disagreed in a field in which
     neither was null.
     """
-    is_repeated = pl.col("event_uuid").is_duplicated()
-    repeated = deliveries.filter(is_repeated)
-    if not repeated.height:
+    # Numbers take half the time of texts. Two uuids of one hash are merged as one is: each into a row of its own.
+    is_repeated = deliveries["event_uuid"].hash().is_duplicated()
+    if not is_repeated.any():
         return _single(deliveries)
+    repeated = deliveries.filter(is_repeated)
     merged = (
         repeated.with_columns(is_webhook=pl.col("source") == "webhook")
         .sort(

@@ -5,6 +5,7 @@ A file that could not be written whole is removed: halves of files would keep a 
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 # Readers glob `*.parquet`, which skips names that begin with a dot.
 TEMPORARY_PREFIX = ".tmp-"
 
+# Where a Parquet file keeps the types that Arrow's readers give its columns. Without it they go by Parquet's own.
+_ARROW_SCHEMA = "ARROW:schema"
+
 
 def write_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write `frame` to `path`, replacing what is there. A reader sees the old file or the new one, never a part."""
@@ -27,14 +31,32 @@ def write_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] |
 
 
 def write_temporary_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str] | None = None) -> Path:
-    """Write `frame` beside `path` under a temporary name, sealed and durably. `put_in_place` renames it."""
+    """Write `frame` beside `path` under a temporary name, sealed and durably. `put_in_place` renames it.
+
+    Readers find strings where `frame` has categories: the file is that of a frame of strings. Texts that repeat are
+    written as a dictionary either way, and categories are one already. Of strings Polars first has to hash every row.
+    """
     temporary = _temporary(path)
+    metadata = {**(metadata or {}), **_as_strings(frame)}
     with _removed_if_it_fails(temporary):
-        frame.write_parquet(temporary, compression="zstd", compression_level=1, metadata=dict(metadata or {}))
+        frame.write_parquet(temporary, compression="zstd", compression_level=1, metadata=metadata)
         seal(temporary)
         share_as_folder(temporary)
         fsync(temporary)
     return temporary
+
+
+def _as_strings(frame: pl.DataFrame) -> dict[str, str]:
+    """The metadata by which readers take categories for strings; none where the frame has no categories."""
+    import polars as pl
+
+    schema = {name: pl.String() if isinstance(type_, pl.Categorical) else type_ for name, type_ in frame.schema.items()}
+    if schema == frame.schema:
+        return {}
+    empty = io.BytesIO()
+    pl.DataFrame(schema=schema).write_parquet(empty)
+    empty.seek(0)
+    return {_ARROW_SCHEMA: pl.read_parquet_metadata(empty)[_ARROW_SCHEMA]}
 
 
 def write_text(text: str, path: Path) -> None:

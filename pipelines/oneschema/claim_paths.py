@@ -70,7 +70,8 @@ def walk(payload: dict[str, Json]) -> Iterator[tuple[str, Json]]:
     while levels:
         prefix, items = levels[-1]
         for key, value in items:
-            path = prefix + escape(key)
+            # Hardly any key has one of them, and a call costs more than to look.
+            path = prefix + (escape(key) if "." in key or "\\" in key else key)
             yield path, value
             if isinstance(value, dict):
                 levels.append((f"{path}.", iter(value.items())))

@@ -5,20 +5,92 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
+import pytest
 
 from pipelines.flatten import claim_lists
 from pipelines.flatten.claim_columns import ClaimColumn
-from pipelines.flatten.claims import read_claims
+from pipelines.flatten.claims import Claims, read_claims
+from pipelines.oneschema.json_text import MAX_DEPTH
+
+# How many payloads are read by their shape, and how many one by one.
+MANY, FEW = 200, 3
 
 
 def events(payloads: list[dict[str, Any]]) -> pl.DataFrame:
+    return of_texts([json.dumps(payload) for payload in payloads])
+
+
+def of_texts(payloads: list[str]) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "date_index": pl.Series([0] * len(payloads), dtype=pl.UInt32),
-            "claims": [json.dumps(payload) for payload in payloads],
+            "claims": payloads,
             "occurred_at": [datetime(2024, 1, 24) + timedelta(seconds=number) for number in range(len(payloads))],
         }
     )
+
+
+def texts_of(claims: Claims, path: str) -> list[str | None]:
+    """By event."""
+    values, rows = claims.texts([path])
+    return values[path].gather(rows).to_list()
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+@pytest.mark.parametrize(
+    "number",
+    [
+        *("0", "-0", "-0.0", "7", "-7", "1.50", "1e2", "2.5E+33", "1E400", "0.1000000000000000055511151231257827"),
+        *("18446744073709551615", "18446744073709551616", "-9223372036854775808", "-9223372036854775809", "9" * 80),
+    ],
+)
+def test_a_number_keeps_its_digits(number: str, count: int) -> None:
+    claims = read_claims(of_texts([f'{{"n":{number},"of":"{each}","in":[{number}]}}' for each in range(count)]))
+    assert texts_of(claims, "n") == [number] * count
+    assert claims.seen[0]["n"].types == {"number"}
+    assert texts_of(claims, "in") == [None] * count
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_what_is_not_a_number_is_no_number(count: int) -> None:
+    texts = {
+        "yes": "true",
+        "no": "false",
+        "none": "null",
+        "text": '"7"',
+        "dash": '"-0"',
+        "escaped": r'"\ud800\n\u00fc"',
+    }
+    members = ",".join(f'"{name}":{text}' for name, text in texts.items())
+    claims = read_claims(of_texts([f'{{"of":{each},{members}}}' for each in range(count)]))
+    expected = {"yes": "true", "no": "false", "none": None, "text": "7", "dash": "-0", "escaped": "\\ud800\nü"}
+    assert {name: texts_of(claims, name) for name in expected} == {
+        name: [text] * count for name, text in expected.items()
+    }
+    types = {"yes": "boolean", "no": "boolean", "none": "null", "text": "string", "dash": "string", "escaped": "string"}
+    assert {name: claims.seen[0][name].types for name in types} == {name: {kind} for name, kind in types.items()}
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_what_is_deeper_than_anybody_nests_is_a_text(count: int) -> None:
+    deep = '{"a":' * (MAX_DEPTH + 20) + "1" + "}" * (MAX_DEPTH + 20)
+    claims = read_claims(of_texts([f'{{"of":{each},"a":{deep}}}' for each in range(count)]))
+    deepest = max(claims.seen[0], key=len)
+    assert deepest.count("a") == MAX_DEPTH
+    (text,) = set(texts_of(claims, deepest))
+    assert text is not None
+    assert set(text) == set('{"a":1}')
+
+
+def test_payloads_that_have_no_shape_leave_the_others_theirs() -> None:
+    """Most of them have an array within an array; all have as many keys."""
+    of_number = [
+        {"a": [[number]], "b": number} if number % 3 else {"a": [number], "b": str(number)} for number in range(MANY)
+    ]
+    claims = read_claims(events(of_number))
+    assert texts_of(claims, "b") == [str(number) for number in range(MANY)]
+    assert claims.seen[0]["a"].types == {"array"}
+    assert claims.seen[0]["b"].types == {"number", "string"}
 
 
 def test_keys_that_are_trace_ids_take_the_room_of_what_they_hold() -> None:

@@ -330,9 +330,10 @@ def test_footers_are_opened_where_they_are_new_alone(home: Home, monkeypatch: py
     opened: list[str] = []
     read = pl.read_parquet_metadata
 
-    def noting(path: Path) -> dict[str, str]:
-        opened.append(path.parent.name)
-        return read(path)
+    def noting(source: Path | io.BytesIO) -> dict[str, str]:
+        if isinstance(source, Path):
+            opened.append(source.parent.name)
+        return read(source)
 
     monkeypatch.setattr(pl, "read_parquet_metadata", noting)
     assert_frame_equal(catalogues(home)[0], before)

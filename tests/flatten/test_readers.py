@@ -105,6 +105,19 @@ def test_no_reader_misses_a_claim_for_want_of_a_date(tmp_path: Path, reader: str
         assert all(("claim_plan" in row) == (number == 1) for row in rows)
 
 
+def test_no_reader_is_told_of_the_categories_that_claims_are_written_from(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    token = sign(json.dumps({"user_id": "u", "seats": 7}), SECRETS["client-1"])
+    land_in(home, "a", delivery(event("one"), token=token), delivery(event("two")))
+    flatten_days(home, FlattenOptions(claim_types={"seats": "BIGINT"}))
+    (path,) = home.lake_embed_events.glob("*/*.parquet")
+    claims = {"claims": "large_string", "claim_user_id": "large_string", "claim_seats": "int64"}
+    schema = PARQUET.read_schema(path)
+    assert {name: str(schema.field(name).type) for name in claims} == claims
+    dtypes = {"claims": pl.String(), "claim_user_id": pl.String(), "claim_seats": pl.Int64()}
+    assert {name: pl.read_parquet_schema(path)[name] for name in claims} == dtypes
+
+
 def test_the_folder_that_former_versions_called_unknown_goes(tmp_path: Path) -> None:
     home = Home(tmp_path)
     land_in(home, "a", delivery(event("odd", 0)))

@@ -7,6 +7,7 @@ import json
 import resource
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,11 @@ class _Counting:
         patch.setattr(pl, "read_parquet_metadata", self.read_footer)
         patch.setattr(days, "read_raw", self.read_raw)
 
-    def read_footer(self, path: Path) -> dict[str, str]:
-        found = self._read_footer(path)
-        self.footers += 1
-        self.footer_bytes += sum(map(len, found.values()))
+    def read_footer(self, source: Path | BytesIO) -> dict[str, str]:
+        found = self._read_footer(source)
+        if isinstance(source, Path):
+            self.footers += 1
+            self.footer_bytes += sum(map(len, found.values()))
         return found
 
     def read_raw(self, home: Home, event_date: str, names: list[str]) -> pl.DataFrame:
