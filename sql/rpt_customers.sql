@@ -6,42 +6,50 @@
 -- grain: customer_id, template_key
 -- refresh: whole
 with parameters as (
-    select (data_through - funnel_window - interval 1 day)::date as last_mature_date from source.parameters
-),
-
-embeds as (
-    select embed_id, customer_id, customer_name, plan, template_key, entry_date, last_event_at, outcome, delivery
-    from fct_embeds
-),
-
-stuck as (
-    select embed_id from rpt_stuck_embeds
-),
-
-sessions as (
     select
-        embeds.*,
-        outcome = 'submitted' as is_submitted,
-        last_mature_date - entry_date as days_before,
-        stuck.embed_id is not null as is_stuck
-    from embeds
-    cross join parameters
-    left join stuck using (embed_id)
+        (data_through - funnel_window - interval 1 day)::date as last_mature_date,
+        coalesce(last_mature_date - 55, date '-infinity') as first_compared_date
+    from source.parameters
 ),
 
-customers as (
+totals as (
+    select
+        customer_id, template_key,
+        count(*) as session_count,
+        count(*) filter (outcome = 'submitted') as submitted_count,
+        count(*) filter (delivery = 'imported') as delivered_count,
+        count(*) filter (outcome = 'open') as open_count,
+        max(last_event_at) as last_seen_at
+    from fct_embeds
+    group by customer_id, template_key
+),
+
+names as (
     select
         customer_id, template_key,
         last(customer_name order by last_event_at nulls first, embed_id)
             filter (customer_name is not null) as customer_name,
-        last(plan order by last_event_at nulls first, embed_id) filter (plan is not null) as plan,
-        count(*) as session_count,
-        count(*) filter (is_submitted) as submitted_count,
-        count(*) filter (delivery = 'imported') as delivered_count,
-        count(*) filter (outcome = 'open') as open_count,
-        count(*) filter (is_stuck) as stuck_count,
-        count(*) filter (entry_date is not null and coalesce(days_before < 0, true)) as immature_count,
-        max(last_event_at) as last_seen_at,
+        last(plan order by last_event_at nulls first, embed_id) filter (plan is not null) as plan
+    from fct_embeds
+    where customer_name is not null or plan is not null
+    group by customer_id, template_key
+),
+
+-- Only these sessions are counted by their age, so older ones are not read for it.
+recent as (
+    select
+        customer_id, template_key,
+        outcome = 'submitted' as is_submitted,
+        last_mature_date - entry_date as days_before
+    from fct_embeds
+    cross join parameters
+    where entry_date >= first_compared_date
+),
+
+compared as (
+    select
+        customer_id, template_key,
+        count(*) filter (coalesce(days_before < 0, true)) as immature_count,
         count(*) filter (days_before between 0 and 13) as entered_count_14d,
         count(*) filter (days_before between 0 and 13 and is_submitted) as submitted_count_14d,
         count(*) filter (days_before between 14 and 27) as entered_count_previous_14d,
@@ -50,8 +58,39 @@ customers as (
         count(*) filter (days_before between 0 and 27 and is_submitted) as submitted_count_28d,
         count(*) filter (days_before between 28 and 55) as entered_count_previous_28d,
         count(*) filter (days_before between 28 and 55 and is_submitted) as submitted_count_previous_28d
-    from sessions
+    from recent
     group by customer_id, template_key
+),
+
+stuck as (
+    select customer_id, template_key, count(*) as stuck_count
+    from rpt_stuck_embeds
+    group by customer_id, template_key
+),
+
+customers as (
+    select
+        totals.*, customer_name, plan,
+        coalesce(stuck_count, 0) as stuck_count,
+        coalesce(immature_count, 0) as immature_count,
+        coalesce(entered_count_14d, 0) as entered_count_14d,
+        coalesce(submitted_count_14d, 0) as submitted_count_14d,
+        coalesce(entered_count_previous_14d, 0) as entered_count_previous_14d,
+        coalesce(submitted_count_previous_14d, 0) as submitted_count_previous_14d,
+        coalesce(entered_count_28d, 0) as entered_count_28d,
+        coalesce(submitted_count_28d, 0) as submitted_count_28d,
+        coalesce(entered_count_previous_28d, 0) as entered_count_previous_28d,
+        coalesce(submitted_count_previous_28d, 0) as submitted_count_previous_28d
+    from totals
+    left join names
+        on names.customer_id is not distinct from totals.customer_id
+        and names.template_key is not distinct from totals.template_key
+    left join compared
+        on compared.customer_id is not distinct from totals.customer_id
+        and compared.template_key is not distinct from totals.template_key
+    left join stuck
+        on stuck.customer_id is not distinct from totals.customer_id
+        and stuck.template_key is not distinct from totals.template_key
 )
 
 select

@@ -19,35 +19,39 @@ steps as (
     select step_number, step from source.funnel_steps
 ),
 
--- When each session did each step, in the order of the steps. A step only counts once the session has begun; see
--- fct_embeds.
+-- Seconds from a session's entry to each step, in the order of the steps. A step only counts once the session has begun;
+-- see fct_embeds.
 recent as (
     select
         template_key,
-        list_transform(
-            [0.0, seconds_to_upload, seconds_to_header, seconds_to_mapping, seconds_to_submit],
-            lambda seconds: entry_at + to_microseconds((seconds * 1e6)::bigint)
-        ) as arrivals
+        [0.0, seconds_to_upload, seconds_to_header, seconds_to_mapping, seconds_to_submit] as arrivals
     from fct_embeds
     cross join parameters
     where entry_at >= recent_from
 ),
 
--- From each step of a session to the next later step that it reached.
+-- From each step of a session to the next later step that it reached. As a rule the later steps come later: only where one
+-- does not are they looked at one by one, which takes several times as long.
 moves as (
     select
         template_key, step,
-        arrivals[step_number] as arrived_at,
-        list_min(list_filter(arrivals[step_number + 1:], lambda moment: moment >= arrived_at)) as left_at
+        arrivals[step_number] as arrived_after,
+        arrivals[step_number + 1:] as later_arrivals,
+        list_min(later_arrivals) as first_after,
+        case
+            when first_after >= arrived_after then first_after
+            else list_min(list_filter(later_arrivals, lambda seconds: seconds >= arrived_after))
+        end as left_after
     from recent
     cross join steps
-    where arrived_at is not null
+    where arrived_after is not null
 ),
 
+-- In whole microseconds, as the seconds were made of them.
 durations as (
-    select template_key, step, date_diff('microsecond', arrived_at, left_at) / 1e6 as seconds
+    select template_key, step, ((left_after * 1e6)::bigint - (arrived_after * 1e6)::bigint) / 1e6 as seconds
     from moves
-    where left_at is not null
+    where left_after is not null
 ),
 
 template_thresholds as (
