@@ -16,7 +16,7 @@ from pipelines.settings import Settings
 
 if TYPE_CHECKING:
     from pipelines.flatten.days import FlattenReport
-    from pipelines.oneschema.client import RetryPolicy
+    from pipelines.oneschema.client import Connection, RetryPolicy
     from pipelines.oneschema.tokens import TokenReader
     from pipelines.poll.poll_state import PollState
     from pipelines.poll.report import SweepProgress, SweepReport, SweepRequest
@@ -43,21 +43,12 @@ def sweep(
     gets the report of that first.
     """
     from pipelines.home.times import utc_now
-    from pipelines.oneschema.client import Connection, RetryPolicy
-    from pipelines.oneschema.pace import Pace
     from pipelines.poll.frontier import FrontierRule
     from pipelines.poll.opening import DamagedStateError, open_state
     from pipelines.poll.sweep import SweepContext, run_sweep
     from pipelines.webhooks.ingest import IngestReport
 
-    connection = Connection(
-        settings.api_url,
-        settings.require_api_key(),
-        settings.embed_analytics_request_timeout_seconds,
-        Pace(settings.embed_analytics_requests_per_second),
-        retry or RetryPolicy(budget_seconds=settings.embed_analytics_retry_budget_seconds),
-        allows_plain_http=settings.oneschema_allow_plain_http,
-    )
+    connection = connection_of(settings, retry)
     home = settings.home
     received = IngestReport()
 
@@ -94,6 +85,21 @@ def sweep(
         except DamagedStateError:
             # The state has been set aside. The next one is made from raw, which holds all that had landed.
             return run()
+
+
+def connection_of(settings: Settings, retry: RetryPolicy | None = None) -> Connection:
+    """How the API is reached. Raises ConfigurationError for a missing key, or an address that cannot be used."""
+    from pipelines.oneschema.client import Connection, RetryPolicy
+    from pipelines.oneschema.pace import Pace
+
+    return Connection(
+        settings.api_url,
+        settings.require_api_key(),
+        settings.embed_analytics_request_timeout_seconds,
+        Pace(settings.embed_analytics_requests_per_second),
+        retry or RetryPolicy(budget_seconds=settings.embed_analytics_retry_budget_seconds),
+        allows_plain_http=settings.oneschema_allow_plain_http,
+    )
 
 
 def receive(settings: Settings, *, on_wait: Callable[[str], None]) -> IngestReport:

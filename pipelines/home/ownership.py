@@ -95,19 +95,42 @@ def _describe(holder: Path) -> str:
 
 def claim_home(home: Home, api_url: str, organisation: str) -> None:
     """Record that the home belongs to this organisation. Raises WrongHomeError if it already belongs to another."""
-    path = home.root / "home.json"
-    owner = {"api_url": api_url, "organisation": organisation}
-    if not path.exists():
-        write_text(json.dumps(owner, indent=2) + "\n", path)
+    if not _owner_file(home).exists():
+        write_text(json.dumps(_owner(api_url, organisation), indent=2) + "\n", _owner_file(home))
         return
-    try:
-        held = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
-        raise WrongHomeError(f"{path} is damaged: restore it, or name another EMBED_ANALYTICS_HOME.") from None
-    if held != owner:
+    require_owner(home, api_url, organisation)
+
+
+def require_owner(home: Home, api_url: str, organisation: str) -> None:
+    """Raises WrongHomeError if the home belongs to another organisation. One without an owner is anybody's."""
+    owner, held = _owner(api_url, organisation), owner_of(home)
+    if held is not None and held != owner:
         raise WrongHomeError(
             f"{home.root} holds the events of {held.get('organisation')} at {held.get('api_url')}, but the key belongs "
             f"to {organisation} at {api_url}. If these are two accounts, set another EMBED_ANALYTICS_HOME, or the key "
             f"and URL of the first. If it is one account with a new name or address, write {json.dumps(owner)} to "
-            f"{path}."
+            f"{_owner_file(home)}."
         )
+
+
+def owner_of(home: Home) -> dict[str, str] | None:
+    """The `api_url` and the `organisation` that the home belongs to; None while it belongs to nobody.
+
+    Raises WrongHomeError where the file that says so is damaged.
+    """
+    path = _owner_file(home)
+    if not path.exists():
+        return None
+    try:
+        held = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise WrongHomeError(f"{path} is damaged: restore it, or name another EMBED_ANALYTICS_HOME.") from None
+    return {str(name): str(value) for name, value in held.items()}
+
+
+def _owner_file(home: Home) -> Path:
+    return home.root / "home.json"
+
+
+def _owner(api_url: str, organisation: str) -> dict[str, str]:
+    return {"api_url": api_url, "organisation": organisation}

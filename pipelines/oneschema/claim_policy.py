@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pydantic import SecretStr
 
 from pipelines.errors import ConfigurationError
-from pipelines.oneschema.claim_paths import escape, pattern
+from pipelines.oneschema.claim_paths import escape, pattern, upward
 from pipelines.oneschema.json_text import Json
 
 _STRICTNESS = {"keep": 0, "hash": 1, "drop": 2}
@@ -88,6 +88,10 @@ class ClaimPolicy:
 
     def __bool__(self) -> bool:
         return any(action != "keep" for _, action in self._patterns)
+
+    def names(self, path: str) -> bool:
+        """Whether a pattern fits the claim with this path, whatever it says of it."""
+        return any(expression.fullmatch(part) for part in upward(path) for expression, _ in self._patterns)
 
     def apply(self, payload: Json) -> Json:
         """The payload after the policy. `hash` replaces each scalar, including elements of arrays, with the hex

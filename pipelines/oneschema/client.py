@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -27,7 +28,7 @@ from pipelines.errors import (
     TransientError,
 )
 from pipelines.oneschema.json_text import Json, loads
-from pipelines.oneschema.pace import Pace, retry_after_seconds
+from pipelines.oneschema.pace import Pace, http_date, retry_after_seconds
 from pipelines.oneschema.paging import AnnouncedWalk, Page, PageRequest, announced_link, read_page, shortfall
 from pipelines.oneschema.proxies import is_loopback, proxy_for
 from pipelines.oneschema.transport import SingleConnectionTransport
@@ -154,6 +155,14 @@ def _transport(connection: Connection) -> httpx.AsyncBaseTransport:
 
 
 @dataclass(frozen=True)
+class Identity:
+    """The organisation that the key belongs to, and the vendor's clock as it answered (None: it did not say)."""
+
+    organisation: str
+    answered_at: datetime | None
+
+
+@dataclass(frozen=True)
 class EventsAnswer:
     """The API's answer for one embed's events. The events are None if the bodies are those already known.
 
@@ -185,19 +194,19 @@ class OneSchemaClient:
             }
         )
 
-    async def whoami(self) -> str:
-        """Name of the organisation that the key belongs to."""
+    async def whoami(self) -> Identity:
+        """Whose key this is."""
 
-        def organisation(response: httpx.Response) -> str:
+        def identity(response: httpx.Response) -> Identity:
             answer = _json(response.content, "/whoami")
             name = answer.get("org") if isinstance(answer, dict) else None
             if not isinstance(name, str):
                 raise RequestRejectedError("GET /whoami did not answer with an organisation")
-            return name
+            return Identity(name, http_date(response.headers.get("date")))
 
         timeout = min(FIRST_CONTACT_TIMEOUT_SECONDS, self._connection.timeout_seconds)
         try:
-            return await self._get("/whoami", organisation, retry=FIRST_CONTACT, timeout=httpx.Timeout(timeout))
+            return await self._get("/whoami", identity, retry=FIRST_CONTACT, timeout=httpx.Timeout(timeout))
         except (EmbedGoneError, RequestRejectedError) as error:
             raise RequestRejectedError(
                 f"{error}: is {self._connection.api_url} the address of the OneSchema API (ONESCHEMA_API_URL)?"

@@ -29,16 +29,22 @@ def retry_after_seconds(header: str | None, now: datetime | None = None) -> floa
     try:
         seconds = float(text)
     except ValueError:
-        try:
-            moment = parsedate_to_datetime(text)
-        except (ValueError, OverflowError):
+        moment = http_date(text)
+        if moment is None:
             return None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
         seconds = (moment - (now or datetime.now(UTC))).total_seconds()
     if seconds != seconds:
         return None
     return min(max(seconds, 0.0), RETRY_AFTER_MAX_SECONDS)
+
+
+def http_date(header: str | None) -> datetime | None:
+    """The time of a header that is an HTTP date. None if it cannot be read. One without a zone is UTC."""
+    try:
+        moment = parsedate_to_datetime((header or "").strip())
+    except (ValueError, OverflowError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 class Pace:

@@ -117,7 +117,9 @@ class _Sweep:
         try:
             async with AsyncExitStack() as stack:
                 client = await stack.enter_async_context(open_client(context.connection))
-                organisation = text_without_credentials(await client.whoami(), context.tokens.known_secrets)
+                organisation = text_without_credentials(
+                    (await client.whoami()).organisation, context.tokens.known_secrets
+                )
                 context.check_organisation(organisation)
                 self._state.mend_clock(context.clock())
                 # From here on the home belongs to this API, and the sweep leaves a record.

@@ -117,6 +117,32 @@ def query(
 
 
 @app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """How fresh and complete the published data is; exit code 1 when it is stale."""
+    from pipelines.home.times import utc_now
+    from pipelines.settings import load_settings
+    from pipelines.terminal.status import read_status, status_lines
+
+    found = read_status(load_settings(), utc_now())
+    for line in [found.as_json()] if as_json else status_lines(found):
+        typer.echo(line)
+    if found.is_stale:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor() -> None:
+    """Look at the key, the clock, retention, claims, disk and permissions; exit code 1 when one is a problem."""
+    from pipelines.settings import load_settings
+    from pipelines.terminal.doctor import print_findings
+
+    if not print_findings(load_settings(), typer.echo):
+        raise typer.Exit(1)
+
+
+@app.command()
 def simulate(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8787,
     embeds: Annotated[int, typer.Option(min=0, help="Embed sessions in the world.")] = 3000,

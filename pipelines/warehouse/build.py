@@ -16,7 +16,7 @@ from pipelines.home.layout import Home
 from pipelines.home.ownership import open_home
 from pipelines.home.times import utc_now
 from pipelines.settings import Settings
-from pipelines.warehouse import continuing, ledger, passed_checks, published_record, published_state, sources
+from pipelines.warehouse import continuing, findings, ledger, passed_checks, published_record, published_state, sources
 from pipelines.warehouse.bounded import create_within, memory_limit, rows_at_once
 from pipelines.warehouse.build_report import (
     BuildCheckFailedError,
@@ -211,7 +211,7 @@ class _Build:
             with self.phases("checks"):
                 results = self._run_checks(connection, may_narrow=not looks_at_all)
             with self.phases("write"):
-                self._finish(connection, is_afresh=begun.is_afresh)
+                self._finish(connection, results, is_afresh=begun.is_afresh)
         report = BuildReport(
             facts.build_id,
             facts.is_full,
@@ -342,10 +342,13 @@ class _Build:
         self._make(connection, self.last)
         return dict(sorted((tables | count_rows(connection, self.last)).items()))
 
-    def _finish(self, connection: duckdb.DuckDBPyConnection, *, is_afresh: bool) -> None:
+    def _finish(
+        self, connection: duckdb.DuckDBPyConnection, results: Sequence[CheckResult], *, is_afresh: bool
+    ) -> None:
         """Make the comments, and write everything to disk."""
         comment(connection, [*self.staging, *self.middle, *self.last])
         published_state.write(connection, self.found, self.versions)
+        findings.write(connection, results)
         connection.execute("checkpoint warehouse")
         if is_afresh:
             published_state.write_fresh_size(connection)

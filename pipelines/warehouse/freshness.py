@@ -20,11 +20,12 @@ def late_after(settings: Settings) -> timedelta:
 
     Raises ConfigurationError for an expression that is invalid or never comes due.
     """
-    return 2 * _longest_gap(settings.embed_analytics_refresh_cron) + _RUN
+    return 2 * longest_gap(settings.embed_analytics_refresh_cron) + _RUN
 
 
 @cache
-def _longest_gap(cron: str) -> timedelta:
+def longest_gap(cron: str) -> timedelta:
+    """The longest time between two ticks of a cron expression. Raises ConfigurationError as `late_after`."""
     from croniter import CroniterError, croniter
 
     fields = cron.split()
