@@ -43,13 +43,14 @@ def macro_files() -> list[Path]:
 
 
 def read_macro(path: Path) -> str:
-    """The macro's text, with the parts that macros share and the funnel's steps filled in."""
+    """The macro's text, with its name, the parts that macros share and the funnel's steps filled in."""
     parts = {part.stem: part.read_text(encoding="utf-8").strip() for part in (SQL / "macros" / "parts").glob("*.sql")}
-    steps = {
+    known = {
+        "macro_name": path.stem,
         "funnel_steps": ", ".join(quoted(step.step) for step in FUNNEL_STEPS),
         "optional_steps": ", ".join(quoted(step.step) for step in FUNNEL_STEPS if step.is_optional),
     }
-    return _filled(_filled(path.read_text(encoding="utf-8"), parts), steps)
+    return _filled(_filled(path.read_text(encoding="utf-8"), parts), known)
 
 
 def _breakdowns(columns: list[str], unnamed: set[str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,8 +20,9 @@ from pipelines.settings import Settings
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.published import connect_published
 from tests.proving import examples
-from tests.warehouse.funnel_oracle import Event, funnel_rows, seconds_of_steps
+from tests.warehouse.funnel_oracle import Asked, Event, Session, funnel_rows, seconds_of_steps, units_of
 from tests.warehouse.lake import START, Lake, event
+from tests.warehouse.session_world import rows_of
 
 SESSIONS = 120
 DEFAULT = [step.step for step in FUNNEL_STEPS]
@@ -86,13 +87,11 @@ def sessions(random: Random) -> list[dict[str, Any]]:
     return rows
 
 
-ASKED = "breakdown, step_number, reached_count, conversion_rate, step_conversion_rate, median_seconds_from_entry"
-
-
-def ask(connection: duckdb.DuckDBPyConnection, **arguments: Any) -> list[tuple[Any, ...]]:
-    """The rows of funnel() without the step's name and what follows from the counts."""
+def ask(connection: duckdb.DuckDBPyConnection, **arguments: Any) -> list[dict[str, Any]]:
+    """The rows of funnel() without the intervals, which tests/warehouse/test_rates.py looks at."""
     given = ", ".join(f"{name} := {_literal(value)}" for name, value in arguments.items() if value is not None)
-    return connection.execute(f"select {ASKED} from funnel({given})").fetchall()
+    rows = rows_of(connection.execute(f"from funnel({given})"))
+    return [{name: row[name] for name in row if not name.endswith(("_low", "_high"))} for row in rows]
 
 
 def _literal(value: Json) -> str:
@@ -102,8 +101,8 @@ def _literal(value: Json) -> str:
 
 
 def expected(
-    rows: list[dict[str, Any]], embeds: dict[int, dict[str, Any]], arguments: dict[str, Any]
-) -> list[tuple[Any, ...]]:
+    rows: list[dict[str, Any]], embeds: dict[int, dict[str, Any]], arguments: dict[str, Any], now: datetime
+) -> list[dict[str, Any]]:
     """What the oracle says to the same arguments."""
 
     def breakdown(embed: dict[str, Any]) -> str | None:
@@ -117,7 +116,14 @@ def expected(
         return org.get("tier")
 
     chosen = {
-        embed_id: (str(embed_id) if arguments["unit"] == "embed" else embed["user_id"], breakdown(embed))
+        embed_id: Session(
+            embed_id,
+            str(embed_id) if arguments["unit"] == "embed" else embed["user_id"],
+            breakdown(embed),
+            embed["entry_at"],
+            embed["outcome"],
+            embed["delivery"],
+        )
         for embed_id, embed in embeds.items()
         if (arguments["unit"] == "embed" or embed["user_id"] is not None)
         and (arguments["from_date"] is None or str(embed["entry_date"]) >= arguments["from_date"])
@@ -125,7 +131,8 @@ def expected(
     }
     events = [
         Event(
-            *chosen[row["embed_id"]],
+            chosen[row["embed_id"]].unit,
+            chosen[row["embed_id"]].breakdown,
             row["occurred_at"],
             row["event_id"],
             row["event_uuid"],
@@ -135,10 +142,20 @@ def expected(
         for row in rows
         if row["embed_id"] in chosen
     ]
-    window = WINDOW.total_seconds() if arguments["window_seconds"] is None else arguments["window_seconds"]
-    optional = OPTIONAL if arguments["optional"] is None else arguments["optional"]
-    steps = arguments["steps"] or DEFAULT
-    return funnel_rows(events, set(chosen.values()), steps, window, arguments["mode"], optional)
+    window = WINDOW.total_seconds()
+    asked = Asked(
+        steps=arguments["steps"] or DEFAULT,
+        window=window if arguments["window_seconds"] is None else arguments["window_seconds"],
+        mode=arguments["mode"],
+        optional=OPTIONAL if arguments["optional"] is None else arguments["optional"],
+        exclude=arguments["exclude"] or [],
+        by_period=arguments["by_period"],
+        conversion=arguments["conversion"] or "submitted",
+        include_immature=arguments["include_immature"],
+        funnel_window=window,
+        now=now,
+    )
+    return funnel_rows(units_of([*chosen.values()], events, asked), asked)
 
 
 @pytest.mark.slow
@@ -157,6 +174,9 @@ def test_the_macro_agrees_with_the_oracle(
     lake = new_lake(tmp_path_factory.mktemp("oracle") / "home")
     rows = sessions(random)
     lake.write(rows)
+    # The first two of the three days are mature.
+    now = START + timedelta(days=2, minutes=random.randrange(90))
+    lake.sweep(now)
     lake.claims.append(lake.claims[0] | {"path": "org.tier", "column_name": None, "is_column": False})
     build(lake.home, OPTIONS)
     with connect_published(lake.home) as connection:
@@ -166,7 +186,7 @@ def test_the_macro_agrees_with_the_oracle(
         for mode in ("ordered", "strict", "any"):
             for unit in ("embed", "user"):
                 for steps in (None, *random.sample(STEPS, 2)):
-                    arguments = {
+                    arguments: dict[str, Any] = {
                         "steps": steps,
                         # A breakdown by the unit shows the seconds of each: a median of many hides one.
                         "by": random.choice([None, "template_key", "org.tier", "embed_id", "embed_id", "user_id"]),
@@ -176,8 +196,14 @@ def test_the_macro_agrees_with_the_oracle(
                         "unit": unit,
                         "from_date": random.choice([None, None, "2026-03-03"]),
                         "to_date": random.choice([None, None, "2026-03-03"]),
+                        "exclude": random.choice([None, None, ["embed_closed"], ["embed_closed", "embed_resumed"]]),
+                        "by_period": random.choice([None, None, "day", "month"]),
+                        "conversion": random.choice([None, "delivered"]),
+                        "include_immature": random.choice([True, False]),
                     }
-                    assert ask(connection, **arguments) == expected(rows, embeds, arguments), arguments
+                    if {*(arguments["exclude"] or [])} & {*(steps or [])}:
+                        arguments["exclude"] = None
+                    assert ask(connection, **arguments) == expected(rows, embeds, arguments, now), arguments
         _check_steps(connection, rows, embeds)
 
 
@@ -214,7 +240,8 @@ def _check_steps(
     daily = (
         "select template_key, step_number, sum(in_order_count) from fct_embed_funnel_daily group by all order by all"
     )
-    asked = "select breakdown, step_number, reached_count from funnel(by := 'template_key') order by all"
+    asked = "from funnel(by := 'template_key', include_immature := true) order by all"
+    asked = f"select breakdown, step_number, reached_count {asked}"
     assert connection.execute(daily).fetchall() == connection.execute(asked).fetchall()
 
 
@@ -243,7 +270,7 @@ def test_the_plan_of_a_large_warehouse_runs(lake: Lake, mode: str) -> None:
         connection.execute("set asof_loop_join_threshold = 0")
         connection.execute("set nested_loop_join_threshold = 0")
         connection.execute("set merge_join_threshold = 0")
-        assert [row[2] for row in ask(connection, mode=mode)] == [1] * 5
+        assert [row["reached_count"] for row in ask(connection, mode=mode, include_immature=True)] == [1] * 5
 
 
 @pytest.mark.parametrize(
@@ -278,6 +305,18 @@ MISTAKES = {
     "steps := ['sheet_operation:sum']": r"sheet_operation is not .* mean sheet_operation_performed\?",
     "optional := null": "optional is NULL",
     "optional := ['headers_selected']": r"headers_selected is not .* mean header_selected\?",
+    "exclude := null": "exclude is NULL",
+    "exclude := [null]": "a step is NULL",
+    "exclude := ['embed_close']": r"embed_close is not .* mean embed_closed\?",
+    "exclude := ['file_uploaded']": "exclude has file_uploaded, which leaves no event for the step file_uploaded",
+    "exclude := ['sheet_operation_performed'], steps := ['file_uploaded', 'sheet_operation_performed:sum']": (
+        "exclude has sheet_operation_performed, which leaves no event for the step sheet_operation_performed:sum"
+    ),
+    "by_period := 'fortnight'": "by_period is day, week, month or NULL, not fortnight",
+    "conversion := 'imported'": "conversion is submitted or delivered, not imported",
+    "conversion := null": "conversion is .*, not NULL",
+    "include_immature := null": "include_immature is true or false, not NULL",
+    "to_date := 'last week'": r"to_date is not a date: last week\. Write date '2026-01-31'",
 }
 
 
@@ -289,8 +328,9 @@ def test_an_argument_that_cannot_be_meant_is_an_error_whatever_rows_there_are(la
         with connect_published(lake.home) as connection:
             for arguments, message in MISTAKES.items():
                 for asked in (arguments, f"{arguments}, from_date := '2099-01-01'"):
-                    with pytest.raises(duckdb.Error, match=message):
-                        connection.execute(f"from funnel({asked})")
+                    for macro in ("funnel", "funnel_sessions"):
+                        with pytest.raises(duckdb.Error, match=f"{macro}: .*{message}"):
+                            connection.execute(f"from {macro}({asked})")
 
 
 def test_operations_are_known_once_any_has_been_seen(lake: Lake) -> None:
@@ -321,13 +361,16 @@ def test_an_attached_warehouse_never_answers_for_another(new_lake: Callable[[Pat
             connection.execute("from old.funnel()")
         for used, other in (("old", "new"), ("new", "old")):
             connection.execute(f"use {used}")
-            counted = connection.execute("select reached_count from funnel() where step_number = 1").fetchall()
+            counted = connection.execute("select immature_count from funnel() where step_number = 1").fetchall()
             assert counted == connection.execute(f"select count(*) from {used}.fct_embeds").fetchall()
-            with pytest.raises(duckdb.Error, match=r"belongs to another warehouse .* Run USE"):
-                connection.execute(f"from {other}.funnel(from_date := '2099-01-01')")
+            for macro in ("funnel", "funnel_sessions"):
+                with pytest.raises(duckdb.Error, match=rf"this {macro}\(\) belongs to another warehouse .* Run USE"):
+                    connection.execute(f"from {other}.{macro}(from_date := '2099-01-01')")
 
 
 def test_an_empty_warehouse_has_no_funnel_rows(lake: Lake) -> None:
     build(lake.home, OPTIONS)
     with connect_published(lake.home) as connection:
         assert ask(connection) == []
+        assert ask(connection, by_period="week", conversion="delivered") == []
+        assert connection.execute("from funnel_sessions()").fetchall() == []

@@ -227,7 +227,9 @@ def test_a_skipped_step_is_not_a_dropped_session(lake: Lake, ask: Any) -> None:
         {"furthest_step": furthest, "skipped_steps": skipped.split(), "in_order_step_count": in_order}
         for _, furthest, skipped, in_order in SKIPS
     ]
-    chains = ask("select breakdown, step from funnel(by := 'embed_id') where reached_count = 1")
+    chains = ask(
+        "select breakdown, step from funnel(by := 'embed_id', include_immature := true) where reached_count = 1"
+    )
     assert Counter(int(row["breakdown"]) for row in chains) == {
         embed_id: in_order for embed_id, (*_, in_order) in enumerate(SKIPS) if in_order
     }

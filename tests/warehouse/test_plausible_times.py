@@ -70,8 +70,8 @@ def test_without_them_the_numbers_are_the_same(
                 "rpt_stuck_embeds",
             )
         },
-        "funnel": "select * from funnel() order by all",
-        "strict": "select * from funnel(mode := 'strict', unit := 'user') order by all",
+        "funnel": "select * from funnel(include_immature := true) order by all",
+        "strict": "select * from funnel(mode := 'strict', unit := 'user', include_immature := true) order by all",
     }
     for name, sql in compared.items():
         assert rows(with_them, sql) == rows(without, sql), name

@@ -150,11 +150,13 @@ def _check(row: dict[str, Any], rate: str, count: int, total: int | None) -> Non
 
 def test_the_rates_of_any_funnel_have_theirs(published: duckdb.DuckDBPyConnection) -> None:
     for mode in ("ordered", "strict", "any"):
-        found = rows(published, f"from funnel(mode := '{mode}', by := 'template_key')")
+        given = f"mode := '{mode}', by := 'template_key', include_immature := true"
+        found = rows(published, f"from funnel({given})")
         assert any(row["step_conversion_rate"] is not None for row in found)
         for row in found:
             _check(row, "conversion_rate", row["reached_count"], row["entered_count"])
             _check(row, "step_conversion_rate", row["reached_count"], row["previous_reached_count"])
+            _check(row, "rate", row["mature_reached_count"], row["mature_count"])
         firsts = {row["breakdown"]: row["reached_count"] for row in found if row["step_number"] == 1}
         assert {row["breakdown"]: row["entered_count"] for row in found} == firsts
 

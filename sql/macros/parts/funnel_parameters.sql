@@ -1,0 +1,12 @@
+steps := [/* funnel_steps */],
+    "by" := null,
+    window_seconds := null,
+    mode := 'ordered',
+    unit := 'embed',
+    from_date := null,
+    to_date := null,
+    optional := [/* optional_steps */],
+    exclude := [],
+    by_period := null,
+    conversion := 'submitted',
+    include_immature := false
