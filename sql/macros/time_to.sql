@@ -78,9 +78,8 @@ arrivals as (
     from stg_embed_events
     inner join members using (embed_id)
     cross join (select plausible_from, plausible_until from meta_build)
-    where event_type in (
-            select label from steps where step_number >= (select max(step_number) from steps where label = step)
-        )
+    -- A list of constants, which events are filtered by as they are read. A subquery is joined after the sessions.
+    where list_contains([/* funnel_steps */][list_position([/* funnel_steps */], step):], event_type)
         and occurred_at between plausible_from and plausible_until
     group by embed_id
 ),
