@@ -17,7 +17,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import statements
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.chart_queries import load_charts
-from pipelines.warehouse.functions import create_functions
+from pipelines.warehouse.functions import create_functions, function_names
 from pipelines.warehouse.model_files import read_models
 from pipelines.warehouse.models import SQL, load_models
 from pipelines.warehouse.published import connect_published
@@ -197,4 +197,6 @@ def test_models_that_call_a_function_change_with_it_and_no_others(monkeypatch: p
     monkeypatch.setattr(statements, "functions_text", lambda: "another")
     after = {model.name: model.code_version for model in read_models(SQL)}
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"fct_embeds", "fct_embed_funnel_daily", "rpt_customers", "rpt_stuck_embeds"}
+    calls = re.compile(rf"\b({'|'.join(function_names())})\(")
+    assert changed == {path.stem for path in SQL.glob("*.sql") if calls.search(path.read_text(encoding="utf-8"))}
+    assert {"fct_embeds", "rpt_stuck_embeds"} < changed < before.keys()
