@@ -52,6 +52,7 @@ def test_no_sql(home: Home, sql: str, output: str) -> None:
         "from funnel()",
         "from explain_change()",
         "from time_to()",
+        "from drivers()",
         "pragma table_info('fct_embeds')",
         "pragma version",
     ],

@@ -367,7 +367,7 @@ def test_an_argument_that_cannot_be_meant_is_an_error_whatever_rows_there_are(
             asked(world, rows, arguments)
 
 
-@pytest.mark.parametrize("macro", ["explain_change", "time_to"])
+@pytest.mark.parametrize("macro", ["explain_change", "time_to", "drivers"])
 def test_an_attached_warehouse_never_answers_for_another(
     new_lake: Callable[[Path], Lake], tmp_path: Path, macro: str
 ) -> None:

@@ -493,6 +493,11 @@ for measure in ("submitted", "delivered"):
         "include_immature := true)"
     ).fetchall()
 answer["time_to"] = connection.execute("select * exclude (breakdown) from time_to()").fetchall()
+for hold in ("[]", "['template_key', 'team']"):
+    answer["drivers" + hold] = connection.execute(
+        f"from drivers(hold := {hold}, min_count := 1, include_immature := true) order by kind, factor, value"
+    ).fetchall()
+answer["tail"] = connection.execute("select chi_square_tail(3, 1), chi_square_tail(3.5, 7)").fetchone()
 answer["interval"] = connection.execute("select wilson_low(15, 148), wilson_high(15, 148)").fetchone()
 query = "select round(sum(value), 9), round(sum(low), 9) from rpt_metrics"
 answer["metrics"] = connection.execute(query).fetchone()
@@ -555,6 +560,15 @@ def test_the_published_file_opens_in_duckdb_1_1_3_with_its_macro(lake: Lake, pyt
             assert list(row) == pytest.approx(of_old)
         metrics = connection.execute("select round(sum(value), 9), round(sum(low), 9) from rpt_metrics").fetchone()
         assert metrics == pytest.approx(tuple(old["metrics"]))
+        for hold in ("[]", "['template_key', 'team']"):
+            rows = connection.execute(
+                f"from drivers(hold := {hold}, min_count := 1, include_immature := true) order by kind, factor, value"
+            ).fetchall()
+            assert any(row[19] is not None for row in rows)
+            for row, of_old in zip(rows, old[f"drivers{hold}"], strict=True):
+                assert list(row) == pytest.approx(of_old)
+        tail = connection.execute("select chi_square_tail(3, 1), chi_square_tail(3.5, 7)").fetchone()
+        assert tail == pytest.approx(tuple(old["tail"]))
         interval = connection.execute("select wilson_low(15, 148), wilson_high(15, 148)").fetchone()
         assert interval == pytest.approx(tuple(old["interval"]))
     assert old["fct_embeds"] > 10

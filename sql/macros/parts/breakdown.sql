@@ -9,22 +9,13 @@ unknown_by as (
     having not bool_or(name = "by"::varchar)
 ),
 
--- A claim path as a JSON pointer. Dots separate its levels; a dot or backslash within a key has a backslash before it.
-claim as (
-    select
-        '/' || replace(replace(
-            replace(replace(replace(replace(replace("by", '\\', chr(1)), '\.', chr(2)), '~', '~0'), '/', '~1'), '.', '/'),
-            chr(2), '.'
-        ), chr(1), '\') as pointer
-),
-
 broken_down as (
     select
         *,
         case
             when "by" is null then null
             /* breakdown_columns */
-            when "by" in (select path from meta_claims) then claims ->> (select pointer from claim)
+            when "by" in (select path from meta_claims) then claims ->> claim_pointer("by")
         end as breakdown
     from fct_embeds
 )
