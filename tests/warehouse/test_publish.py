@@ -495,7 +495,8 @@ for measure in ("submitted", "delivered"):
 answer["time_to"] = connection.execute("select * exclude (breakdown) from time_to()").fetchall()
 for hold in ("[]", "['template_key', 'team']"):
     answer["drivers" + hold] = connection.execute(
-        f"from drivers(hold := {hold}, min_count := 1, include_immature := true) order by kind, factor, value"
+        f"from drivers(at_step := 'embed_initialized', hold := {hold}, min_count := 1, include_immature := true)"
+        " order by kind, factor, value"
     ).fetchall()
 answer["tail"] = connection.execute("select chi_square_tail(3, 1), chi_square_tail(3.5, 7)").fetchone()
 answer["interval"] = connection.execute("select wilson_low(15, 148), wilson_high(15, 148)").fetchone()
@@ -509,9 +510,15 @@ print(json.dumps(answer))
 
 @pytest.mark.slow
 def test_the_published_file_opens_in_duckdb_1_1_3_with_its_macro(lake: Lake, pytestconfig: pytest.Config) -> None:
-    # Sessions that time_to() follows from their beginning, beside a random history of others.
+    # Sessions that time_to() follows from their beginning and drivers() can compare, beside a random history of others.
     lake.write(
-        event(f"{number}-{n}", 900 + number, event_type, at(number * n - 2 * 24 * 60))
+        event(
+            f"{number}-{n}",
+            900 + number,
+            event_type,
+            at(number * n - 2 * 24 * 60),
+            environment_name=["Production", "Staging"][number // 4],
+        )
         for number in range(1, 7)
         for n, event_type in enumerate(["embed_initialized", ["embed_closed", "import_submitted"][number % 2]])
     )
@@ -562,7 +569,8 @@ def test_the_published_file_opens_in_duckdb_1_1_3_with_its_macro(lake: Lake, pyt
         assert metrics == pytest.approx(tuple(old["metrics"]))
         for hold in ("[]", "['template_key', 'team']"):
             rows = connection.execute(
-                f"from drivers(hold := {hold}, min_count := 1, include_immature := true) order by kind, factor, value"
+                f"from drivers(at_step := 'embed_initialized', hold := {hold}, min_count := 1, "
+                "include_immature := true) order by kind, factor, value"
             ).fetchall()
             assert any(row[19] is not None for row in rows)
             for row, of_old in zip(rows, old[f"drivers{hold}"], strict=True):
