@@ -21,7 +21,7 @@ COPIED = "bytes copied"
 # The longest history of `make bench`.
 LONGEST = 10_000_000
 
-# DuckDB keeps to 2 GB by default; Python and what DuckDB does not count come on top.
+# DuckDB keeps to 1.8 GB by default; Python and what DuckDB does not count come on top.
 PEAK_GB = 2.3
 
 

@@ -184,7 +184,7 @@ class Settings(BaseSettings):
         ByteSize | None, BeforeValidator(_size_in_words), AfterValidator(_enough_memory)
     ] = Field(
         None,
-        description="Memory of a build of the warehouse (`2GB`), which spills to the home beyond it; by default 2 GB "
+        description="Memory of a build of the warehouse (`2GB`), which spills to the home beyond it; by default 1.8 GB "
         "or a quarter of the machine's memory, whichever is less",
     )
     embed_analytics_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_one_or_many)] = Field(

@@ -82,7 +82,7 @@ def test_there_are_as_many_ranges_as_the_events_need(
 
 @pytest.mark.parametrize(
     ("available", "setting", "limit"),
-    [("80GB", None, 2_000_000_000), ("0.8GB", None, 250_000_000), ("0.8GB", "3GB", 3_000_000_000)],
+    [("80GB", None, 1_800_000_000), ("0.8GB", None, 250_000_000), ("0.8GB", "3GB", 3_000_000_000)],
 )
 def test_the_limit_is_the_setting_else_a_share_of_the_machine(available: str, setting: str | None, limit: int) -> None:
     with duckdb.connect(config={"memory_limit": available}) as connection:
