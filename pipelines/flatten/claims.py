@@ -80,20 +80,30 @@ class Claims:
     """The payload of each run, NULL for events without claims."""
     _shaped: list[pl.DataFrame]
     """`run`, and a String column per path: the text of its scalar, NULL for anything else. A run is in one at most."""
+    _open: list[pl.DataFrame]
+    """For each of these, what else its runs have, a row per scalar: `run`, `path`, `text`. Keys may be ids, so these
+    paths are not columns."""
     _single: list[pl.DataFrame]
-    """For runs without a shape, a row per scalar: `run`, `path`, `text`. Keys may be ids, so paths are not columns."""
+    """For runs without a shape, likewise."""
 
     def texts(self, paths: Iterable[str]) -> tuple[pl.DataFrame, pl.Series]:
         """The scalars of these paths, a String column for each path; and for each event the row that is its run's, or
         NULL where its run has none of them."""
         columns = {_column(path): path for path in paths}
         parts = [pl.DataFrame(schema={"run": pl.UInt32(), **dict.fromkeys(columns, pl.String())})]
-        parts += [group.select("run", *(name for name in columns if name in group.columns)) for group in self._shaped]
         wanted = pl.Series(list(columns), dtype=pl.String())
+        singles, opened = (
+            [
+                group.filter(pl.col("path").is_in(wanted.implode())).pivot("path", index="run", values="text")
+                for group in groups
+            ]
+            for groups in (self._single, self._open)
+        )
         parts += [
-            group.filter(pl.col("path").is_in(wanted.implode())).pivot("path", index="run", values="text")
-            for group in self._single
+            group.select("run", *(name for name in columns if name in group.columns)).join(others, on="run", how="left")
+            for group, others in zip(self._shaped, opened, strict=True)
         ]
+        parts += singles
         # In one piece: values are gathered from it once for each event.
         found = pl.concat(parts, how="diagonal", rechunk=True)
         count = int(self.runs[-1]) + 1 if self.runs.len() else 0
@@ -125,16 +135,19 @@ def read_claims(events: pl.DataFrame) -> Claims:
         # Most shapes differ in their number of keys, so few expressions are tried in vain within a bucket.
         .with_columns(keys=claims.str.count_matches('":', literal=True))
     )
-    shaped: list[pl.DataFrame] = []
+    shaped: list[tuple[pl.DataFrame, pl.DataFrame]] = []
     single: list[pl.DataFrame] = []
     for _, bucket in payloads.group_by("keys", maintain_order=True):
         rest = _read_shapes(bucket.drop("keys"), shaped, seen)
         single += [_read_one_by_one(part, seen) for part in rest.iter_slices(_SINGLE_TOGETHER)]
     by_date = {date_index: dict(paths) for date_index, paths in seen.items()}
-    return Claims(by_date, runs, of_runs["claims"], shaped, single)
+    fixed, opened = [group for group, _ in shaped], [others for _, others in shaped]
+    return Claims(by_date, runs, of_runs["claims"], fixed, opened, single)
 
 
-def _read_shapes(bucket: pl.DataFrame, shaped: list[pl.DataFrame], seen: SeenByDate) -> pl.DataFrame:
+def _read_shapes(
+    bucket: pl.DataFrame, shaped: list[tuple[pl.DataFrame, pl.DataFrame]], seen: SeenByDate
+) -> pl.DataFrame:
     """Appends the payloads that have a shape to `shaped`, and returns the others."""
     while bucket.height >= _FEWEST_OF_A_SHAPE:
         shape = commonest_shape(bucket["claims"].gather_every(max(1, bucket.height // _LOOKED_AT)))
@@ -147,10 +160,12 @@ def _read_shapes(bucket: pl.DataFrame, shaped: list[pl.DataFrame], seen: SeenByD
     return bucket
 
 
-def _read_shape(group: pl.DataFrame, shape: Shape, seen: SeenByDate) -> pl.DataFrame:
+def _read_shape(group: pl.DataFrame, shape: Shape, seen: SeenByDate) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What `Claims` has in `_shaped` and `_open` of payloads that fit this shape."""
     columns = list(map(_column, shape.leaves))
     has_escapes = bool(group["claims"].str.contains("\\", literal=True).any())
-    texts = group.drop("claims").with_columns(pl.col("found").struct.rename_fields(columns)).unnest("found")
+    names = [f"{kind} {name}" for kind, name in shape.groups]
+    texts = group.drop("claims").with_columns(pl.col("found").struct.rename_fields(names)).unnest("found")
     # The first byte of each value, as a number.
     marks = texts.select("date_index", pl.col(columns).cast(pl.Binary()).bin.get(0))
     spans = texts.group_by("date_index").agg(pl.col("event_count").sum(), pl.col("first").min(), pl.col("last").max())
@@ -163,13 +178,39 @@ def _read_shape(group: pl.DataFrame, shape: Shape, seen: SeenByDate) -> pl.DataF
             types = {_JSON_TYPES.get(mark, "number") for mark in of_column}
             types_of[column] |= types
             seen[date_index][path].add(types, event_count, first, last)
-    return texts.select(
+    scalars = texts.select(
         "run",
         *(
             _scalar(pl.col(column), pl.lit(marks[column]), types, has_escapes=has_escapes)
             for column, types in types_of.items()
         ),
     )
+    return scalars, _read_open_members(texts, shape, seen, has_escapes=has_escapes)
+
+
+def _read_open_members(texts: pl.DataFrame, shape: Shape, seen: SeenByDate, *, has_escapes: bool) -> pl.DataFrame:
+    """`run`, `path`, `text`: a row per scalar of the open members."""
+    if not shape.open_members:
+        return pl.DataFrame(schema={"run": pl.UInt32(), "path": pl.String(), "text": pl.String()})
+    found = pl.concat(
+        texts.select(
+            "run",
+            *("date_index", "event_count", "first", "last"),
+            path=pl.concat_str(pl.lit(_column(before)), f"key {number}"),
+            text=f"value {number}",
+        )
+        for number, before in enumerate(shape.open_members)
+    ).with_columns(mark=pl.col("text").cast(pl.Binary()).bin.get(0))
+    totals = found.group_by("date_index", "path", "mark").agg(
+        pl.col("event_count").sum(), pl.col("first").min(), pl.col("last").max()
+    )
+    types: set[str] = set()
+    for date_index, path, mark, event_count, first, last in totals.iter_rows():
+        kind = _JSON_TYPES.get(mark, "number")
+        types.add(kind)
+        seen[date_index][path.removeprefix(_COLUMN)].add((kind,), event_count, first, last)
+    text = _scalar(pl.col("text"), pl.col("mark"), types, has_escapes=has_escapes)
+    return found.select("run", "path", text=text).drop_nulls("text")
 
 
 def _scalar(text: pl.Expr, mark: pl.Expr, types: set[str], *, has_escapes: bool) -> pl.Expr:
