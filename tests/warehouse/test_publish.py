@@ -463,16 +463,17 @@ def test_every_blocking_check_can_fail(lake: Lake, monkeypatch: pytest.MonkeyPat
 
 def funnel_queries() -> Iterator[tuple[str, str]]:
     """Every mode, unit and state, with all that may be asked. JSON has no dates."""
-    for mode, unit in product(("ordered", "strict", "any"), ("embed", "user")):
-        given = (
-            f"mode := '{mode}', unit := '{unit}', by := 'template_key', window_seconds := 600, by_period := 'week', "
-        )
-        given += "exclude := ['embed_closed'], conversion := 'delivered', include_immature := true"
-        yield f"{mode} {unit}", f"select * replace (period::varchar as period) from funnel({given})"
-        for state in ("reached", "performed", "skipped", "dropped", "open"):
-            columns = "breakdown, period::varchar, embed_id, embed_ids, is_mature, seconds_from_entry"
-            sessions = f"funnel_sessions(step := 2, state := '{state}', {given})"
-            yield f"sessions {mode} {unit} {state}", f"select {columns} from {sessions}"
+    given = "by := 'template_key', window_seconds := 600, exclude := ['embed_closed'], by_period := 'week', "
+    given += "conversion := 'delivered', include_immature := true"
+    asked = [*product(("ordered", "strict", "any"), ("embed", "user"))]
+    for mode, unit in asked:
+        arguments = f"mode := '{mode}', unit := '{unit}', {given}"
+        yield f"{mode} {unit}", f"select * replace (period::varchar as period) from funnel({arguments})"
+    # Not every one of them with each: DuckDB 1.1.3 takes seconds to plan one.
+    for (mode, unit), state in zip(asked, ("reached", "performed", "skipped", "dropped", "open"), strict=False):
+        arguments = f"step := 2, state := '{state}', mode := '{mode}', unit := '{unit}', {given}"
+        columns = "breakdown, period::varchar, embed_id, embed_ids, is_mature, seconds_from_entry"
+        yield f"sessions that {state}", f"select {columns} from funnel_sessions({arguments})"
 
 
 OLD_CLIENT = """
@@ -481,6 +482,8 @@ sys.path.insert(0, sys.argv[1])
 import duckdb
 assert duckdb.__version__ == "1.1.3", duckdb.__version__
 connection = duckdb.connect(sys.argv[2], read_only=True)
+# It would print bars for what takes seconds.
+connection.execute("set enable_progress_bar = false")
 query = "select table_name from information_schema.tables where table_schema = 'main'"
 tables = [name for (name,) in connection.execute(query).fetchall()]
 answer = {name: connection.execute(f"select count(*) from {name}").fetchone()[0] for name in tables}
