@@ -80,7 +80,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 BENCH_EXTRA := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")
 
 lock:
-	$(LOCK) --extra test --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra test --extra report --output-file requirements.lock pyproject.toml
 	$(PYTHON) -c '$(BENCH_EXTRA)' | $(LOCK) --output-file benchmarks/others.lock -
 
 clean:

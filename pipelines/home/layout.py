@@ -64,6 +64,14 @@ class Home:
         return self.root / "warehouse.duckdb"
 
     @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def annotations(self) -> Path:
+        return self.root / "annotations.csv"
+
+    @property
     def dagster(self) -> Path:
         return self.root / "dagster"
 

@@ -87,6 +87,24 @@ def publish(
     _run("publish_raw", _today(), _today(), kind="webhooks", full_refresh=full_refresh)
 
 
+@app.command()
+def report(
+    out: Annotated[Path | None, typer.Option(help="The file to write; report.html in the home by default.")] = None,
+    opens: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Write the page: the published warehouse's numbers as one HTML file, for people who write no SQL."""
+    from pipelines.report.page import write_page
+    from pipelines.settings import load_settings
+
+    path = write_page(load_settings(), out).absolute()
+    typer.echo(f"written: {path}")
+    if opens:
+        import webbrowser
+
+        if not webbrowser.open(path.as_uri()):
+            raise ConfigurationError(f"There is no browser to open here: open {path} in one.")
+
+
 # SQL may begin with a comment, `-- like this`, which is not an option.
 @app.command(context_settings={"ignore_unknown_options": True})
 def query(

@@ -19,6 +19,7 @@ from pipelines.home.layout import Home
 from pipelines.home.ownership import open_home
 from pipelines.orchestration.jobs import partition_range, run_config
 from pipelines.orchestration.progress import terminal_progress
+from pipelines.report.page import write_page
 from pipelines.settings import Settings
 from pipelines.terminal.answers import print_table
 from pipelines.terminal.runs import run_job, summary_lines
@@ -103,6 +104,7 @@ def run_demo(root: Path, embeds: int, days: int) -> None:
         console.print(f"   {line}", highlight=False)
     console.print(f"[bold]3.[/] Published after {time.monotonic() - started:.0f} s. What it says:\n")
     _show_answers(console, settings.home)
+    _show_page(console, settings)
     _say_how_to_go_on(console, root)
 
 
@@ -118,6 +120,15 @@ def _show_answers(console: Console, home: Home) -> None:
                 (young,) = connection.execute(IMMATURE).fetchone() or (0,)
                 console.print(f"{young} embeds are left out: they began too late to have had their time to convert.")
             console.print()
+
+
+def _show_page(console: Console, settings: Settings) -> None:
+    try:
+        told = f"The page, to open in a browser: {write_page(settings).absolute().as_uri()}"
+    except ConfigurationError as error:
+        # An install without the extra has everything else.
+        told = str(error)
+    console.print(f"[bold]4.[/] {escape(told)}\n", highlight=False)
 
 
 def _say_how_to_go_on(console: Console, root: Path) -> None:

@@ -266,7 +266,13 @@ class _Build:
         create_functions(connection)
         if begun.continued is not None and begun.is_afresh:
             with self.phases("compact"):
-                views = [model for model in self.models.values() if model.kind.is_view]
+                # Another view may read what the published file does not have. It is stale, and made later.
+                held = begun.continued.model_versions
+                views = [
+                    model
+                    for model in self.models.values()
+                    if model.kind.is_view and held.get(model.name) == self.versions[model.name]
+                ]
                 continuing.compact(connection, self.home, views)
         return begun
 

@@ -39,6 +39,9 @@ def test_the_demo_answers_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert {"set_cell_value", "(not said)"} <= set(operations)
     assert "" not in operations
 
+    page = tmp_path / "demo-data" / "report.html"
+    assert f"The page, to open in a browser: {page.as_uri()}" in done.stdout
+    assert "<h1>Import funnel</h1>" in page.read_text(encoding="utf-8")
     warehouse = tmp_path / "demo-data" / "warehouse.duckdb"
     assert f"The warehouse is {warehouse};" in done.stdout
     queries = re.findall(r'EMBED_ANALYTICS_HOME=demo-data \S.* query "(.+)"', done.stdout)
