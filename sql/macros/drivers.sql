@@ -186,8 +186,8 @@ pasts as (
     group by embed_id
 ),
 
--- DuckDB 1.1.3 forgets that a stored CTE is materialized, and makes it again wherever it is named. So this one is named five
--- times, those behind it once, and what is known of all rows of a kind comes from windows.
+-- DuckDB 1.1.3 forgets that a stored CTE is materialized, and makes it again wherever it is named. So this one is made five
+-- times at most, those behind it are named once, and what is known of all rows of a kind comes from windows.
 sessions as materialized (
     select
         is_converted, claims, report.uuid as report_uuid, upload_count, mapping_count,
