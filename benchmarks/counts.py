@@ -31,7 +31,7 @@ class Limit(NamedTuple):
 LIMITS: Mapping[str, Mapping[str, Limit]] = {
     NEWS: {
         "files opened": Limit(80, 1.2),
-        "statements": Limit(600, 1.1),
+        "statements": Limit(720, 1.1),
         "megabytes read": Limit(25, 2),
         "megabytes written": Limit(15, 1.3),
         "megabytes copied": Limit(0, 1),
@@ -40,7 +40,7 @@ LIMITS: Mapping[str, Mapping[str, Limit]] = {
         "requests": Limit(50, 1.5),
         "files opened": Limit(50, 1.2),
         "SQLite databases opened": Limit(3, 1),
-        "statements": Limit(600, 1.1),
+        "statements": Limit(720, 1.1),
         "megabytes read": Limit(15, 1.5),
         "megabytes written": Limit(8, 1.3),
         "megabytes copied": Limit(0, 1),
