@@ -100,8 +100,12 @@ class Claims:
             for groups in (self._single, self._open)
         )
         parts += [
-            group.select("run", *(name for name in columns if name in group.columns)).join(others, on="run", how="left")
-            for group, others in zip(self._shaped, opened, strict=True)
+            fixed if others.is_empty() else fixed.join(others, on="run", how="left")
+            for fixed, others in zip(
+                (group.select("run", *(name for name in columns if name in group.columns)) for group in self._shaped),
+                opened,
+                strict=True,
+            )
         ]
         parts += singles
         # In one piece: values are gathered from it once for each event.
