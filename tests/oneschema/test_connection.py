@@ -140,7 +140,7 @@ def test_requests_go_through_the_proxy_of_the_environment(monkeypatch: pytest.Mo
     async def ask() -> str:
         # No such host: only the proxy can answer for it.
         async with open_client(connection("http://api.invalid", allows_plain_http=True)) as client:
-            return await client.whoami()
+            return (await client.whoami()).organisation
 
     server = HTTPServer(("127.0.0.1", 0), Proxy)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

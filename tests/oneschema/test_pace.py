@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.oneschema.pace import RETRY_AFTER_MAX_SECONDS, SPACING_SECONDS, Pace, retry_after_seconds
+from pipelines.oneschema.pace import RETRY_AFTER_MAX_SECONDS, SPACING_SECONDS, Pace, http_date, retry_after_seconds
 
 NOW = datetime(2026, 1, 28, 12, tzinfo=UTC)
 
@@ -111,3 +111,18 @@ def test_retry_after_is_read_in_both_forms_and_clamped(header: str | None, secon
 def test_no_retry_after_raises(header: str) -> None:
     seconds = retry_after_seconds(header, NOW)
     assert seconds is None or 0 <= seconds <= RETRY_AFTER_MAX_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("header", "moment"),
+    [
+        ("Wed, 28 Jan 2026 12:00:00 GMT", NOW),
+        (" Wed, 28 Jan 2026 13:00:00 +0100 ", NOW),
+        ("Wed, 28 Jan 2026 12:00:00", NOW),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_date_of_http(header: str | None, moment: datetime | None) -> None:
+    assert http_date(header) == moment
