@@ -44,7 +44,7 @@ def test_a_refresh_in_a_folder_of_any_name(
     assert (again.is_full, told(again)) == (False, told(first))
     capsys.readouterr()
     run_query(home, "select count(*) as n, count(distinct event_date) as days from stg_embed_events", "json", 10)
-    answer = json.loads(capsys.readouterr().out)
+    (answer,) = json.loads(capsys.readouterr().out)
     assert answer["n"] == first.tables["stg_embed_events"]
     # What Dagster shows counts the same files.
     days = [path.name.removeprefix("event_date=") for path in home.raw_embed_events.iterdir()]
