@@ -80,8 +80,10 @@ def test_tables_show_rows_types_lineage_and_pictures_and_no_claim(
     funnel = _metadata(instance, model_key("fct_embed_funnel_daily"))
     entered = funnel["dagster/column_lineage"].deps_by_column["entry_date"]
     assert [(dep.asset_key, dep.column_name) for dep in entered] == [(model_key("fct_embeds"), "entry_date")]
-    for name in ("fct_embed_funnel_daily", "fct_validation_errors_daily", "fct_sheet_operations_daily"):
+    for name in ("fct_validation_errors_daily", "fct_sheet_operations_daily"):
         assert "data:image/png;base64," in _metadata(instance, model_key(name))["chart"]
+    # The funnel's chart is of the last 28 mature days before now. The account's clock stands long before that.
+    assert "chart" not in funnel
     last = _partition_metadata(instance, PARTITIONED[1], str(LAST_DAY))
     assert "data:image/png;base64," in last["events"]
 

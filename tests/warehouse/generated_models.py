@@ -52,6 +52,14 @@ OBSERVED = [
 ]
 
 
+# The units of when a session began, from the time of its first event.
+ENTRY_UNITS = {
+    "entry_date": "min({})::date",
+    "entry_week": "date_trunc('week', min({}))::date",
+    "entry_month": "date_trunc('month', min({}))::date",
+}
+
+
 class ModelMaker:
     """Draws one model after the other; each may read those before it."""
 
@@ -65,8 +73,9 @@ class ModelMaker:
             yield self._named(kind, f"g{len(self.tables)}")
         for number in range(9):
             kinds = ["embed_id", "event_date", "whole", "view"]
-            if any("entry_date" in table.keys for table in self.tables):
-                kinds += ["entry_date", "entry_date"]
+            for unit in ENTRY_UNITS:
+                if any(unit in table.keys for table in self.tables):
+                    kinds += [unit, unit]
             yield self._named("embed_id" if number == 0 else self.random.choice(kinds), f"g{len(self.tables)}")
 
     def _named(self, kind: str, name: str) -> tuple[str, str]:
@@ -146,13 +155,14 @@ class ModelMaker:
                 table = random.choice([f"{first.name}.{column}", f"{name}.last_at"])
                 directives.append(f"time: data_through reaches {table} + interval {hours} hour")
             if unit == "embed_id" and random.random() < 0.6:
-                columns.append(f"min({column})::date as entry_date")
-                drawn.keys.append("entry_date")
+                entry = random.choice(list(ENTRY_UNITS))
+                columns.append(f"{ENTRY_UNITS[entry].format(column)} as {entry}")
+                drawn.keys.append(entry)
         beside = [key for key in first.keys if key != unit]
         if beside and random.random() < 0.4:
             columns.insert(1, beside[0])
             drawn.keys.append(beside[0])
-            columns = [c for c in columns if not c.endswith("as entry_date")]
+            columns = [c for c in columns if " as entry_" not in c]
             drawn.keys = [unit, beside[0]]
         sql = f"select {', '.join(columns)}\nfrom {first.name}\ngroup by all"
         if second.name != first.name and random.random() < 0.5:
