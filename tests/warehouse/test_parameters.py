@@ -77,7 +77,8 @@ def test_what_sql_cannot_hold_is_refused_and_so_is_a_secret() -> None:
         ("embed_analytics_idle_after_hours", {"fct_embeds", "meta_build"}),
         (
             "embed_analytics_funnel_window_days",
-            {"fct_embeds", "fct_embed_funnel_daily", "rpt_customers", "rpt_stuck_embeds", "meta_build"},
+            {"fct_embeds", "fct_embed_funnel_daily", "rpt_customers", "rpt_stuck_embeds", "meta_build"}
+            | {"fct_metrics_daily", "rpt_metrics_recent"},
         ),
         ("embed_analytics_plan_claim", {"fct_embeds", "fct_metrics_daily", "rpt_metrics_recent"}),
         ("embed_analytics_settle_after_days", set[str]()),

@@ -416,6 +416,8 @@ TAMPERINGS = {
     "stg_validation_errors_reported": "update stg_validation_errors set event_uuid = 'nowhere'",
     "stg_lake_days_reconcile": "delete from stg_embed_events",
     "deliveries_reconcile": "delete from stg_lake_days",
+    "explain_change_adds_up": "create or replace macro explain_change() as table "
+    "select unnest(['total', 'segments', 'steps']) as split, unnest([1.0, 0.5, 1.0]) as contribution",
 }
 
 
