@@ -123,7 +123,7 @@ def published(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
         history.batch()
     now = history.now + timedelta(days=5)
     # One that is stuck, so that others can be compared with it.
-    lake.write([event("stuck", 5000, "embed_initialized", now - timedelta(hours=2))])
+    lake.write([event("stuck", 5000, "embed_initialized", now - timedelta(hours=23))])
     lake.sweep(now)
     build(lake.home, BuildOptions(Settings.defaults(embed_analytics_funnel_window_days=2)))
     with connect_published(lake.home) as connection:
