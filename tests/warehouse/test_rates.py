@@ -123,9 +123,10 @@ def published(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
         history.batch()
     now = history.now + timedelta(days=5)
     # One that is stuck, so that others can be compared with it.
-    lake.write([event("stuck", 5000, "embed_initialized", now - timedelta(hours=23))])
+    lake.write([event("stuck", 5000, "embed_initialized", now - timedelta(days=5))])
     lake.sweep(now)
-    build(lake.home, BuildOptions(Settings.defaults(embed_analytics_funnel_window_days=2)))
+    patient = Settings.defaults(embed_analytics_funnel_window_days=2, embed_analytics_idle_after_hours=6 * 24)
+    build(lake.home, BuildOptions(patient))
     with connect_published(lake.home) as connection:
         yield connection
 
