@@ -53,12 +53,17 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _api(settings)
     yield from _retention(settings)
     yield from _home(settings)
-    try:
-        from pipelines.warehouse.published import connect_published
+    import duckdb
 
+    from pipelines.warehouse.published import connect_published, unreadable
+
+    try:
         connection = connect_published(settings.home)
     except WarehouseMissingError as error:
         yield Finding("note", "warehouse", str(error))
+        return
+    except duckdb.Error as error:
+        yield Finding("problem", "warehouse", str(unreadable(settings.home, error)))
         return
     with connection:
         yield from _event_types(connection)

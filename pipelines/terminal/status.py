@@ -10,21 +10,18 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import duckdb
 import orjson
 
-from pipelines.errors import ConfigurationError, WarehouseMissingError
+from pipelines.errors import ConfigurationError, PermanentError, WarehouseMissingError
 from pipelines.home.layout import Home
 from pipelines.home.ownership import owner_of
 from pipelines.home.printable import printable
 from pipelines.settings import Settings
 from pipelines.warehouse import findings
 from pipelines.warehouse.freshness import late_after
-from pipelines.warehouse.published import connect_published
-
-if TYPE_CHECKING:
-    import duckdb
+from pipelines.warehouse.published import connect_published, unreadable
 
 _RUNS = 5
 
@@ -121,6 +118,8 @@ def _published(home: Home) -> Published | None:
         connection = connect_published(home)
     except WarehouseMissingError:
         return None
+    except duckdb.Error as error:
+        raise unreadable(home, error) from None
     with connection:
         row = connection.execute("select build_id, built_at, data_through from meta_build").fetchall()[0]
         (reconciled_at,) = connection.execute("select max(reconciled_at) from meta_coverage").fetchall()[0]
@@ -151,9 +150,14 @@ def _embeds(home: Home, now: datetime) -> tuple[int | None, int | None]:
     from pipelines.poll.poll_state import PollState
 
     # Nothing is made or caught up here: that is the next sweep's.
-    with closing(sqlite3.connect(f"{home.poll_state.as_uri()}?mode=ro", uri=True)) as connection:
-        state = PollState(home, connection)
-        return state.embed_count(), state.due_count(now)
+    try:
+        with closing(sqlite3.connect(f"{home.poll_state.as_uri()}?mode=ro", uri=True)) as connection:
+            state = PollState(home, connection)
+            return state.embed_count(), state.due_count(now)
+    except sqlite3.Error as error:
+        raise PermanentError(
+            f"{home.poll_state} cannot be read ({error}): the next refresh makes it again from raw."
+        ) from None
 
 
 def _runs(home: Home) -> list[Run]:

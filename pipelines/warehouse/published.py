@@ -4,7 +4,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines.errors import WarehouseMissingError
+from pipelines.errors import PermanentError, WarehouseMissingError
 from pipelines.home.files import file_state
 from pipelines.home.layout import Home
 from pipelines.warehouse.literals import identifier, quoted
@@ -56,6 +56,13 @@ def unreadable_part(home: Home) -> str | None:
             except duckdb.Error as error:
                 return f"{schema}.{table}: {first_line(error)}"
     return None
+
+
+def unreadable(home: Home, error: duckdb.Error) -> PermanentError:
+    """The error to raise where DuckDB cannot open the published file."""
+    return PermanentError(
+        f"{home.warehouse} cannot be read ({first_line(error)}): `embed-analytics publish` builds it anew."
+    )
 
 
 def first_line(error: BaseException) -> str:

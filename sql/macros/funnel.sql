@@ -47,6 +47,8 @@ with recursive
 
 /* breakdown */,
 
+/* bad_dates */,
+
 /* funnel_arguments */,
 
 /* funnel_units */,

@@ -18,6 +18,8 @@ with recursive
 
 /* breakdown */,
 
+/* bad_dates */,
+
 /* funnel_arguments */,
 
 asked as (

@@ -41,14 +41,7 @@ steps as (
     select unnest([/* funnel_steps */]) as label, generate_subscripts([/* funnel_steps */], 1) as step_number
 ),
 
-bad_dates as (
-    select any_value(name) || ' is not a date: ' || any_value(given) || '. Write date ''2026-01-31''' as problem
-    from (
-        select unnest(['from_date', 'to_date']) as name, unnest([from_date::varchar, to_date::varchar]) as given
-    )
-    where given is not null and try_cast(given as date) is null
-    group by name
-),
+/* bad_dates */,
 
 problems as (
     select case

@@ -139,3 +139,10 @@ def test_text_from_outside_is_only_text(folder: Path, tmp_path: Path) -> None:
     shown = run(tmp_path, "status").stdout
     assert r"\x1b[31mred\n\u202e" in shown
     assert all(character.isprintable() or character == os.linesep for character in shown)
+
+
+@pytest.mark.parametrize("name", ["warehouse.duckdb", "state/poll.sqlite"])
+def test_a_file_that_is_damaged_is_named(folder: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(folder / "home", tmp_path / "home")
+    (tmp_path / "home" / name).write_bytes(b"no database" * 1000)
+    fails(run(tmp_path, "status"), name, "cannot be read")

@@ -73,14 +73,6 @@ excluded_steps as (
         and (excluded.wanted_operation is null or excluded.wanted_operation = wanted.wanted_operation)
 ),
 
-bad_dates as (
-    select name || ' is not a date: ' || given || '. Write date ''2026-01-31''' as problem
-    from (
-        select unnest(['from_date', 'to_date']) as name, unnest([from_date::varchar, to_date::varchar]) as given
-    )
-    where given is not null and try_cast(given as date) is null
-),
-
 argument_problems as (
     select case
         when (select build_id from meta_build) <> /* build_id */
