@@ -1,7 +1,7 @@
 """Makes the page: one HTML file with its numbers, its style and the program that draws it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from functools import cache
@@ -15,12 +15,19 @@ from pipelines.home.files import write_text
 from pipelines.home.permissions import write_as_home
 from pipelines.report.annotations import Annotation, read_annotations
 from pipelines.report.numbers import FIELDS, Numbers, read_numbers
+from pipelines.report.tables import Table, read_tables
 from pipelines.settings import Settings
 from pipelines.warehouse import findings
 from pipelines.warehouse.freshness import late_after
 from pipelines.warehouse.published import connect_published
 
-_FILES = Path(__file__).parent
+_FILES = Path(__file__).parent / "parts"
+# One program in the order in which its parts stand on the page; the parts share one scope.
+_PROGRAM = (
+    *("metrics.js", "tables.js", "texts.js", "filters.js", "drawing.js", "rows.js"),
+    *("header.js", "numbers.js", "funnel.js", "conversion.js"),
+    "start.js",
+)
 
 
 def write_page(settings: Settings, path: Path | None = None) -> Path:
@@ -32,26 +39,34 @@ def write_page(settings: Settings, path: Path | None = None) -> Path:
     home, path = settings.home, settings.home.report if path is None else path
     annotations = read_annotations(home.annotations)
     with connect_published(home) as connection:
-        numbers, found = read_numbers(connection), findings.read(connection)
+        numbers, tables, found = read_numbers(connection), read_tables(connection), findings.read(connection)
     warnings = None if found is None else [finding.name for finding in found if not finding.passed]
     write_as_home(home)
     late_seconds = late_after(settings).total_seconds()
-    write_text(render(numbers, annotations, warnings, late_seconds), path)
+    write_text(render(numbers, tables, annotations, warnings, late_seconds), path)
     return path
 
 
 def render(
-    numbers: Numbers, annotations: Sequence[Annotation], warnings: Sequence[str] | None, late_after_seconds: float
+    numbers: Numbers,
+    tables: Mapping[str, Table],
+    annotations: Sequence[Annotation],
+    warnings: Sequence[str] | None,
+    late_after_seconds: float,
 ) -> str:
     """The page as HTML. `warnings`: the checks that do not hold; None if that is not known."""
     told = asdict(numbers) | {
         "fields": FIELDS,
+        "tables": {name: vars(table) for name, table in tables.items()},
         "annotations": [asdict(annotation) for annotation in annotations],
         "warnings": warnings,
         "late_after_seconds": late_after_seconds,
     }
     return Template(_part("page.html")).substitute(
-        style=_part("page.css"), program=_part("page.js"), drawing=_drawing_program(), data=_as_script(told)
+        style=_part("page.css"),
+        program="\n".join(map(_part, _PROGRAM)),
+        drawing=_drawing_program(),
+        data=_as_script(told),
     )
 
 
