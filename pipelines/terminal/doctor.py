@@ -24,6 +24,8 @@ from pipelines.settings import Settings
 if TYPE_CHECKING:
     import duckdb
 
+    from pipelines.oneschema.claim_policy import ClaimPolicy
+
 Level = Literal["ok", "note", "problem"]
 
 # The vendor's Date header has whole seconds, and an answer takes some.
@@ -55,8 +57,14 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _home(settings)
     import duckdb
 
+    from pipelines.oneschema.claim_policy import ClaimPolicy
     from pipelines.warehouse.published import connect_published, unreadable
 
+    policy: ClaimPolicy | None = None
+    try:
+        policy = ClaimPolicy(settings.embed_analytics_claim_policy, settings.embed_analytics_claim_hash_key)
+    except ConfigurationError as error:
+        yield Finding("problem", "claims", str(error))
     try:
         connection = connect_published(settings.home)
     except WarehouseMissingError as error:
@@ -67,7 +75,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
         return
     with connection:
         yield from _event_types(connection)
-        yield from _claims(settings, connection)
+        if policy is not None:
+            yield from _claims(policy, connection)
 
 
 def _versions() -> Iterator[Finding]:
@@ -87,7 +96,10 @@ def _api(settings: Settings) -> Iterator[Finding]:
     async def ask() -> tuple[str, datetime | None]:
         async with open_client(connection_of(settings)) as client:
             found = await client.whoami()
-        known = TokenReader.from_settings(settings).known_secrets
+        # A policy that cannot be used is a finding of its own.
+        known = TokenReader.from_settings(
+            settings.model_copy(update={"embed_analytics_claim_policy": {}})
+        ).known_secrets
         return text_without_credentials(found.organisation, known), found.answered_at
 
     try:
@@ -191,12 +203,10 @@ def _event_types(connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
         yield Finding("ok", "event types", "each of the vendor's list has been seen")
 
 
-def _claims(settings: Settings, connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
+def _claims(policy: ClaimPolicy, connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
     """Claims that look as if they said who somebody is, and that no policy names."""
-    from pipelines.oneschema.claim_policy import ClaimPolicy
     from pipelines.warehouse.literals import identifier
 
-    policy = ClaimPolicy(settings.embed_analytics_claim_policy, settings.embed_analytics_claim_hash_key)
     claims = connection.execute("select path, column_name from meta_claims order by path").fetchall()
     kept = [(path, column) for path, column in claims if not policy.names(path)]
     columns = [column for _, column in kept if column is not None]

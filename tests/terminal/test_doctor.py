@@ -1,39 +1,16 @@
 """`embed-analytics doctor` on a real home and a real API: what is wrong is named, with the way out."""
 
 import json
-import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from pipelines.simulator.options import SimulatorOptions
-from pipelines.simulator.server import RunningSimulator, running_simulator
+from pipelines.simulator.server import RunningSimulator
 from pipelines.terminal.doctor import CLOCK_SECONDS, compare_clocks, looks_personal
 from tests.terminal.test_cli import run
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[RunningSimulator]:
-    with running_simulator(SimulatorOptions(embeds=40, days=4)) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def refreshed(simulator: RunningSimulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("doctor")
-    done = run(folder, "refresh", **of(simulator))
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-@pytest.fixture
-def folder(refreshed: Path, tmp_path: Path) -> Path:
-    shutil.copytree(refreshed / "home", tmp_path / "home")
-    return tmp_path
 
 
 def of(simulator: RunningSimulator, **settings: str) -> dict[str, str]:
@@ -117,6 +94,34 @@ def test_claims_that_look_personal(folder: Path, simulator: RunningSimulator) ->
     assert level == "note"
     assert "email" in text
     assert "EMBED_ANALYTICS_CLAIM_POLICY" in text
+
+
+def test_a_policy_that_hashes_without_a_key(folder: Path, simulator: RunningSimulator) -> None:
+    code, found = findings(folder, **of(simulator, EMBED_ANALYTICS_CLAIM_POLICY='{"email": "hash"}'))
+    assert code == 1
+    level, text = found["claims"]
+    assert level == "problem"
+    assert "EMBED_ANALYTICS_CLAIM_HASH_KEY" in text
+    # The rest was looked at.
+    assert found["key"][0] == "ok"
+    assert "event types" in found
+
+
+def test_a_policy_without_a_key_before_the_first_refresh(tmp_path: Path, simulator: RunningSimulator) -> None:
+    code, found = findings(tmp_path, **of(simulator, EMBED_ANALYTICS_CLAIM_POLICY='{"email": "hash"}'))
+    assert code == 1
+    assert found["claims"][0] == "problem"
+
+
+def test_a_warehouse_that_is_damaged(folder: Path, simulator: RunningSimulator) -> None:
+    path = folder / "home" / "warehouse.duckdb"
+    path.write_bytes(b"no database" * 1000)
+    code, found = findings(folder, **of(simulator))
+    assert code == 1
+    level, text = found["warehouse"]
+    assert level == "problem"
+    assert str(path) in text
+    assert "`embed-analytics publish`" in text
 
 
 def test_a_home_that_is_not_there_yet(tmp_path: Path, simulator: RunningSimulator) -> None:

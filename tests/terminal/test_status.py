@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ import pytest
 from pipelines.home.layout import Home
 from pipelines.home.times import utc_now
 from pipelines.settings import Settings
-from pipelines.simulator.options import SimulatorOptions
-from pipelines.simulator.server import RunningSimulator, running_simulator
+from pipelines.simulator.server import RunningSimulator
 from pipelines.terminal.status import read_status, status_lines
 from pipelines.warehouse.published import connect_published
 from tests.terminal.test_cli import fails, run
@@ -23,17 +21,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Iterator[RunningSimulator]:
-    with running_simulator(SimulatorOptions(embeds=40, days=4)) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def folder(simulator: RunningSimulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(refreshed: Path, simulator: RunningSimulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a refresh, and then one whose key was refused."""
     folder = tmp_path_factory.mktemp("status")
-    done = run(folder, "refresh", ONESCHEMA_API_KEY=simulator.api_key, ONESCHEMA_API_URL=simulator.url)
-    assert done.returncode == 0, done.stderr
+    shutil.copytree(refreshed / "home", folder / "home")
     assert run(folder, "refresh", ONESCHEMA_API_KEY="osk_wrong", ONESCHEMA_API_URL=simulator.url).returncode == 1
     return folder
 
