@@ -6,8 +6,9 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.warehouse.answers import rows_of
 from tests.warehouse.drivers_oracle import UNREADABLE, Cells, Event, Session
-from tests.warehouse.session_world import STEPS, SessionWorld, rows_of
+from tests.warehouse.session_world import STEPS, SessionWorld
 
 NOW = datetime(2026, 6, 1, 9)
 # Sessions of that day are the last that have had their three days.

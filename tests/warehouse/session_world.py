@@ -46,9 +46,3 @@ class SessionWorld:
             yield self.connection
         finally:
             self.connection.execute("rollback")
-
-
-def rows_of(answer: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """The rows by column name."""
-    names = [column[0] for column in answer.description or []]
-    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]

@@ -15,7 +15,7 @@ from pipelines.errors import ConfigurationError
 from pipelines.oneschema.claim_paths import naming, walk
 from pipelines.settings import Settings
 from pipelines.warehouse.build import BuildOptions, build
-from pipelines.warehouse.published import connect_published
+from tests.warehouse.answers import published_rows
 from tests.warehouse.lake import START, Lake, event
 
 NAMED = {
@@ -28,13 +28,6 @@ WINDOW = timedelta(days=7)
 
 def options(**named: str | None) -> BuildOptions:
     return BuildOptions(Settings.defaults(**named))
-
-
-def rows(lake: Lake, sql: str) -> list[dict[str, Any]]:
-    with connect_published(lake.home) as connection:
-        answer = connection.execute(sql)
-        names = [column[0] for column in answer.description or []]
-        return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
 
 def claimed(claims: dict[str, Any] | None, setting: str | None) -> str | None:
@@ -88,7 +81,7 @@ def test_the_customer_is_what_the_settings_name_in_the_sessions_claims(lake: Lak
     expected = [{"embed_id": n} | of(claims) for n, claims in enumerate(every)]
     for table in ("fct_embeds", "rpt_embed_timeline"):
         asked = f"select embed_id, customer_id, customer_name, plan from {table} order by 1"
-        assert rows(lake, asked) == expected
+        assert published_rows(lake.home, asked) == expected
 
 
 def test_a_claim_beyond_the_limit_of_columns_is_read_and_every_table_says_the_same(lake: Lake) -> None:
@@ -103,9 +96,9 @@ def test_a_claim_beyond_the_limit_of_columns_is_read_and_every_table_says_the_sa
     lake.sweep(START + timedelta(hours=3))
     build(lake.home, options(**NAMED | {"embed_analytics_plan_claim": "org.plan"}))
     # The lake has no column for any of them.
-    assert not [name for name in rows(lake, "from fct_embeds")[0] if name.startswith("claim_org")]
+    assert not [name for name in published_rows(lake.home, "from fct_embeds")[0] if name.startswith("claim_org")]
     for table in ("fct_embeds", "rpt_embed_timeline", "rpt_stuck_embeds", "fct_embed_validation_errors"):
-        told = rows(lake, f"select distinct customer_id, customer_name, plan from {table}")
+        told = published_rows(lake.home, f"select distinct customer_id, customer_name, plan from {table}")
         assert told == [{"customer_id": "7", "customer_name": "Acme", "plan": "gold"}], table
 
 
@@ -121,7 +114,7 @@ def test_another_setting_reaches_the_sessions_that_are_built_already(
     lake.write([event("a", 1, "embed_initialized", START, claims={"org": {"name": "Acme"}, "plan": "gold"})])
     build(lake.home, options())
     assert not build(lake.home, options(**NAMED)).is_full
-    assert rows(lake, "select customer_name, customer_id, plan from rpt_customers") == [
+    assert published_rows(lake.home, "select customer_name, customer_id, plan from rpt_customers") == [
         {"customer_name": "Acme", "customer_id": "Acme", "plan": None}
     ]
 
@@ -131,9 +124,13 @@ def test_a_breakdown_by_a_claim_of_a_columns_name_is_the_claim_until_a_setting_f
     lake.write([event("a", 1, "embed_initialized", START, claims=claims)])
     for setting, breakdown in ((None, "claim"), ("org.plan", "setting")):
         build(lake.home, options(embed_analytics_plan_claim=setting))
-        assert rows(lake, "select distinct breakdown from funnel(by := 'plan')") == [{"breakdown": breakdown}]
+        assert published_rows(lake.home, "select distinct breakdown from funnel(by := 'plan')") == [
+            {"breakdown": breakdown}
+        ]
         # A column without a claim of its name is not a mistake.
-        assert rows(lake, "select distinct breakdown from funnel(by := 'customer_id')") == [{"breakdown": None}]
+        assert published_rows(lake.home, "select distinct breakdown from funnel(by := 'customer_id')") == [
+            {"breakdown": None}
+        ]
 
 
 def sessions(random: Random, lake: Lake, days: int, count: int) -> datetime:
@@ -200,10 +197,10 @@ def test_customers_are_counted_over_mature_days(lake: Lake, seed: int) -> None:
     random = Random(seed)
     now = sessions(random, lake, days=random.choice([20, 70]), count=300)
     build(lake.home, options(**NAMED))
-    embeds = rows(lake, "from fct_embeds")
-    stuck = {row["embed_id"] for row in rows(lake, "from rpt_stuck_embeds")}
+    embeds = published_rows(lake.home, "from fct_embeds")
+    stuck = {row["embed_id"] for row in published_rows(lake.home, "from rpt_stuck_embeds")}
     expected = customers(embeds, stuck, now)
-    found = {(row["customer_id"], row["template_key"]): row for row in rows(lake, "from rpt_customers")}
+    found = {(row["customer_id"], row["template_key"]): row for row in published_rows(lake.home, "from rpt_customers")}
     assert {key: {name: row[name] for name in expected[key]} for key, row in found.items()} == expected
     assert any(row["stuck_count"] for row in expected.values())
     assert any(row["delivered_count"] for row in expected.values())
@@ -213,7 +210,7 @@ def test_customers_are_counted_over_mature_days(lake: Lake, seed: int) -> None:
 def test_customers_without_a_sweep_or_a_setting_are_counted_and_have_no_rates(lake: Lake) -> None:
     lake.write(event(f"{n}", n, "embed_initialized", START, claims={"org": {"name": "Acme"}}) for n in range(3))
     build(lake.home, options())
-    (row,) = rows(lake, "from rpt_customers")
+    (row,) = published_rows(lake.home, "from rpt_customers")
     assert (row["customer_id"], row["customer_name"], row["plan"], row["session_count"]) == (None, None, None, 3)
     assert (row["entered_count_14d"], row["conversion_rate_14d"], row["immature_count"]) == (0, None, 3)
 
@@ -231,5 +228,5 @@ def test_a_customers_name_and_plan_are_those_of_the_latest_session(lake: Lake) -
         for n, (name, plan, day) in enumerate(names)
     )
     build(lake.home, options(**NAMED | {"embed_analytics_plan_claim": "plan"}))
-    (row,) = rows(lake, "from rpt_customers")
+    (row,) = published_rows(lake.home, "from rpt_customers")
     assert (row["customer_id"], row["customer_name"], row["plan"]) == ("1", "New", "gold")

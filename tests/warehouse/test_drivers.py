@@ -14,12 +14,13 @@ from pipelines.settings import Settings
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.published import connect_published
 from tests.proving import examples
+from tests.warehouse.answers import rows_of
 from tests.warehouse.drivers_checks import check
 from tests.warehouse.drivers_oracle import UNREADABLE, Event, Session, counted
 from tests.warehouse.drivers_world import HOSTILE, MATURE, NOON, PATHS, asked, empty_world
 from tests.warehouse.history import History
 from tests.warehouse.lake import Lake
-from tests.warehouse.session_world import STEPS, SessionWorld, rows_of
+from tests.warehouse.session_world import STEPS, SessionWorld
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pipelines.home.layout import Home
 from pipelines.settings import Settings
 from pipelines.warehouse.build import BuildOptions, build
-from pipelines.warehouse.published import connect_published
 from tests.proving import examples
 from tests.warehouse import error_counts_oracle as oracle
+from tests.warehouse.answers import published_rows
 from tests.warehouse.lake import START, Lake, at, event
 
 OPTIONS = BuildOptions(Settings.defaults(), "test")
@@ -76,13 +76,6 @@ def accounts(draw: st.DrawFn) -> list[dict[str, Any]]:
     return rows
 
 
-def rows_of(home: Home, sql: str) -> list[dict[str, Any]]:
-    with connect_published(home) as connection:
-        result = connection.execute(sql)
-        names = [column[0] for column in result.description or []]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-
-
 def chosen(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: row[name] for name in names}
 
@@ -98,14 +91,14 @@ def agree(home: Home, events: list[dict[str, Any]]) -> None:
         (embed_id, *pair): told for embed_id, session in sessions.items() for pair, told in session.pop("pairs").items()
     }
     names = next(iter(sessions.values())).keys()
-    assert {row["embed_id"]: chosen(row, names) for row in rows_of(home, "from fct_embeds")} == sessions
-    errors = rows_of(home, "from fct_embed_validation_errors")
+    assert {row["embed_id"]: chosen(row, names) for row in published_rows(home, "from fct_embeds")} == sessions
+    errors = published_rows(home, "from fct_embed_validation_errors")
     told = {(row["embed_id"], row["column_key"], row["error_code"]): row for row in errors}
     assert {key: chosen(row, pairs.get(key, row)) for key, row in told.items()} == pairs
     days = oracle.days_of(plausible)
     daily = {
         (r["event_date"], r["column_key"], r["error_code"]): r
-        for r in rows_of(home, "from fct_validation_errors_daily")
+        for r in published_rows(home, "from fct_validation_errors_daily")
     }
     assert {key: chosen(row, days.get(key, row)) for key, row in daily.items()} == days
 
@@ -143,7 +136,7 @@ def ask(lake: Lake) -> Any:
 
     def answer(query: str) -> list[dict[str, Any]]:
         build(lake.home, OPTIONS)
-        return rows_of(lake.home, query)
+        return published_rows(lake.home, query)
 
     return answer
 

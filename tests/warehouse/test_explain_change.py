@@ -20,10 +20,11 @@ from pipelines.warehouse.build_report import BuildCheckFailedError
 from pipelines.warehouse.checks import load_checks
 from pipelines.warehouse.published import connect_published
 from tests.proving import examples
+from tests.warehouse.answers import rows_of
 from tests.warehouse.change_oracle import Period, Session, explained
 from tests.warehouse.history import History
 from tests.warehouse.lake import START, Lake, event
-from tests.warehouse.session_world import STEPS, SessionWorld, rows_of
+from tests.warehouse.session_world import STEPS, SessionWorld
 
 # statsmodels has no types.
 PROPORTION: Any = importlib.import_module("statsmodels.stats.proportion")

@@ -20,9 +20,9 @@ from pipelines.settings import Settings
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.published import connect_published
 from tests.proving import examples
+from tests.warehouse.answers import rows_of
 from tests.warehouse.funnel_oracle import Asked, Event, Session, funnel_rows, seconds_of_steps, units_of
 from tests.warehouse.lake import START, Lake, event
-from tests.warehouse.session_world import rows_of
 
 SESSIONS = 120
 DEFAULT = [step.step for step in FUNNEL_STEPS]

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.proving import examples
+from tests.warehouse.answers import rows_of
 from tests.warehouse.funnel_oracle import Asked, Event, Session, funnel_rows, units_of
-from tests.warehouse.session_world import STEPS, SessionWorld, rows_of
+from tests.warehouse.session_world import STEPS, SessionWorld
 
 # A Monday. Sessions of three days before it are mature, and those of the day before it are not.
 NOW = datetime(2026, 6, 1, 0, 30)

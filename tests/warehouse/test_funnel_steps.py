@@ -6,7 +6,6 @@ from datetime import datetime
 from itertools import accumulate, pairwise
 from typing import Any
 
-import duckdb
 import pytest
 
 from pipelines.oneschema.vocabulary import EVENT_TYPES, FUNNEL_STEPS, FunnelStep
@@ -14,6 +13,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import macros, sources
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.published import connect_published
+from tests.warehouse.answers import rows_of
 from tests.warehouse.lake import Lake, at, event
 
 # Enough sessions for a threshold of their own in rpt_stuck_embeds.
@@ -39,11 +39,6 @@ def build_sessions(lake: Lake, steps: Sequence[FunnelStep]) -> None:
     # Everyone who stopped has been idle for longer than an hour, and for less than a day.
     lake.sweep(at(minutes[-1] + 90))
     build(lake.home, BuildOptions(Settings.defaults(embed_analytics_idle_after_hours=24), "test"))
-
-
-def rows_of(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    names = [column[0] for column in result.description or []]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
 def places_to_touch(lake: Lake, steps: Sequence[FunnelStep]) -> list[str]:

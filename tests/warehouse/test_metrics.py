@@ -18,8 +18,8 @@ from pipelines.terminal import demo
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.chart_queries import load_charts
 from pipelines.warehouse.functions import create_functions
-from pipelines.warehouse.published import connect_published
 from tests.proving import examples
+from tests.warehouse.answers import published_rows
 from tests.warehouse.history import History
 from tests.warehouse.lake import START, Lake, event
 from tests.warehouse.metrics_oracle import ALL, MOST_PLANS, Key, Number, session_numbers
@@ -35,13 +35,6 @@ def options(**named: str | None) -> BuildOptions:
     return BuildOptions(Settings.defaults(embed_analytics_funnel_window_days=WINDOW.days, **named), "test")
 
 
-def rows(lake: Lake, sql: str) -> list[dict[str, Any]]:
-    with connect_published(lake.home) as connection:
-        answer = connection.execute(sql)
-        names = [column[0] for column in answer.description or []]
-        return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
-
-
 def key(row: dict[str, Any]) -> Key:
     flags = ("is_all_environments", "is_all_templates", "is_all_plans", "is_all_customers")
     names = [ALL if row[flag] else row[name] for flag, name in zip(flags, DIMENSIONS, strict=True)]
@@ -50,7 +43,7 @@ def key(row: dict[str, Any]) -> Key:
 
 def told(lake: Lake) -> dict[Key, Number]:
     """The numbers of sessions that the published file has. No number is there twice."""
-    found = rows(lake, "from rpt_metrics where open_count is not null")
+    found = published_rows(lake.home, "from rpt_metrics where open_count is not null")
     numbers = {key(row): Number(row["value"], row["numerator"], row["denominator"], row["open_count"]) for row in found}
     assert len(numbers) == len(found)
     return numbers
@@ -89,8 +82,10 @@ def test_every_number_of_sessions_is_what_its_definition_counts(
 ) -> None:
     named = NAMED if has_plan else NAMED | {"embed_analytics_plan_claim": None}
     lake = world(new_lake, tmp_path_factory.mktemp("world"), seed, {**named})
-    (about,) = rows(lake, "from meta_build")
-    expected = session_numbers(rows(lake, "from fct_embeds"), about["data_through"], WINDOW, has_plan=has_plan)
+    (about,) = published_rows(lake.home, "from meta_build")
+    expected = session_numbers(
+        published_rows(lake.home, "from fct_embeds"), about["data_through"], WINDOW, has_plan=has_plan
+    )
     assert told(lake) == approximately(expected)
 
 
@@ -122,11 +117,11 @@ def test_the_other_tables_say_the_same_and_parts_add_up_to_the_whole(
         # What has no parts: events are not told apart by plan.
         by_plan = "and metric not in ('events', 'error_cells', 'operations', 'operations_by_hand')" * (name == "plan")
         parts = sums.replace("group by all", "and is_all_customers group by all")
-        assert rows(lake, f"({parts}) except ({whole})") == []
-        assert rows(lake, f"({whole} {by_plan}) except ({parts})") == []
+        assert published_rows(lake.home, f"({parts}) except ({whole})") == []
+        assert published_rows(lake.home, f"({whole} {by_plan}) except ({parts})") == []
     assert (
-        rows(
-            lake,
+        published_rows(
+            lake.home,
             """
             with funnel as (
                 select entry_date, environment_name, template_key, step, sum(entered_count) as entered,
@@ -163,7 +158,11 @@ def test_the_other_tables_say_the_same_and_parts_add_up_to_the_whole(
             select customer_id, template_key, denominator, numerator, low, high from rpt_metrics
             where period = '{period}' and metric = 'submitted' and not is_all_customers and not is_all_templates
         """
-        assert rows(lake, f"({customers}) except ({metrics})") == rows(lake, f"({metrics}) except ({customers})") == []
+        assert (
+            published_rows(lake.home, f"({customers}) except ({metrics})")
+            == published_rows(lake.home, f"({metrics}) except ({customers})")
+            == []
+        )
 
 
 def test_the_chart_and_the_demo_show_the_funnel_of_the_same_days(lake: Lake) -> None:
@@ -172,8 +171,8 @@ def test_the_chart_and_the_demo_show_the_funnel_of_the_same_days(lake: Lake) -> 
         history.batch()
     lake.sweep(history.now)
     build(lake.home, options())
-    expected = rows(
-        lake,
+    expected = published_rows(
+        lake.home,
         """
         select step, sum(reached_count)::bigint as reached, sum(in_order_count)::bigint as in_order,
             sum(skipped_count)::bigint as skipped
@@ -183,22 +182,22 @@ def test_the_chart_and_the_demo_show_the_funnel_of_the_same_days(lake: Lake) -> 
         """,
     )
     assert expected[0]["reached"] > expected[-1]["reached"] > 0
-    chart = rows(lake, load_charts()["fct_embed_funnel_daily"].sql)
+    chart = published_rows(lake.home, load_charts()["fct_embed_funnel_daily"].sql)
     assert [(row["step"], row["reached_count"], row["in_order_count"]) for row in chart] == [
         (row["step"], row["reached"], row["in_order"]) for row in expected
     ]
-    (young,) = rows(
-        lake, "select sum(entered_count) as n from fct_embed_funnel_daily where step_number = 1 and not is_mature"
+    (young,) = published_rows(
+        lake.home, "select sum(entered_count) as n from fct_embed_funnel_daily where step_number = 1 and not is_mature"
     )
     assert {row["immature_count"] for row in chart} == {young["n"]}
-    shown = rows(lake, demo.FUNNEL)
+    shown = published_rows(lake.home, demo.FUNNEL)
     assert [(row["step"], row["embeds"], row["in order"], row["skipped"]) for row in shown] == [
         tuple(row.values()) for row in expected
     ]
     for row, drawn in zip(shown, chart, strict=True):
         assert row["% of entered"] == round(100 * row["embeds"] / shown[0]["embeds"], 1)
         assert row["95 % interval"] == f"{100 * drawn['rate_low']:.1f} to {100 * drawn['rate_high']:.1f}"
-    assert [*rows(lake, demo.IMMATURE)[0].values()] == [young["n"]]
+    assert [*published_rows(lake.home, demo.IMMATURE)[0].values()] == [young["n"]]
 
 
 def test_a_rate_is_of_its_counts_and_its_interval_is_wilsons(lake: Lake) -> None:
@@ -207,7 +206,7 @@ def test_a_rate_is_of_its_counts_and_its_interval_is_wilsons(lake: Lake) -> None
         history.batch()
     lake.sweep(history.now)
     build(lake.home, options(**NAMED))
-    found = rows(lake, "from rpt_metrics where metric not like 'seconds%'")
+    found = published_rows(lake.home, "from rpt_metrics where metric not like 'seconds%'")
     for row in found:
         low, high = wilson(row["numerator"], row["denominator"]) if row["denominator"] else (None, None)
         assert row["low"] == (None if low is None else pytest.approx(low, abs=1e-12))
@@ -218,7 +217,9 @@ def test_a_rate_is_of_its_counts_and_its_interval_is_wilsons(lake: Lake) -> None
             share = row["numerator"] / row["denominator"] if row["denominator"] else None
             assert row["value"] == (None if share is None else pytest.approx(share))
     assert any(row["low"] for row in found)
-    assert {row["build_id"] for row in found} == {row["build_id"] for row in rows(lake, "from meta_build")}
+    assert {row["build_id"] for row in found} == {
+        row["build_id"] for row in published_rows(lake.home, "from meta_build")
+    }
 
 
 def test_a_period_is_mature_once_its_last_day_is(lake: Lake) -> None:
@@ -227,7 +228,7 @@ def test_a_period_is_mature_once_its_last_day_is(lake: Lake) -> None:
     for hours, mature_weeks in ((-1, 8), (0, 9)):
         lake.sweep(START.replace(hour=0) + timedelta(days=63, hours=hours) + WINDOW)
         build(lake.home, options())
-        found = rows(lake, f"from rpt_metrics where metric = 'sessions' and {TOGETHER}")
+        found = published_rows(lake.home, f"from rpt_metrics where metric = 'sessions' and {TOGETHER}")
         assert sum(row["is_mature"] for row in found if row["period"] == "week") == mature_weeks
         days = sorted(row["period_start"] for row in found if row["period"] == "day" and row["is_mature"])
         assert len(days) == 62 + (hours == 0)
@@ -239,7 +240,7 @@ def test_a_period_is_mature_once_its_last_day_is(lake: Lake) -> None:
 
 def test_an_empty_warehouse_says_what_it_holds_and_one_session_is_in_every_period(lake: Lake) -> None:
     build(lake.home, options())
-    empty = {row["metric"]: row["value"] for row in rows(lake, "from rpt_metrics")}
+    empty = {row["metric"]: row["value"] for row in published_rows(lake.home, "from rpt_metrics")}
     assert empty == {
         "open": 0, "stuck": 0, "stuck_helpable": 0, "held_events": 0, "quarantined_events": 0, "purged_events": None,
         "unheld_events": None, "unreconciled_days": 0, "broken_sweeps": 0, "failed_embeds": 0,
@@ -248,16 +249,17 @@ def test_an_empty_warehouse_says_what_it_holds_and_one_session_is_in_every_perio
     build(lake.home, options())
     asked = f"select period, value, is_mature from rpt_metrics where metric = 'sessions' and {TOGETHER}"
     # No sweep has completed, so nothing is known to be mature.
-    assert {tuple(row.values()) for row in rows(lake, asked)} == {
+    assert {tuple(row.values()) for row in published_rows(lake.home, asked)} == {
         (period, 1, False) for period in ("day", "week", "month", "since")
     }
     lake.sweep(START + timedelta(days=9))
     build(lake.home, options())
-    assert {tuple(row.values()) for row in rows(lake, asked)} == {
+    assert {tuple(row.values()) for row in published_rows(lake.home, asked)} == {
         (period, 1, period != "month") for period in ("day", "week", "month", "last_28_days")
     }
     assert all(
-        row["denominator"] == 0 for row in rows(lake, "from rpt_metrics where value is null and open_count is not null")
+        row["denominator"] == 0
+        for row in published_rows(lake.home, "from rpt_metrics where value is null and open_count is not null")
     )
 
 
@@ -298,9 +300,9 @@ def test_any_name_is_only_a_name(lake: Lake) -> None:
             select {column}, value from rpt_metrics
             where metric = 'sessions' and period = 'last_28_days' and is_all_customers
         """
-        one = rows(lake, f"{asked} and not {flag} and {' and '.join(sorted(others))}")
+        one = published_rows(lake.home, f"{asked} and not {flag} and {' and '.join(sorted(others))}")
         assert sorted(one, key=str) == sorted(({column: name, "value": 1} for name in names), key=str)
-        (together,) = rows(lake, f"{asked} and {TOGETHER} and is_all_plans")
+        (together,) = published_rows(lake.home, f"{asked} and {TOGETHER} and is_all_plans")
         assert together == {column: None, "value": len(names)}
 
 
@@ -318,7 +320,7 @@ def test_a_claim_of_many_values_is_not_a_plan(lake: Lake, count: int, *, is_spli
     build(lake.home, options(**NAMED))
 
     def of(where: str) -> dict[tuple[str, str | None], float]:
-        found = rows(lake, f"select period, plan, value from rpt_metrics where {TOGETHER} and {where}")
+        found = published_rows(lake.home, f"select period, plan, value from rpt_metrics where {TOGETHER} and {where}")
         return {(row["period"], row["plan"]): row["value"] for row in found}
 
     by_plan = "metric = 'sessions' and not is_all_plans"
@@ -351,7 +353,7 @@ def test_days_of_events_have_their_events_errors_and_operations(lake: Lake) -> N
 
     def of(*where: str) -> list[float]:
         chosen = " and ".join(("period = 'day' and open_count is null and is_all_environments", *where))
-        found = rows(lake, f"select metric, value from rpt_metrics where {chosen} order by metric")
+        found = published_rows(lake.home, f"select metric, value from rpt_metrics where {chosen} order by metric")
         assert [row["metric"] for row in found] == ["error_cells", "events", "operations", "operations_by_hand"]
         return [row["value"] for row in found]
 
@@ -365,7 +367,7 @@ def test_days_of_events_have_their_events_errors_and_operations(lake: Lake) -> N
         sums,
         strict=False,
     ):
-        assert rows(lake, f"select sum({column}) as total from {table}") == [{"total": total}]
+        assert published_rows(lake.home, f"select sum({column}) as total from {table}") == [{"total": total}]
 
 
 def test_now_counts_who_is_open_and_stuck_and_how_complete_this_is(lake: Lake) -> None:
@@ -378,12 +380,12 @@ def test_now_counts_who_is_open_and_stuck_and_how_complete_this_is(lake: Lake) -
     coverage = '[{"event_date": "2026-03-02", "held_at_source_count": 3, "held_purged_count": 2, "unheld_count": 1}]'
     lake.sweep(START + timedelta(hours=5), kind="reconcile", coverage=coverage)
     build(lake.home, options())
-    found = {key(row): row["value"] for row in rows(lake, "from rpt_metrics where period = 'now'")}
+    found = {key(row): row["value"] for row in published_rows(lake.home, "from rpt_metrics where period = 'now'")}
     totals = {
         which.metric: value for which, value in found.items() if which.template is ALL and which.environment is ALL
     }
-    (stuck, helpable) = rows(
-        lake, "select count(*) as n, count(*) filter (can_still_be_helped) as helped from rpt_stuck_embeds"
+    (stuck, helpable) = published_rows(
+        lake.home, "select count(*) as n, count(*) filter (can_still_be_helped) as helped from rpt_stuck_embeds"
     )[0].values()
     assert stuck > helpable > 0
     assert totals == {

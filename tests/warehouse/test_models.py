@@ -6,7 +6,6 @@ from datetime import date, timedelta
 from random import Random
 from typing import Any
 
-import duckdb
 import pytest
 
 from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS
@@ -19,6 +18,7 @@ from pipelines.warehouse.model import Model
 from pipelines.warehouse.models import load_models
 from pipelines.warehouse.published import connect_published
 from pipelines.warehouse.sql_errors import ModelError
+from tests.warehouse.answers import rows_of
 from tests.warehouse.lake import Lake, at, event
 
 OPTIONS = BuildOptions(
@@ -37,11 +37,6 @@ def ask(lake: Lake) -> Any:
             return rows_of(connection.execute(query))
 
     return answer
-
-
-def rows_of(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    names = [column[0] for column in result.description or []]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
 def full_session(embed_id: int, start: float, **fields: Any) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from pipelines.warehouse.model_files import read_models
 from pipelines.warehouse.models import SQL, load_models
 from pipelines.warehouse.published import connect_published
 from tests.proving import examples
+from tests.warehouse.answers import rows_of
 from tests.warehouse.history import History
 from tests.warehouse.lake import START, Lake, event
 
@@ -104,12 +105,6 @@ def rates() -> list[tuple[str, str]]:
     ]
 
 
-def rows(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
-    answer = connection.execute(sql)
-    names = [column[0] for column in answer.description or []]
-    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
-
-
 @pytest.fixture
 def published(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
     # Long before the history, so that every window of days has sessions.
@@ -139,7 +134,7 @@ def test_every_published_rate_is_its_count_over_its_denominator_and_has_its_inte
     for table, rate in rates():
         counts = RATE.match(documented[table][rate])
         assert counts is not None, f"the comment of {table}.{rate} begins with its count / its denominator"
-        found = rows(published, f"from {table}")
+        found = rows_of(published.execute(f"from {table}"))
         assert any(row[rate] is not None for row in found), (table, rate)
         for row in found:
             _check(row, rate, row[counts[1]], row[counts[2]])
@@ -155,7 +150,7 @@ def _check(row: dict[str, Any], rate: str, count: int, total: int | None) -> Non
 def test_the_rates_of_any_funnel_have_theirs(published: duckdb.DuckDBPyConnection) -> None:
     for mode in ("ordered", "strict", "any"):
         given = f"mode := '{mode}', by := 'template_key', include_immature := true"
-        found = rows(published, f"from funnel({given})")
+        found = rows_of(published.execute(f"from funnel({given})"))
         assert any(row["step_conversion_rate"] is not None for row in found)
         for row in found:
             _check(row, "conversion_rate", row["reached_count"], row["entered_count"])
@@ -179,7 +174,7 @@ def test_the_funnels_chart_leaves_young_sessions_out_and_counts_them(lake: Lake)
     lake.sweep(START)
     build(lake.home, BuildOptions(Settings.defaults()))
     with connect_published(lake.home) as connection:
-        first, *_, last = rows(connection, load_charts()["fct_embed_funnel_daily"].sql)
+        first, *_, last = rows_of(connection.execute(load_charts()["fct_embed_funnel_daily"].sql))
     # The day 9 days ago ended 8 days and some hours ago: the last mature one.
     assert (first["reached_count"], first["immature_count"]) == (11 + 13 + 17, 19)
     assert last["reached_count"] == 5 + 6 + 8
@@ -191,7 +186,7 @@ def test_the_funnels_chart_of_a_new_account_says_how_many_are_too_young(lake: La
     lake.sweep(START)
     build(lake.home, BuildOptions(Settings.defaults()))
     with connect_published(lake.home) as connection:
-        for row in rows(connection, load_charts()["fct_embed_funnel_daily"].sql):
+        for row in rows_of(connection.execute(load_charts()["fct_embed_funnel_daily"].sql)):
             assert (row["reached_count"], row["in_order_count"], row["immature_count"]) == (0, 0, 1)
             assert (row["rate_low"], row["rate_high"]) == (None, None)
 

@@ -20,7 +20,8 @@ from pipelines.warehouse.models import load_models
 from pipelines.warehouse.parameters import Parameters
 from pipelines.warehouse.tables import create_whole
 from tests.proving import examples
-from tests.warehouse.session_world import STEPS, SessionWorld, rows_of
+from tests.warehouse.answers import rows_of
+from tests.warehouse.session_world import STEPS, SessionWorld
 
 NOW = datetime(2026, 6, 1, 9)
 IDLE_AFTER = timedelta(days=1)

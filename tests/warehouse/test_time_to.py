@@ -16,9 +16,10 @@ from pipelines.settings import Settings
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.published import connect_published
 from tests.proving import examples
+from tests.warehouse.answers import rows_of
 from tests.warehouse.incidence_oracle import KINDS, curve, medians
 from tests.warehouse.lake import Lake, at, event
-from tests.warehouse.session_world import STEPS, SessionWorld, rows_of
+from tests.warehouse.session_world import STEPS, SessionWorld
 
 # statsmodels has no types.
 SURVFUNC: Any = importlib.import_module("statsmodels.duration.survfunc")
