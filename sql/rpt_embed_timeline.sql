@@ -16,6 +16,13 @@ ordered as (
         lag(occurred_at) over session as previous_at
     from events
     window session as (partition by embed_id order by occurred_at, event_id nulls last, event_uuid)
+),
+
+-- By embed_id as well, so that one session's errors alone are read.
+errors as (
+    select embed_id, event_uuid, sum(error_count)::bigint as error_count
+    from stg_validation_errors
+    group by embed_id, event_uuid
 )
 
 select
@@ -28,6 +35,7 @@ select
     operation, -- the sheet operation that was performed
     import_type, -- how the import was made
     has_error_counts, -- the event carries validation error counts
+    case when has_error_counts and not has_unreadable_error_counts then coalesce(error_count, 0) end as error_count, -- validation errors that it reports, of all columns and codes together; NULL where it carries no counts, and where some of them cannot be read
     environment_name, -- environment of the event
     template_key, -- template of the event
     data, -- the event's data as JSON
@@ -39,3 +47,4 @@ select
     event_uuid, -- identity of the event
 from ordered
 left join customers using (embed_id)
+left join errors using (embed_id, event_uuid)

@@ -59,10 +59,15 @@ def _as_strings(frame: pl.DataFrame) -> dict[str, str]:
     return {_ARROW_SCHEMA: pl.read_parquet_metadata(empty)[_ARROW_SCHEMA]}
 
 
-def write_text(text: str, path: Path) -> None:
-    """Write a small text file in the same way."""
+def write_text(text: str, path: Path, *, is_private: bool = False) -> None:
+    """Write a text file in the same way. `is_private`: its mode is 0600, whatever the umask and the folder allow."""
     temporary = _temporary(path)
     with _removed_if_it_fails(temporary):
+        if is_private:
+            # Before it holds anything: a file that was open for a moment stays open for who opened it then.
+            temporary.unlink(missing_ok=True)
+            temporary.touch(mode=0o600, exist_ok=False)
+            temporary.chmod(0o600)
         temporary.write_text(text, encoding="utf-8")
         fsync(temporary)
     put_in_place(temporary, path)

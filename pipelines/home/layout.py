@@ -68,6 +68,10 @@ class Home:
         return self.root / "report.html"
 
     @property
+    def report_with_people(self) -> Path:
+        return self.root / "report-with-people.html"
+
+    @property
     def annotations(self) -> Path:
         return self.root / "annotations.csv"
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import duckdb
 
+from pipelines.report.tables import definition_of
+
 # Days of this long ago are not on the page. Their weeks and months are.
 DAYS_SHOWN = 60
 
@@ -74,9 +76,6 @@ class Numbers:
 def read_numbers(connection: duckdb.DuckDBPyConnection) -> Numbers:
     """The page's rows of a published warehouse."""
     ((build_id, built_at, data_through, code_version),) = connection.execute(_ABOUT).fetchall()
-    ((definition,),) = connection.execute(
-        "select comment from duckdb_views() where database_name = current_database() and view_name = 'rpt_metrics'"
-    ).fetchall()
     metrics, periods, steps, starts = _Index(), _Index(), _Index(), _Index()
     names = {"environment": _Index(), "template": _Index(), "plan": _Index()}
     rows: list[list[Any]] = []
@@ -112,7 +111,7 @@ def read_numbers(connection: duckdb.DuckDBPyConnection) -> Numbers:
         [*starts],
         {kind: [*index] for kind, index in names.items()},
         rows,
-        definition,
+        definition_of(connection, "rpt_metrics"),
     )
 
 

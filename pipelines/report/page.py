@@ -1,7 +1,7 @@
 """Makes the page: one HTML file with its numbers, its style and the program that draws it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date, datetime
 from functools import cache
@@ -9,59 +9,73 @@ from importlib.metadata import version
 from pathlib import Path
 from string import Template
 
+import duckdb
+
 from pipelines.errors import ConfigurationError
 from pipelines.home.derived import derived
 from pipelines.home.files import write_text
 from pipelines.home.permissions import write_as_home
-from pipelines.report.annotations import Annotation, read_annotations
-from pipelines.report.numbers import FIELDS, Numbers, read_numbers
-from pipelines.report.tables import Table, read_tables
+from pipelines.report.annotations import read_annotations
+from pipelines.report.customers import read_customers
+from pipelines.report.numbers import FIELDS, read_numbers
+from pipelines.report.people import read_people
+from pipelines.report.tables import read_tables
 from pipelines.settings import Settings
 from pipelines.warehouse import findings
 from pipelines.warehouse.freshness import late_after
-from pipelines.warehouse.published import connect_published
+from pipelines.warehouse.published import connect_published, unreadable
 
 _FILES = Path(__file__).parent / "parts"
 # One program in the order in which its parts stand on the page; the parts share one scope.
 _PROGRAM = (
     *("metrics.js", "tables.js", "texts.js", "filters.js", "drawing.js", "rows.js"),
     *("header.js", "numbers.js", "funnel.js", "conversion.js"),
+    *("customers.js", "stuck.js", "session.js"),
     "start.js",
 )
 
 
-def write_page(settings: Settings, path: Path | None = None) -> Path:
-    """Write the page of the published warehouse to `path`, by default `report.html` in the home. Returns where it is.
+def write_page(settings: Settings, path: Path | None = None, *, with_people: bool = False) -> Path:
+    """Write the page of the published warehouse. Returns where it is.
 
-    Raises WarehouseMissingError before the first publication, and ConfigurationError where the extra `report` is not
-    installed or annotations.csv cannot be read.
+    `path` is by default `report.html` in the home. `with_people` adds who is stuck and what happened in sessions: the
+    file is then its owner's alone, whatever else the home is open to, and by default `report-with-people.html`, since
+    each publish writes `report.html` anew.
+
+    Raises WarehouseMissingError before the first publication, PermanentError where the published file cannot be read or
+    is of another version, and ConfigurationError where the extra `report` is not installed or annotations.csv cannot be
+    read.
     """
-    home, path = settings.home, settings.home.report if path is None else path
-    annotations = read_annotations(home.annotations)
-    with connect_published(home) as connection:
-        numbers, tables, found = read_numbers(connection), read_tables(connection), findings.read(connection)
-    warnings = None if found is None else [finding.name for finding in found if not finding.passed]
+    home = settings.home
+    if path is None:
+        path = home.report_with_people if with_people else home.report
+    annotations = [asdict(annotation) for annotation in read_annotations(home.annotations)]
+    try:
+        with connect_published(home) as connection:
+            told = _read(connection, settings, with_people=with_people)
+    except duckdb.Error as error:
+        raise unreadable(home, error) from None
     write_as_home(home)
     late_seconds = late_after(settings).total_seconds()
-    write_text(render(numbers, tables, annotations, warnings, late_seconds), path)
+    page = _render(told | {"annotations": annotations, "late_after_seconds": late_seconds})
+    write_text(page, path, is_private=with_people)
     return path
 
 
-def render(
-    numbers: Numbers,
-    tables: Mapping[str, Table],
-    annotations: Sequence[Annotation],
-    warnings: Sequence[str] | None,
-    late_after_seconds: float,
-) -> str:
-    """The page as HTML. `warnings`: the checks that do not hold; None if that is not known."""
-    told = asdict(numbers) | {
+def _read(connection: duckdb.DuckDBPyConnection, settings: Settings, *, with_people: bool) -> dict[str, object]:
+    """What the page tells of a published warehouse. `warnings`: the checks that do not hold; None if that is not known.
+    `customers` are None where no setting names their claim, `people` where the page is without them."""
+    found = findings.read(connection)
+    return asdict(read_numbers(connection)) | {
         "fields": FIELDS,
-        "tables": {name: vars(table) for name, table in tables.items()},
-        "annotations": [asdict(annotation) for annotation in annotations],
-        "warnings": warnings,
-        "late_after_seconds": late_after_seconds,
+        "tables": {name: vars(table) for name, table in read_tables(connection).items()},
+        "customers": read_customers(connection, settings),
+        "people": read_people(connection) if with_people else None,
+        "warnings": None if found is None else [finding.name for finding in found if not finding.passed],
     }
+
+
+def _render(told: Mapping[str, object]) -> str:
     return Template(_part("page.html")).substitute(
         style=_part("page.css"),
         program="\n".join(map(_part, _PROGRAM)),

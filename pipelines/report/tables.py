@@ -34,11 +34,18 @@ class Table:
 
 def read_tables(connection: duckdb.DuckDBPyConnection) -> dict[str, Table]:
     """The page's rows of each of TABLES, from a published warehouse."""
-    return {name: _read(connection, name, chosen) for name, chosen in TABLES.items()}
+    return {name: read_table(connection, f"from {name} {chosen}", name) for name, chosen in TABLES.items()}
 
 
-def _read(connection: duckdb.DuckDBPyConnection, name: str, chosen: str) -> Table:
-    ((definition,),) = connection.execute(_COMMENT, [name]).fetchall()
-    answer = connection.execute(f"from {name} {chosen}")
+def read_table(connection: duckdb.DuckDBPyConnection, sql: str, *described: str) -> Table:
+    """What `sql` answers, with the comments of the tables and views that describe it."""
+    answer = connection.execute(sql)
     columns = [column[0] for column in answer.description or []]
-    return Table(columns, answer.fetchall(), definition)
+    rows = answer.fetchall()
+    return Table(columns, rows, "\n\n".join(definition_of(connection, name) for name in described))
+
+
+def definition_of(connection: duckdb.DuckDBPyConnection, name: str) -> str:
+    """The comment of a table or view that the published warehouse has."""
+    ((definition,),) = connection.execute(_COMMENT, [name]).fetchall()
+    return definition

@@ -89,14 +89,23 @@ def publish(
 
 @app.command()
 def report(
-    out: Annotated[Path | None, typer.Option(help="The file to write; report.html in the home by default.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file to write; report.html in the home by default, or report-with-people.html.",
+        ),
+    ] = None,
     opens: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    with_people: Annotated[
+        bool,
+        typer.Option("--with-people", help="With who is stuck, and with timelines of sessions; for you alone (0600)."),
+    ] = False,
 ) -> None:
     """Write the page: the published warehouse's numbers as one HTML file, for people who write no SQL."""
     from pipelines.report.page import write_page
     from pipelines.settings import load_settings
 
-    path = write_page(load_settings(), out).absolute()
+    path = write_page(load_settings(), out, with_people=with_people).absolute()
     typer.echo(f"written: {path}")
     if opens:
         import webbrowser

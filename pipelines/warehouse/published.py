@@ -59,7 +59,12 @@ def unreadable_part(home: Home) -> str | None:
 
 
 def unreadable(home: Home, error: duckdb.Error) -> PermanentError:
-    """The error to raise where DuckDB cannot open the published file."""
+    """The error to raise where DuckDB cannot open the published file, or finds something missing in it."""
+    if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
+        return PermanentError(
+            f"{home.warehouse} was published by another version and lacks what is asked of it ({first_line(error)}): "
+            "`embed-analytics publish` brings it up to date."
+        )
     return PermanentError(
         f"{home.warehouse} cannot be read ({first_line(error)}): `embed-analytics publish` builds it anew."
     )

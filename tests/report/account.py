@@ -30,11 +30,46 @@ TEMPLATES = [
 ]
 PLANS = ["gold", "all", "<b>free</b>", None]
 ENVIRONMENTS = ["Production", "all", None]
+# Two have one name, and one has none. Of the third fewer submit in the last 28 mature days.
+CUSTOMERS = ["Acme", "Acme", "<img src=x onerror=window.hacked=2>", "=cmd|' /C calc'!A0", "y" * 300, " ", None]
+CUSTOMER_IDS = ["1", "2", "</script><b>3", "'; drop table x; --4", "all", "6\u202e", "nameless"]
+FALLEN = 2
+FALLEN_FROM = START + timedelta(days=39)
+HOSTILE_USER = "<script>window.hacked=3</script>"
+# The number of the first is larger than the whole numbers that JavaScript knows.
+LARGE = str(2**53 + 1)
+STUCK = {int(LARGE): "products", 2001: TEMPLATES[5], 2002: None}
 STEPS = ["embed_initialized", "file_uploaded", "columns_mapped", "import_submitted"]
 
 
 def settings(lake: Lake) -> Settings:
-    return Settings.defaults(embed_analytics_home=lake.home.root, embed_analytics_plan_claim="plan")
+    return Settings.defaults(
+        embed_analytics_home=lake.home.root,
+        embed_analytics_plan_claim="plan",
+        embed_analytics_customer_claim="customer",
+        embed_analytics_customer_id_claim="customer_id",
+    )
+
+
+def claims_of(embed_id: int, customer: int) -> dict[str, Any]:
+    """Who it was: a person, of one of CUSTOMERS, whose id is its place among them."""
+    claims = {"user_id": f"person-{embed_id}@example.invalid", "email": f"mail-{embed_id}@example.invalid"}
+    name = CUSTOMERS[customer]
+    return claims | {"customer_id": CUSTOMER_IDS[customer]} | ({} if name is None else {"customer": name})
+
+
+def stuck_events() -> list[dict[str, Any]]:
+    """The sessions STUCK, which have stopped at the mapping of their columns; some may still be helped."""
+    events: list[dict[str, Any]] = []
+    for place, (embed_id, template) in enumerate(STUCK.items()):
+        moment = DATA_THROUGH - timedelta(hours=5 * place, minutes=50)
+        claims = claims_of(embed_id, 2) | {"user_id": HOSTILE_USER, "plan": "gold"}
+        for number, step in enumerate(STEPS[:3]):
+            counts = {"<b>sku</b>": {"'; drop": 3 + place}, "price": {"=1+1": 1}} if number == 2 else None
+            at = moment + timedelta(minutes=number)
+            fields: dict[str, Any] = {"counts": counts, "claims": claims, "template_key": template}
+            events.append(event(f"stuck-{place}-{number}", embed_id, step, at, **fields))
+    return events
 
 
 def publish(lake: Lake) -> None:
@@ -44,16 +79,21 @@ def publish(lake: Lake) -> None:
     for embed_id in range(900):
         begun = START + timedelta(days=random.random() * DAYS)
         plan = random.choice(PLANS)
-        claims = {"user_id": "u"} if plan is None else {"user_id": "u", "plan": plan}
+        customer = embed_id % len(CUSTOMERS)
+        claims = claims_of(embed_id, customer) | ({} if plan is None else {"plan": plan})
         fields: dict[str, Any] = {
             "template_key": random.choice([TEMPLATES[0], random.choice(TEMPLATES)]),
             "environment_name": random.choice(ENVIRONMENTS),
             "claims": claims,
         }
         moment = begun
-        for number, step in enumerate(STEPS[: random.choice([1, 2, 3, 4, 4])]):
+        step_count = random.choice([1, 2, 3, 4, 4])
+        if customer == FALLEN and begun >= FALLEN_FROM:
+            step_count = 2
+        for number, step in enumerate(STEPS[:step_count]):
             events.append(event(f"{embed_id}-{number}", embed_id, step, moment, **fields))
             moment += timedelta(seconds=random.random() * 900)
+    events += stuck_events()
     lake.write((row for row in events if row["occurred_at"] < DATA_THROUGH), {f"{START:%Y-%m-%d}": 2})
     statuses = ["imported", "imported", "import_failed"]
     lake.embeds(

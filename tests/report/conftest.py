@@ -6,8 +6,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from pipelines.home.layout import Home
+from pipelines.warehouse import sources
+from tests.report.account import publish
 from tests.warehouse.conftest import lake as lake
 from tests.warehouse.conftest import new_lake as new_lake
+from tests.warehouse.lake import Lake
 
 ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -23,3 +27,15 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """The published account, for the tests that only read it."""
+    root = tmp_path_factory.mktemp("account") / "home"
+    root.mkdir(mode=0o700)
+    lake = Lake(Home(root))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "read_catalogues", lake.catalogues)
+        publish(lake)
+    return lake

@@ -10,7 +10,7 @@ from pipelines.errors import ConfigurationError, WarehouseMissingError
 from pipelines.report.annotations import Annotation, read_annotations
 from pipelines.report.page import write_page
 from pipelines.settings import Settings
-from tests.report.account import page_of, publish
+from tests.report.account import settings
 from tests.warehouse.lake import Lake
 
 
@@ -59,12 +59,11 @@ def test_another_encoding_is_named(tmp_path: Path) -> None:
 
 
 def test_without_a_warehouse_or_the_extra_the_way_out_is_named(
-    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    account: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(WarehouseMissingError, match="embed-analytics refresh"):
         write_page(Settings.defaults(embed_analytics_home=tmp_path / "none"))
-    publish(lake)
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(ConfigurationError, match=r"embed-analytics\[report\]"):
-        page_of(lake)
-    assert not lake.home.report.exists()
+        write_page(settings(account), tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()

@@ -3,74 +3,26 @@
 import csv
 import re
 from collections.abc import Iterator
-from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportMissingTypeStubs]
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, expect
 
+from pipelines.report.page import write_page
 from pipelines.warehouse.build import BuildOptions, build
-from pipelines.warehouse.published import connect_published
-from tests.report.account import DATA_THROUGH, ENVIRONMENTS, PLANS, TEMPLATES, page_of, publish, settings
+from tests.report.account import ENVIRONMENTS, LARGE, PLANS, TEMPLATES, page_of, settings
+from tests.report.opened import Opened
 from tests.warehouse.lake import START, Lake
 
 ANNOTATIONS = 'date,text,template\n2026-03-20,Release <i>7</i>,\n2026-04-10,"broken, again",products\n'
 
 
-class Opened:
-    """The page of a lake's warehouse, opened an hour after its data. `requests`: what it asked for."""
-
-    def __init__(self, lake: Lake, context: BrowserContext, path: Path) -> None:
-        self.lake = lake
-        self.path = path
-        self.requests: list[str] = []
-        self.faults: list[str] = []
-        self.page = context.new_page()
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("console", lambda message: self.faults.append(message.text))
-        self.page.on("dialog", lambda dialog: self.faults.append(dialog.message))
-        self.open()
-
-    def open(self, address: str = "", *, hours: float = 1) -> Page:
-        self.page.clock.set_fixed_time(DATA_THROUGH.replace(tzinfo=UTC) + timedelta(hours=hours))
-        self.page.goto("about:blank")
-        self.page.goto(f"{self.path.as_uri()}{address}")
-        return self.wait()
-
-    def wait(self) -> Page:
-        """Until what is chosen is drawn."""
-        self.page.wait_for_function("document.body.dataset.drawn === location.hash")
-        return self.page
-
-    def choose(self, **names: str) -> Page:
-        self.page.evaluate("delete document.body.dataset.drawn")
-        for select, label in names.items():
-            self.page.locator(f"#{select}").select_option(label=label)
-        return self.wait()
-
-    def told(self) -> dict[tuple[str, str | None], str]:
-        """Every number that the page marks as one, by metric and period."""
-        marked = self.page.eval_on_selector_all(
-            "[data-metric]",
-            "found => found.map(one => [one.dataset.metric, one.dataset.period ?? null, one.dataset.value])",
-        )
-        return {(metric, period): value for metric, period, value in marked}
-
-    def ask(self, sql: str) -> list[dict[str, Any]]:
-        with connect_published(self.lake.home) as connection:
-            answer = connection.execute(sql)
-            names = [column[0] for column in answer.description or []]
-            return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
-
-
 @pytest.fixture
-def opened(lake: Lake, browser: Browser) -> Iterator[Opened]:
-    publish(lake)
+def opened(account: Lake, browser: Browser) -> Iterator[Opened]:
     with browser.new_context(viewport={"width": 1100, "height": 900}) as context:
-        opened = Opened(lake, context, page_of(lake, ANNOTATIONS))
+        opened = Opened(account, context, page_of(account, ANNOTATIONS))
         yield opened
         assert opened.faults == []
         assert {url.split("#")[0] for url in opened.requests} == {opened.path.as_uri()}
@@ -211,10 +163,14 @@ def test_pictures_have_tables_lines_and_a_csv_that_no_spreadsheet_runs(opened: O
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_who_cannot_see_it_can_use_it(lake: Lake, browser: Browser, scheme: Literal["light", "dark"]) -> None:
-    publish(lake)
+def test_who_cannot_see_it_can_use_it(
+    account: Lake, browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"]
+) -> None:
+    """With people, since that page has everything that the other one has."""
+    path = write_page(settings(account), tmp_path / "page.html", with_people=True)
     with browser.new_context(color_scheme=scheme) as context:
-        opened = Opened(lake, context, page_of(lake, ANNOTATIONS))
+        opened = Opened(account, context, path)
+        opened.open(f"#session={LARGE}")
         for summary in opened.page.locator("summary").all():
             summary.click()
         found = cast(list[dict[str, Any]], Axe().run(opened.page).response["violations"])
@@ -233,10 +189,9 @@ def test_a_warehouse_without_a_session_has_a_page(lake: Lake, browser: Browser) 
         assert opened.faults == []
 
 
-def test_the_file_is_private_and_asks_for_nothing(lake: Lake) -> None:
-    publish(lake)
-    path = page_of(lake, ANNOTATIONS)
-    assert path == lake.home.root / "report.html"
+def test_the_file_is_private_and_asks_for_nothing(account: Lake) -> None:
+    path = page_of(account, ANNOTATIONS)
+    assert path == account.home.root / "report.html"
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.stat().st_size < 5_000_000
     before, _, rest = path.read_text(encoding="utf-8").partition('<script type="application/json" id="told">')

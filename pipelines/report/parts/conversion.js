@@ -24,8 +24,10 @@ function showConversion() {
     width: 860,
     height: 240,
     layer: [
-      { ...isMature, mark: { type: "area", opacity: 0.25, color: colour("performed") }, encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" } } },
-      { ...isMature, mark: { type: "line", color: colour("performed") }, encoding: { x, y } },
+      ...(values.some(({ state }) => state === "mature") ? [
+        { ...isMature, mark: { type: "area", opacity: 0.25, color: colour("performed") }, encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" } } },
+        { ...isMature, mark: { type: "line", color: colour("performed") }, encoding: { x, y } },
+      ] : []),
       {
         mark: { type: "point", size: 36, color: colour("performed") },
         encoding: { x, y, tooltip, fill: { field: "state", title: null, scale: { domain: ["mature", "too young to compare"], range: [colour("performed"), colour("paper")] }, legend: { orient: "top" } } },

@@ -4,14 +4,15 @@ let drawn = Promise.resolve();
 
 function draw(id, spec, label) {
   const place = document.getElementById(`${id}-drawing`);
-  place.setAttribute("aria-label", label);
   // One after the other, so that the last choice is what stays.
   drawn = drawn.then(async () => {
     place.replaceChildren();
+    place.setAttribute("aria-label", label);
     if (spec === null) { place.append(element("p", "No sessions.", { class: "quiet" })); return; }
     const axis = { labelColor: colour("text"), gridColor: colour("line"), domainColor: colour("line"), tickColor: colour("line") };
     const words = { labelColor: colour("text"), titleColor: colour("text") };
     const config = { background: "transparent", font: "system-ui, sans-serif", view: { stroke: null }, axis, legend: words, header: words };
-    await vegaEmbed(place, { ...spec, config }, { mode: "vega-lite", renderer: "svg", actions: false });
+    // Vega puts the description where the label was.
+    await vegaEmbed(place, { ...spec, description: label, config }, { mode: "vega-lite", renderer: "svg", actions: false });
   });
 }

@@ -14,6 +14,9 @@ function readAddress() {
     else chosen[dimension] = place;
   }
   chosen.grain = GRAINS.includes(asked.get("by")) ? asked.get("by") : "week";
+  const session = asked.get("session");
+  chosen.session = session === null ? null : sessionNumber(session);
+  if (session !== null && chosen.session === null) missing.push(`session ${session}`);
   document.getElementById("filters-told").textContent =
     missing.length ? `The address names what is not on this page: ${missing.join(", ")}.` : "";
 }
@@ -27,6 +30,7 @@ function writeAddress() {
     asked.set(dimension, name === null ? "?" : `=${name}`);
   }
   if (chosen.grain !== "week") asked.set("by", chosen.grain);
+  if (chosen.session !== null) asked.set("session", chosen.session);
   history.replaceState(null, "", `#${asked}`);
 }
 

@@ -6,7 +6,7 @@ const ALL = -1;
 const AT = Object.fromEntries(told.fields.map((field, place) => [field, place]));
 const COLUMNS = { environment: "environment_name", template: "template_key", plan: "plan" };
 const DIMENSIONS = Object.keys(COLUMNS);
-const chosen = { environment: ALL, template: ALL, plan: ALL, grain: "week" };
+const chosen = { environment: ALL, template: ALL, plan: ALL, grain: "week", session: null };
 
 const found = new Map();
 for (const row of told.rows) {

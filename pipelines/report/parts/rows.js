@@ -9,8 +9,7 @@ function explain(id, records, sql, definition) {
   const wrapped = element("div", "", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Rows" });
   wrapped.append(tableOf(records));
   table.append(button("Download as CSV", () => download(`${id}.csv`, csv(records))), wrapped);
-  const query = details("SQL");
-  query.append(element("pre", sql), button("Copy", () => navigator.clipboard.writeText(sql)));
+  const query = queryOf(sql);
   const meaning = details("Definitions");
   meaning.append(element("p", definition, { class: "quiet" }));
   section.append(table, query, meaning);
@@ -19,6 +18,12 @@ function explain(id, records, sql, definition) {
 
 function explainMetrics(id, rows, metrics, periods, { isByTemplate = false } = {}) {
   explain(id, rows.map(record), sqlOfMetrics(metrics, periods, isByTemplate), told.definition);
+}
+
+function queryOf(sql) {
+  const made = details("SQL");
+  made.append(element("pre", sql), button("Copy", () => navigator.clipboard.writeText(sql)));
+  return made;
 }
 
 function details(title) {
@@ -86,11 +91,14 @@ function quoted(text) { return `'${text.replaceAll("'", "''")}'`; }
 // What is chosen, as conditions on the columns that rpt_metrics has for it.
 function chosenConditions(isByTemplate) {
   return DIMENSIONS.flatMap((dimension) => {
-    const place = chosen[dimension];
-    if (place === ALL) return [`${dimension === "template" && isByTemplate ? "not " : ""}is_all_${dimension}s`];
-    const name = told.names[dimension][place];
-    return [`not is_all_${dimension}s`, `${COLUMNS[dimension]} ${name === null ? "is null" : `= ${quoted(name)}`}`];
+    if (chosen[dimension] === ALL) return [`${dimension === "template" && isByTemplate ? "not " : ""}is_all_${dimension}s`];
+    return [`not is_all_${dimension}s`, isChosen(dimension)];
   });
+}
+
+function isChosen(dimension) {
+  const name = told.names[dimension][chosen[dimension]];
+  return `${COLUMNS[dimension]} ${name === null ? "is null" : `= ${quoted(name)}`}`;
 }
 
 function sqlOfMetrics(metrics, periods, isByTemplate) {

@@ -1,12 +1,17 @@
 function show() {
   for (const dimension of DIMENSIONS) document.getElementById(dimension).value = String(chosen[dimension]);
   document.getElementById("grain").value = chosen.grain;
-  for (const showSection of [showCards, showFunnel, showConversion]) showSection();
+  showSections(showCards, showFunnel, showConversion, showCustomers, showStuck, showSession);
+}
+
+function showSections(...sections) {
+  for (const showSection of sections) showSection();
   // Says that everything is drawn, for whoever waits for it.
   drawn = drawn.then(() => { document.body.dataset.drawn = location.hash; });
 }
 
 makeFilters();
+makeSessionForm();
 readAddress();
 showHeader();
 show();

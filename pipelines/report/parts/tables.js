@@ -1,7 +1,8 @@
 // The tables whose rows the page holds as they are, one object a row.
 
-function rowsOf(table) {
-  const { columns, rows } = told.tables[table];
+function rowsOf(table) { return recordsOf(told.tables[table]); }
+
+function recordsOf({ columns, rows }) {
   return rows.map((row) => Object.fromEntries(columns.map((column, place) => [column, row[place]])));
 }
 

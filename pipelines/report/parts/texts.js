@@ -25,6 +25,11 @@ function interval(row, written) {
 function nameOf(dimension, place) {
   if (place === ALL) return `all ${dimension}s`;
   const name = told.names[dimension][place];
+  return visible(name);
+}
+
+// A name from outside, so that something is seen where it is blank or missing.
+function visible(name) {
   if (name === null) return "(not known)";
   return name.trim() === "" ? `“${name}”` : name;
 }
