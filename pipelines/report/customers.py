@@ -1,5 +1,7 @@
 """The customers on the page: how each converted in the last 28 mature days and in the 28 before, worst falls first."""
 
+from typing import Any
+
 import duckdb
 
 from pipelines.report.tables import read_table
@@ -45,7 +47,7 @@ ORDER = "fell_beyond_interval desc, rate - rate_before, customer_id"
 
 def read_customers(
     connection: duckdb.DuckDBPyConnection, settings: Settings, most: int = MOST
-) -> dict[str, object] | None:
+) -> dict[str, Any] | None:
     """The `most` worst customers of each choice of template, with how many there are, and the SQL that gives them all.
 
     None where no setting names a claim of the customer.

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import duckdb
 
@@ -62,7 +63,7 @@ def write_page(settings: Settings, path: Path | None = None, *, with_people: boo
     return path
 
 
-def _read(connection: duckdb.DuckDBPyConnection, settings: Settings, *, with_people: bool) -> dict[str, object]:
+def _read(connection: duckdb.DuckDBPyConnection, settings: Settings, *, with_people: bool) -> dict[str, Any]:
     """What the page tells of a published warehouse. `warnings`: the checks that do not hold; None if that is not known.
     `customers` are None where no setting names their claim, `people` where the page is without them."""
     found = findings.read(connection)

@@ -1,6 +1,7 @@
 """The people on the page that `--with-people` writes: who is stuck, and what happened in their sessions and others."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import duckdb
 
@@ -24,7 +25,7 @@ class Most:
 MOST = Most()
 
 
-def read_people(connection: duckdb.DuckDBPyConnection, most: Most = MOST) -> dict[str, object]:
+def read_people(connection: duckdb.DuckDBPyConnection, most: Most = MOST) -> dict[str, Any]:
     """The stuck sessions (rows of rpt_stuck_embeds), the sessions whose timelines the page holds (of fct_embeds), and
     their events (of rpt_embed_timeline), each as columns and rows with the definition.
 
