@@ -6,8 +6,8 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext, Page
 
-from pipelines.warehouse.published import connect_published
 from tests.report.account import DATA_THROUGH
+from tests.warehouse.answers import published_rows
 from tests.warehouse.lake import Lake
 
 
@@ -52,7 +52,4 @@ class Opened:
         return {(metric, period): value for metric, period, value in marked}
 
     def ask(self, sql: str) -> list[dict[str, Any]]:
-        with connect_published(self.lake.home) as connection:
-            answer = connection.execute(sql)
-            names = [column[0] for column in answer.description or []]
-            return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+        return published_rows(self.lake.home, sql)

@@ -83,7 +83,7 @@ def chosen(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 def agree(home: Home, events: list[dict[str, Any]]) -> None:
     """The tables, and the timeline, say what the oracle says of these events."""
     reported = {row["event_uuid"]: oracle.total_of(row) if oracle.is_report(row) else None for row in events}
-    timeline = rows_of(home, "from rpt_embed_timeline")
+    timeline = published_rows(home, "from rpt_embed_timeline")
     assert {row["event_uuid"]: row["error_count"] for row in timeline} == reported
     plausible = [row for row in events if oracle.is_plausible(row, None)]
     sessions = {
