@@ -12,8 +12,9 @@ import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Raise this when the same rows should be drawn differently.
-VERSION = 3
+VERSION = 4
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#6e7781")
@@ -34,6 +35,9 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 # The largest series each have a colour. The rest share one.
 _SERIES = len(COLOURS) - 1
 _CATEGORIES = 2 * _SERIES
+
+# How many small funnels stand side by side.
+_PANELS_ABREAST = 3
 
 _LABEL_CHARACTERS = 32
 _TITLE_CHARACTERS = 80
@@ -83,29 +87,67 @@ def draw(rows: pl.DataFrame, chart: Chart) -> str | None:
     # A dollar sign in a label is not mathematics. A character that the font lacks is drawn as a box.
     with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(8.4, 3.6), dpi=100, layout="constrained")
-        axes = figure.add_subplot()
-        _BARS[chart.kind](axes, rows)
-        _finish(axes, chart, rows["immature_count"].max() if chart.kind == "funnel" else None)
+        figure = Figure(dpi=100, layout="constrained")
+        if chart.kind == "funnel":
+            _funnels(figure, rows, chart)
+        else:
+            figure.set_size_inches(8.4, 3.6)
+            axes = figure.add_subplot()
+            _BARS[chart.kind](axes, rows)
+            _finish(axes, chart)
         return f"![{markdown_text(chart.title, _TITLE_CHARACTERS)}](data:image/png;base64,{_png(figure)})"
+
+
+def _funnels(figure: Figure, rows: pl.DataFrame, chart: Chart) -> None:
+    """A funnel for each `panel_number`, called `panel`, with its steps side by side with those of the others."""
+    panels = rows.partition_by("panel_number", maintain_order=True)
+    columns = min(len(panels), _PANELS_ABREAST)
+    lines = -(-len(panels) // columns)
+    figure.set_size_inches(8.4, max(3.6, 1.0 + 2.2 * lines))
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
+    for axes, panel in zip_longest(grid.flat, panels):
+        if panel is None:
+            axes.remove()
+            continue
+        _funnel(axes, panel)
+        _style(axes, "x")
+        axes.set_title(_label(panel["panel"][0]), loc="left", fontsize=9, color=_TEXT)
+    grid[0, 0].invert_yaxis()
+    figure.suptitle(one_line(chart.title, _TITLE_CHARACTERS), x=0.01, ha="left", fontsize=11, color=_TEXT)
+    young = panels[0]["immature_count"].max()
+    unit = f"{chart.unit} ({young:,} too young to count are left out)" if young else chart.unit
+    figure.supxlabel(unit, fontsize=10, color=_TEXT)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
 
 
 def _funnel(axes: Axes, rows: pl.DataFrame) -> None:
     """Bars of `reached_count` and `in_order_count` by `step`, in the order of the rows.
 
-    The label of a bar has its share of the longest one, and the interval `rate_low` to `rate_high`.
+    The label of a bar has its share of the longest one; the line on it is the interval `rate_low` to `rate_high`.
     """
     positions = range(rows.height)
     reached, in_order = rows["reached_count"].to_list(), rows["in_order_count"].to_list()
     entered = max(reached)
     axes.barh(positions, reached, color=COLOURS[0], height=0.7, label="reached")
     axes.barh(positions, in_order, color=COLOURS[4], height=0.35, label="in order")
+    ends = [0.0]
     for position, count, low, high in zip(positions, reached, rows["rate_low"], rows["rate_high"], strict=True):
-        share = f" ({count / entered:.0%}, {low:.0%} to {high:.0%})" if entered else ""
-        axes.annotate(f"{count:,}{share}", (count, position), xytext=(4, 0), textcoords="offset points", va="center")
+        known = entered and low is not None
+        if known:
+            axes.plot([low * entered, high * entered], [position, position], color=_TEXT, linewidth=1.2)
+        ends.append(max(count, high * entered if known else 0))
+        axes.annotate(
+            f"{count:,} ({count / entered:.0%})" if entered else f"{count:,}",
+            (ends[-1], position),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
     axes.set_yticks(list(positions), [_label(step) for step in rows["step"]])
-    axes.invert_yaxis()
-    axes.set_xlim(0, max(entered, 1) * 1.4)
+    axes.set_xticks([])
+    axes.set_xlim(0, max(*ends, 1) * 1.7)
 
 
 def _by_day(axes: Axes, rows: pl.DataFrame) -> None:
@@ -137,7 +179,6 @@ def _by_category(axes: Axes, rows: pl.DataFrame) -> None:
 
 
 _BARS: dict[Kind, Callable[[Axes, pl.DataFrame], None]] = {
-    "funnel": _funnel,
     "by_day": _by_day,
     "by_category": _by_category,
 }
@@ -170,16 +211,19 @@ def _label(text: str | None) -> str:
     return f" {shown}" if shown.startswith("_") else shown
 
 
-def _finish(axes: Axes, chart: Chart, immature_count: object) -> None:
+def _finish(axes: Axes, chart: Chart) -> None:
     axis = "y" if chart.kind == "by_day" else "x"
     axes.set_title(one_line(chart.title, _TITLE_CHARACTERS), loc="left", fontsize=11, color=_TEXT)
-    unit = f"{chart.unit} ({immature_count:,} too young to count are left out)" if immature_count else chart.unit
-    (axes.set_xlabel if axis == "x" else axes.set_ylabel)(unit, color=_TEXT)
+    (axes.set_xlabel if axis == "x" else axes.set_ylabel)(chart.unit, color=_TEXT)
+    _style(axes, axis)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
+
+
+def _style(axes: Axes, axis: Literal["x", "y"]) -> None:
     axes.grid(axis=axis, color="#d0d7de", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=_TEXT, labelsize=9)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
 
 
 def _png(figure: Figure) -> str:

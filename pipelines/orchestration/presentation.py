@@ -37,6 +37,9 @@ CHART_DAYS = 30
 
 EVENTS_CHART = Chart("by_day", "Events by day and type", "events")
 
+# The chart that stands for the page: where customers leave.
+_PICTURE = "fct_embed_funnel_daily"
+
 # Free-form JSON is too wide for a preview, and may repeat what customers typed.
 _DOCUMENTS = frozenset({"data", "extra", "payload", "failures", "coverage"})
 
@@ -67,30 +70,55 @@ def _published_table(connection: duckdb.DuckDBPyConnection, home: Home, model: M
         [model.name],
     ).fetchall()
     (count,) = connection.execute(f"select count(*) from {identifier(model.name)}").fetchall()[0]
-    preview = _shown(
-        f"the preview of {model.name}", lambda: _preview(connection, model, [name for name, *_ in columns])
-    )
-    chart = _shown(f"the chart of {model.name}", lambda: _chart(connection, home, model))
+    preview = _shown(f"the preview of {model.name}", lambda: _preview(connection, model, columns))
+    chart = _shown(f"the chart of {model.name}", lambda: _chart(connection, home, model.name))
     return PublishedTable(count, tuple(columns), preview or "", chart)
 
 
-def _preview(connection: duckdb.DuckDBPyConnection, model: Model, columns: list[str]) -> str:
+def _preview(connection: duckdb.DuckDBPyConnection, model: Model, columns: list[tuple[str, str, str]]) -> str:
+    """The latest rows by the first date or time that the table has, as far as that is plausible. A model that is made
+    whole each time has an order of its own."""
     hidden = _DOCUMENTS | _columns_of_claims()[model.name]
-    shown = [name for name in columns if name not in hidden and not name.startswith("claim_")]
+    shown = [name for name, *_ in columns if name not in hidden and not name.startswith("claim_")]
+    where, order = ["true"], ""
+    if model.kind.is_view and model.has_column("embed_id"):
+        # DuckDB would make the rows of every session, and then leave out all but a few.
+        where.append(f"embed_id = {_latest_session(connection)}")
+    time = next((identifier(name) for name, dtype, _ in columns if dtype in ("DATE", "TIMESTAMP")), None)
+    if time is not None and model.refresh != "whole":
+        now = "(select coalesce(data_through, built_at) from meta_build)"
+        where.append(f"({time} <= {now} + interval 1 day) is not false")
+        order = f"order by {', '.join([f'{time} desc nulls last', *map(identifier, model.grain)])}"
     rows = connection.execute(
-        f"select {', '.join(map(identifier, shown))} from {identifier(model.name)} limit {PREVIEW_ROWS}"
+        f"select {', '.join(map(identifier, shown))} from {identifier(model.name)} where {' and '.join(where)} "
+        f"{order} limit {PREVIEW_ROWS}"
     ).fetchall()
     return markdown_table(shown, rows)
 
 
-def _chart(connection: duckdb.DuckDBPyConnection, home: Home, model: Model) -> str | None:
-    query = load_charts().get(model.name)
+def _latest_session(connection: duckdb.DuckDBPyConnection) -> int | str:
+    row = connection.execute("select embed_id from fct_embeds order by last_event_at desc limit 1").fetchone()
+    return "null" if row is None else row[0]
+
+
+def _chart(connection: duckdb.DuckDBPyConnection, home: Home, name: str) -> str | None:
+    query = load_charts().get(name)
     if query is None:
         return None
     result = connection.execute(query.sql)
     names = [column[0] for column in result.description or []]
     rows = pl.DataFrame(result.fetchall(), schema=names, orient="row", infer_schema_length=None)
-    return drawn(_chart_folder(home), model.name, rows, Chart(query.kind, query.title, query.unit))
+    return drawn(_chart_folder(home), name, rows, Chart(query.kind, query.title, query.unit))
+
+
+def page_picture(home: Home) -> str | None:
+    """The chart of the published warehouse that stands for its page. None if there is nothing to draw."""
+
+    def draw() -> str | None:
+        with connect_published(home) as connection:
+            return _chart(connection, home, _PICTURE)
+
+    return _shown("the picture of the page", draw)
 
 
 def _shown(what: str, make: Callable[[], Shown]) -> Shown | None:

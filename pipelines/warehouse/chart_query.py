@@ -8,7 +8,9 @@ Kind = Literal["funnel", "by_day", "by_category"]
 
 # The columns of each kind's rows, in any order.
 COLUMNS: Mapping[Kind, frozenset[str]] = {
-    "funnel": frozenset({"step", "reached_count", "in_order_count", "rate_low", "rate_high", "immature_count"}),
+    "funnel": frozenset(
+        {"panel_number", "panel", "step", "reached_count", "in_order_count", "rate_low", "rate_high", "immature_count"}
+    ),
     "by_day": frozenset({"event_date", "series", "row_count"}),
     "by_category": frozenset({"category", "series", "row_count"}),
 }

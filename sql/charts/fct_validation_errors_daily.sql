@@ -1,8 +1,13 @@
--- Cells with errors when last counted that day, as a rule at mapping, by column
+-- Cells with errors when last counted that day, as a rule at mapping, by template
 -- kind: by_day
 -- unit: cells with errors
-select event_date, column_key as series, coalesce(sum(latest_error_count), 0)::double as row_count
-from fct_validation_errors_daily
-where event_date > (select max(event_date) from fct_validation_errors_daily) - 30
-group by event_date, column_key
-order by event_date, column_key
+with days as (
+    select period_start as event_date, template_key, numerator
+    from rpt_metrics
+    where metric = 'error_cells' and period = 'day' and is_all_environments and not is_all_templates
+)
+
+select event_date, template_key as series, numerator::double as row_count
+from days
+where event_date > (select max(event_date) from days) - 30
+order by event_date, template_key

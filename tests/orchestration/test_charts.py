@@ -54,6 +54,9 @@ def rows_of(kind: Kind, called: list[str | None], numbers: list[int]) -> pl.Data
         "by_category": {"category": called, "series": called[::-1], "row_count": numbers},
     }
     rows = pl.DataFrame(by_name[kind])
+    if kind == "funnel":
+        # A panel for each of the first names, with all steps in each.
+        rows = pl.DataFrame({"panel": called[:4]}).with_row_index("panel_number", 1).join(rows, how="cross")
     assert set(rows.columns) == COLUMNS[kind]
     return rows
 
@@ -101,6 +104,8 @@ def test_every_kind_draws_whatever_its_rows_are_called(
     assert not any(text.get_parse_math() for text in texts)
     assert all(len(text.get_text()) <= 81 and len(text.get_text().splitlines()) <= 1 for text in texts)
     assert one_line(title, 80) in {text.get_text() for text in texts}
+    if kind == "funnel":
+        assert len(figure.axes) == len(called[:4])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -110,9 +115,9 @@ def test_a_name_with_dollars_or_an_underscore_is_shown_as_it_is(kind: Kind) -> N
 
     shown = {text.get_text().strip() for text in drawings[0].findobj(Text)}
     assert {"$x^2$", "_hidden", "$\\frac{$", "$t$"} <= shown
-    legend = drawings[0].axes[0].get_legend()
-    assert legend is not None
     if kind != "funnel":
+        legend = drawings[0].axes[0].get_legend()
+        assert legend is not None
         assert {text.get_text().strip() for text in legend.get_texts()} == {"$x^2$", "_hidden", "$\\frac{$"}
 
 
@@ -135,23 +140,45 @@ def test_bars_add_up_to_the_rows(kind: Kind, called: list[str | None], numbers: 
 
 
 def test_the_funnel_says_counts_and_shares() -> None:
-    counts = {"step": ["a", "b"], "reached_count": [2_000, 500], "in_order_count": [1_500, 0]}
     rows = pl.DataFrame(
-        counts | {"rate_low": [0.998, 0.232], "rate_high": [1.0, 0.269], "immature_count": [1_234, 1_234]}
+        {
+            "panel_number": [1, 1, 2, 2],
+            "panel": ["all templates", "all templates", None, None],
+            "step": ["a", "b", "a", "b"],
+            "reached_count": [2_000, 500, 40, 10],
+            "in_order_count": [1_500, 0, 20, 0],
+            "rate_low": [0.998, 0.232, 0.912, 0.142],
+            "rate_high": [1.0, 0.269, 1.0, 0.402],
+            "immature_count": [1_234, 1_234, 3, 3],
+        }
     )
     with figures() as drawings:
         draw(rows, Chart("funnel", "title", "sessions"))
 
-    (axes,) = drawings[0].axes
-    assert [bar.get_width() for bar in bars(axes)] == [2_000, 500, 1_500, 0]
-    texts = {text.get_text() for text in axes.findobj(Text)}
-    assert {"2,000 (100%, 100% to 100%)", "500 (25%, 23% to 27%)", "a", "b"} <= texts
-    assert "sessions (1,234 too young to count are left out)" in texts
+    together, template = drawings[0].axes
+    assert [bar.get_width() for bar in bars(together)] == [2_000, 500, 1_500, 0]
+    assert [bar.get_width() for bar in bars(template)] == [40, 10, 20, 0]
+    assert {"2,000 (100%)", "500 (25%)", "a", "b"} <= {text.get_text() for text in together.findobj(Text)}
+    assert {"40 (100%)", "10 (25%)"} <= {text.get_text() for text in template.findobj(Text)}
+    assert [axes.get_title(loc="left") for axes in drawings[0].axes] == ["all templates", "not said"]
+    # The interval of each bar, on its scale.
+    assert [line.get_xdata() for line in template.lines] == [
+        pytest.approx([0.912 * 40, 40]),
+        pytest.approx([0.142 * 40, 0.402 * 40]),
+    ]
+    assert "sessions (1,234 too young to count are left out)" in {text.get_text() for text in drawings[0].findobj(Text)}
 
 
 def test_a_funnel_of_young_sessions_alone_says_that_it_left_them_out() -> None:
     rows = pl.DataFrame(
-        {"step": ["a", "b"], "reached_count": [0, 0], "in_order_count": [0, 0], "immature_count": [7, 7]}
+        {
+            "panel_number": [1, 1],
+            "panel": ["all templates"] * 2,
+            "step": ["a", "b"],
+            "reached_count": [0, 0],
+            "in_order_count": [0, 0],
+            "immature_count": [7, 7],
+        }
     ).with_columns(rate_low=pl.lit(None, pl.Float64), rate_high=pl.lit(None, pl.Float64))
     with figures() as drawings:
         assert draw(rows, Chart("funnel", "title", "sessions")) is not None

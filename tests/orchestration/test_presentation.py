@@ -63,21 +63,62 @@ def test_previews_are_tables_of_text(lake: Lake) -> None:
     for name, table in tables.items():
         tokens = parser.parse(table.preview)
         kinds = [token.type for token in tokens]
-        assert kinds.count("tr_open") == 1 + min(table.row_count, PREVIEW_ROWS), name
+        # A timeline is shown of one session, which has four events.
+        shown = 4 if name == "rpt_embed_timeline" else min(table.row_count, PREVIEW_ROWS)
+        assert kinds.count("tr_open") == 1 + shown, name
         assert kinds.count("th_open") * kinds.count("tr_open") == kinds.count("th_open") + kinds.count("td_open"), name
         inline = [token for token in tokens if token.type == "inline"]
         assert {child.type for token in inline for child in token.children or []} == {"text"}, name
         assert all(len(token.content) < 1_000 for token in inline), name
-    tokens = parser.parse(tables["fct_embeds"].preview)
+    for row in preview_rows(tables["fct_embeds"].preview):
+        assert row["template_key"] == one_line(TEXTS[int(row["embed_id"])], PREVIEW_CHARACTERS)
+
+
+def preview_rows(preview: str) -> list[dict[str, str]]:
+    """The rows of a preview as they are rendered."""
+    tokens = MarkdownIt("commonmark", {"html": True}).enable(["table"]).parse(preview)
     cells = [
         "".join(child.content for child in token.children or []).replace(LINK_BREAK, "")
         for token in tokens
         if token.type == "inline"
     ]
     names = cells[: [token.type for token in tokens].count("th_open")]
-    for start in range(len(names), len(cells), len(names)):
-        row = dict(zip(names, cells[start : start + len(names)], strict=True))
-        assert row["template_key"] == one_line(TEXTS[int(row["embed_id"])], PREVIEW_CHARACTERS)
+    return [
+        dict(zip(names, cells[start : start + len(names)], strict=True))
+        for start in range(len(names), len(cells), len(names))
+    ]
+
+
+def test_previews_begin_with_the_latest_rows(lake: Lake) -> None:
+    steps = ("embed_initialized", "file_uploaded", "columns_mapped")
+    events = [
+        event(f"{session}-{step}", session, name, at(1440 * session + step), counts={"sku": {"MISSING": 1}})
+        for session in range(12)
+        for step, name in enumerate(steps)
+    ]
+    # Not plausible: it would stay the latest for a thousand years.
+    far = at(1440 * 400_000)
+    events.append(event("far", 99, "odd", far) | {"lake_partition": "unknown"})
+    lake.write(events)
+    lake.sweep(at(1440 * 12))
+    build(lake.home, BuildOptions(Settings.defaults(), "test"))
+
+    shown = {name: preview_rows(table.preview) for name, table in published_tables(lake.home).items()}
+
+    last_events = [row["event_uuid"] for row in shown["stg_embed_events"]]
+    assert last_events == [f"{session}-{step}" for session in (11, 10, 9) for step in (2, 1, 0)][:PREVIEW_ROWS]
+    assert [row["embed_id"] for row in shown["fct_embeds"]][:3] == ["11", "10", "9"]
+    assert [(row["embed_id"], row["event_number"]) for row in shown["rpt_embed_timeline"]] == [
+        ("11", "3"), ("11", "2"), ("11", "1"),
+    ]  # fmt: skip
+    last_day = str(at(1440 * 11).date())
+    assert {row["event_date"] for row in shown["fct_validation_errors_daily"][:1]} == {last_day}
+    # The steps of a day stand in their order.
+    funnel = shown["fct_embed_funnel_daily"][:3]
+    assert [(row["entry_date"], row["step_number"]) for row in funnel] == [(last_day, str(n)) for n in (1, 2, 3)]
+    # Its own order says whom to help first.
+    priorities = [int(row["priority"]) for row in shown["rpt_stuck_embeds"]]
+    assert priorities == sorted(priorities)
 
 
 def test_each_chart_is_drawn_of_hostile_rows(lake: Lake) -> None:

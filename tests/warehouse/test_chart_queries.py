@@ -49,7 +49,8 @@ def test_a_chart_says_what_it_is_and_what_it_reads(folder: Path) -> None:
         (
             "kind: by_day",
             "kind: funnel",
-            "needs the columns immature_count, in_order_count, rate_high, rate_low, reached_count, step",
+            "needs the columns immature_count, in_order_count, panel, panel_number, rate_high, rate_low, "
+            "reached_count, step",
         ),
         ("as series", "as name", "needs the columns event_date, row_count, series"),
         ("outcome", "nonesuch", "'nonesuch'"),

@@ -182,7 +182,9 @@ def test_the_chart_and_the_demo_show_the_funnel_of_the_same_days(lake: Lake) -> 
         """,
     )
     assert expected[0]["reached"] > expected[-1]["reached"] > 0
-    chart = published_rows(lake.home, load_charts()["fct_embed_funnel_daily"].sql)
+    panels = published_rows(lake.home, load_charts()["fct_embed_funnel_daily"].sql)
+    chart = [row for row in panels if row["panel_number"] == 1]
+    assert {row["panel"] for row in chart} == {"all templates"}
     assert [(row["step"], row["reached_count"], row["in_order_count"]) for row in chart] == [
         (row["step"], row["reached"], row["in_order"]) for row in expected
     ]
@@ -190,6 +192,28 @@ def test_the_chart_and_the_demo_show_the_funnel_of_the_same_days(lake: Lake) -> 
         lake.home, "select sum(entered_count) as n from fct_embed_funnel_daily where step_number = 1 and not is_mature"
     )
     assert {row["immature_count"] for row in chart} == {young["n"]}
+    by_template = published_rows(
+        lake.home,
+        """
+        select template_key, list(reached order by step_number) as counts, list(low order by step_number) as lows
+        from (
+            select template_key, step_number, sum(reached_count)::bigint as reached,
+                wilson_low(sum(reached_count)::bigint, sum(entered_count)::bigint) as low
+            from fct_embed_funnel_daily
+            where is_mature
+                and entry_date > (select max(period_end) from rpt_metrics where period = 'last_28_days') - 28
+            group by all
+        )
+        group by all order by counts[1] desc, template_key
+        """,
+    )
+    assert [row["template_key"] for row in by_template if row["template_key"] is None] == [None]
+    for number, expected_panel in enumerate(by_template, start=2):
+        panel = [row for row in panels if row["panel_number"] == number]
+        assert {row["panel"] for row in panel} == {expected_panel["template_key"]}
+        assert [row["reached_count"] for row in panel] == expected_panel["counts"]
+        assert [row["rate_low"] for row in panel] == pytest.approx(expected_panel["lows"])
+    assert max(row["panel_number"] for row in panels) == 1 + len(by_template) > 3
     shown = published_rows(lake.home, demo.FUNNEL)
     assert [(row["step"], row["embeds"], row["in order"], row["skipped"]) for row in shown] == [
         tuple(row.values()) for row in expected
@@ -198,6 +222,27 @@ def test_the_chart_and_the_demo_show_the_funnel_of_the_same_days(lake: Lake) -> 
         assert row["% of entered"] == round(100 * row["embeds"] / shown[0]["embeds"], 1)
         assert row["95 % interval"] == f"{100 * drawn['rate_low']:.1f} to {100 * drawn['rate_high']:.1f}"
     assert [*published_rows(lake.home, demo.IMMATURE)[0].values()] == [young["n"]]
+
+
+def test_the_chart_of_errors_shows_rows_of_the_days(lake: Lake) -> None:
+    history = History(lake, Random(11))
+    for _ in range(40):
+        history.batch()
+    lake.sweep(history.now)
+    build(lake.home, options())
+    expected = published_rows(
+        lake.home,
+        """
+        select event_date, template_key, sum(coalesce(latest_error_count, 0))::double as cells
+        from fct_validation_errors_daily
+        where event_date > (select max(event_date) from fct_events_daily) - 30 group by all having cells > 0
+        """,
+    )
+    chart = published_rows(lake.home, load_charts()["fct_validation_errors_daily"].sql)
+    assert {(row["event_date"], row["series"], row["row_count"]) for row in chart if row["row_count"]} == {
+        tuple(row.values()) for row in expected
+    }
+    assert len({row["series"] for row in chart}) == 3
 
 
 def test_a_rate_is_of_its_counts_and_its_interval_is_wilsons(lake: Lake) -> None:
