@@ -106,14 +106,15 @@ def _record(
     beside: list[str],
 ) -> None:
     """Tell Dagster about the run's partitions of a table, and about others that were flattened with them."""
+    from pipelines.orchestration.instance.dagster_internals import add_partition_metadata
+
     metadata = _metadata_by_day(home, asset_key, redone, list(context.partition_keys))
     for key in beside:
         context.log_event(dg.AssetMaterialization(asset_key, partition=key, metadata=metadata[key]))
     # Only once per run, because each partition's event stays in the event log.
     last = context.partition_keys[-1]
     metadata[last] |= _table_metadata(home, asset_key, last)
-    for key in context.partition_keys:
-        context.add_asset_metadata(metadata[key], asset_key=asset_key, partition_key=key)
+    add_partition_metadata(context, asset_key, {key: metadata[key] for key in context.partition_keys})
 
 
 def _metadata_by_day(

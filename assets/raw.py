@@ -115,6 +115,7 @@ def _record(
     context: dg.AssetExecutionContext, home: Home, landed_by_date: Mapping[str, int], beside: list[str]
 ) -> None:
     """Tell Dagster about the run's partitions, about others that got events, and about the other two tables."""
+    from pipelines.orchestration.instance.dagster_internals import add_partition_metadata
     from pipelines.orchestration.presentation import file_row_count
     from pipelines.raw.landing import raw_row_counts
 
@@ -123,8 +124,7 @@ def _record(
         key: {"dagster/partition_row_count": count, "landed_event_count": landed_by_date.get(key, 0)}
         for key, count in row_counts.items()
     }
-    for key in context.partition_keys:
-        context.add_asset_metadata(metadata[key], partition_key=key)
+    add_partition_metadata(context, EMBED_EVENTS, {key: metadata[key] for key in context.partition_keys})
     for key in beside:
         context.log_event(dg.AssetMaterialization(EMBED_EVENTS, partition=key, metadata=metadata[key]))
     for key, folder in ((EMBEDS, home.raw_embeds), (SWEEPS, home.raw_sweeps)):

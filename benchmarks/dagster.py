@@ -77,6 +77,7 @@ def recording(*, scratch: Path, days: int) -> Work:
     import dagster as dg
 
     from pipelines.home.layout import Home
+    from pipelines.orchestration.instance.dagster_internals import add_partition_metadata
     from pipelines.orchestration.instance.opening import open_instance
     from pipelines.orchestration.jobs import partition_range
 
@@ -86,8 +87,8 @@ def recording(*, scratch: Path, days: int) -> Work:
     def nothing(name: str) -> dg.AssetsDefinition:
         @dg.asset(name=name, partitions_def=partitions, backfill_policy=dg.BackfillPolicy.single_run())
         def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-            for key in context.partition_keys:
-                context.add_asset_metadata({"dagster/partition_row_count": 0}, partition_key=key)
+            metadata = {key: {"dagster/partition_row_count": 0} for key in context.partition_keys}
+            add_partition_metadata(context, dg.AssetKey(name), metadata)
             return dg.MaterializeResult()
 
         return asset

@@ -4,8 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import dagster as dg
@@ -17,7 +18,11 @@ from pipelines.errors import ConfigurationError
 from pipelines.home.layout import Home
 from pipelines.orchestration.instance import damaged as damaged_module
 from pipelines.orchestration.instance import terminal_runs
-from pipelines.orchestration.instance.dagster_internals import DagsterSqliteStorage, WorkerStatus
+from pipelines.orchestration.instance.dagster_internals import (
+    DagsterSqliteStorage,
+    WorkerStatus,
+    add_partition_metadata,
+)
 from pipelines.orchestration.instance.launcher import WatchedRunLauncher
 from pipelines.orchestration.instance.opening import open_instance, prepare_instance
 from pipelines.orchestration.instance.pruning import prune_run_history
@@ -255,3 +260,39 @@ def test_a_damaged_database_that_another_process_has_open_stays(home: Home) -> N
     lines: list[str] = []
     prepare_instance(home, lines.append)
     assert len(lines) == 1
+
+
+def test_recording_partitions_costs_as_much_for_each_however_many_there_are() -> None:
+    """Counted in calls and not in time."""
+
+    def calls(count: int) -> int:
+        partitions = dg.DailyPartitionsDefinition("2026-01-01")
+        keys = [str(date(2026, 1, 1) + timedelta(days=day)) for day in range(count)]
+        made: list[str] = []
+
+        @dg.asset(partitions_def=partitions)
+        def recorded(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+            metadata = {key: {"day": key, "number": number} for number, key in enumerate(context.partition_keys)}
+            context.add_asset_metadata({"number": -1}, partition_key=keys[0])
+            sys.setprofile(lambda frame, event, _: made.append(event) if event in ("call", "c_call") else None)
+            try:
+                add_partition_metadata(context, dg.AssetKey("recorded"), metadata)
+            finally:
+                sys.setprofile(None)
+            context.add_asset_metadata({"last": True}, partition_key=keys[-1])
+            return dg.MaterializeResult(metadata={"of_all": 1})
+
+        tags = partition_range(date.fromisoformat(keys[0]), date.fromisoformat(keys[-1]))
+        with dg.DagsterInstance.ephemeral() as instance:
+            result = dg.materialize([recorded], instance=instance, tags=tags)
+            events = [
+                event.step_materialization_data.materialization for event in result.get_asset_materialization_events()
+            ]
+        found = {event.partition: {name: value.value for name, value in event.metadata.items()} for event in events}
+        assert found == {
+            key: {"day": key, "number": number, "of_all": 1} | ({"last": True} if key == keys[-1] else {})
+            for number, key in enumerate(keys)
+        }
+        return len(made)
+
+    assert calls(80) < 4.5 * calls(20)
