@@ -11,10 +11,12 @@ from assets import raw
 from assets.failures import clear_failures
 from assets.metadata import MaterializeResult, file_table
 from assets.partitions import ONE_RUN, partitions_beside
+from assets.run_end import end_run
 from assets.upkeep import freshness_of, tags_of
 from pipelines import steps
 from pipelines.home.layout import Home
 from pipelines.orchestration.file_tables import file_tables, flatten_version
+from pipelines.orchestration.jobs import LAKE_STEP
 from pipelines.orchestration.progress import line_sink
 from pipelines.settings import Settings
 
@@ -52,7 +54,7 @@ def build_lake(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> 
     """Both tables of the lake, made by one step."""
 
     @dg.multi_asset(
-        name="lake",
+        name=LAKE_STEP,
         specs=[_spec(EMBED_EVENTS, settings), _spec(VALIDATION_ERRORS, settings)],
         partitions_def=partitions,
         backfill_policy=ONE_RUN,
@@ -69,6 +71,7 @@ def build_lake(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> 
             rows = sum(day[ROW_COUNTS[asset_key]] for day in redone.values())
             metadata = {"flattened_days": len(redone), "rows_written": rows}
             yield MaterializeResult(asset_key=asset_key, metadata=metadata)
+        end_run(context, settings.home)
 
     return lake
 

@@ -1,6 +1,6 @@
 """The raw layer: what the vendor said, polled into Parquet."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +10,7 @@ import dagster as dg
 from assets.failures import RETRY, clear_failures
 from assets.metadata import MaterializeResult, file_table
 from assets.partitions import ONE_RUN, partitions_beside
-from assets.put_off import can_be_put_off, put_off
+from assets.run_end import can_be_put_off, end_run, put_off
 from assets.upkeep import freshness_of, tags_of
 from pipelines import steps
 from pipelines.errors import EmbedAnalyticsError
@@ -64,7 +64,7 @@ def build_raw(
         backfill_policy=ONE_RUN,
         retry_policy=RETRY,
     )
-    def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> MaterializeResult:
+    def raw_embed_events(context: dg.AssetExecutionContext, config: SweepConfig) -> Iterator[MaterializeResult]:
         with clear_failures(context):
             if config.kind == "webhooks":
                 received = steps.receive(settings, on_wait=line_sink(context.log.info))
@@ -73,7 +73,8 @@ def build_raw(
                 report, failure = _sweep(context, settings, config.kind)
                 landed_by_date, metadata = report.landed_by_date, {**_report_metadata(report), **failure}
         _record(context, settings.home, landed_by_date, partitions_beside(context, landed_by_date))
-        return MaterializeResult(metadata=metadata)
+        yield MaterializeResult(metadata=metadata)
+        end_run(context, settings.home)
 
     return (
         raw_embed_events,

@@ -9,10 +9,11 @@ import dagster as dg
 from assets import lake, raw
 from assets.failures import clear_failures
 from assets.metadata import MaterializeResult, model_definition, model_lineage, model_schema
-from assets.put_off import raise_put_off
+from assets.run_end import end_run
 from assets.upkeep import freshness_of, tags_of
 from pipelines import steps
 from pipelines.home.layout import Home
+from pipelines.orchestration.jobs import WAREHOUSE_STEP
 from pipelines.orchestration.progress import line_sink
 from pipelines.settings import Settings
 from pipelines.warehouse.checks import load_checks, require_acknowledgeable
@@ -60,7 +61,7 @@ def build_warehouse(settings: Settings) -> dg.AssetsDefinition:
     """Every table of the warehouse and its checks, made by one step."""
     require_acknowledgeable(settings.embed_analytics_acknowledged, load_checks())
 
-    @dg.multi_asset(name="warehouse", specs=list(_specs(settings)), check_specs=list(_check_specs()))
+    @dg.multi_asset(name=WAREHOUSE_STEP, specs=list(_specs(settings)), check_specs=list(_check_specs()))
     def warehouse(
         context: dg.AssetExecutionContext, config: BuildConfig
     ) -> Iterator[MaterializeResult | dg.AssetCheckResult]:
@@ -81,7 +82,7 @@ def build_warehouse(settings: Settings) -> dg.AssetsDefinition:
                 raise
         yield from _materializations(settings.home, report)
         yield from _check_results(report.checks)
-        raise_put_off(context)
+        end_run(context, settings.home)
 
     return warehouse
 
@@ -99,7 +100,7 @@ def _specs(settings: Settings) -> Iterator[dg.AssetSpec]:
             deps=sorted(deps),
             group_name="warehouse",
             kinds={"sql", "duckdb"} | ({"view"} if model.kind.is_view else {"table"}),
-            description=f"{model.description}\n\n```sql\n{model.sql}\n```",
+            description=f"{model.description}\n\n```sql\n{model.statement}\n```",
             metadata=model_definition(model, *CODE),
             owners=[settings.embed_analytics_owner],
             tags=tags_of("warehouse", refresh=model.refresh),

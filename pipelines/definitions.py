@@ -12,6 +12,7 @@ import dagster as dg
 from assets.lake import build_lake
 from assets.partitions import daily_partitions
 from assets.raw import build_raw
+from assets.report import build_report
 from assets.warehouse import build_warehouse
 from pipelines.orchestration.jobs import ASSET_JOBS, build_prune_job
 from pipelines.orchestration.schedules import build_schedules
@@ -37,10 +38,10 @@ def build_definitions(settings: Settings) -> dg.Definitions:
 
 def _definitions(settings: Settings) -> dg.Definitions:
     partitions = daily_partitions(settings)
-    warehouse = build_warehouse(settings)
+    warehouse, report = build_warehouse(settings), build_report(settings)
     return dg.Definitions(
-        assets=[*build_raw(settings, partitions), build_lake(settings, partitions), warehouse],
-        jobs=[*ASSET_JOBS, build_prune_job(settings, list(warehouse.check_keys))],
+        assets=[*build_raw(settings, partitions), build_lake(settings, partitions), warehouse, report],
+        jobs=[*ASSET_JOBS, build_prune_job(settings, [*warehouse.check_keys, *report.check_keys])],
         schedules=build_schedules(settings),
         sensors=[*build_sensors(settings), *build_webhook_sensors(settings)],
         # The steps wait for each other and for the home's lock, so a process for each would only add its start-up.

@@ -15,11 +15,15 @@ from pipelines.settings import Settings
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 
-WAREHOUSE = dg.AssetSelection.groups("warehouse")
+PAGE = dg.AssetSelection.groups("report")
+PUBLISHED = dg.AssetSelection.groups("warehouse") | PAGE
 
-# The steps that sweep and publish. Dagster names them after the assets' functions.
+# The steps, in the order in which they follow each other. Dagster names them after the assets' functions.
 RAW_STEP = "raw__embed_events"
+LAKE_STEP = "lake"
 WAREHOUSE_STEP = "warehouse"
+REPORT_STEP = "report"
+STEPS = (RAW_STEP, LAKE_STEP, WAREHOUSE_STEP, REPORT_STEP)
 
 
 def run_config(kind: str, *, full_refresh: bool = False) -> dict[str, Any]:
@@ -30,14 +34,14 @@ def run_config(kind: str, *, full_refresh: bool = False) -> dict[str, Any]:
     return {
         "ops": {
             RAW_STEP: {"config": {"kind": kind}},
-            "lake": {"config": {"redo_partitions": kind == "backfill"}},
+            LAKE_STEP: {"config": {"redo_partitions": kind == "backfill"}},
             WAREHOUSE_STEP: {"config": {"full_refresh": full_refresh, "check_everything": kind == "reconcile"}},
         }
     }
 
 
 # The job `flatten` leaves clean days alone.
-FLATTEN_CONFIG: dict[str, Any] = {"ops": {"lake": {"config": {"redo_partitions": False}}}}
+FLATTEN_CONFIG: dict[str, Any] = {"ops": {LAKE_STEP: {"config": {"redo_partitions": False}}}}
 
 
 def partition_range(first: date, last: date) -> dict[str, str]:
@@ -65,12 +69,17 @@ RECONCILE_JOB = dg.define_asset_job(
 )
 FLATTEN_JOB = dg.define_asset_job(
     "flatten",
-    selection=dg.AssetSelection.groups("lake") | WAREHOUSE,
+    selection=dg.AssetSelection.groups("lake") | PUBLISHED,
     config=FLATTEN_CONFIG,
     description="Flatten what landed, build, check and publish. It follows a backfill of only raw.",
 )
 PUBLISH_JOB = dg.define_asset_job(
-    "publish", selection=WAREHOUSE, description="Build, check and publish the warehouse from the lake as it is."
+    "publish", selection=PUBLISHED, description="Build, check and publish the warehouse from the lake as it is."
+)
+PAGE_JOB = dg.define_asset_job(
+    "write_page",
+    selection=PAGE,
+    description="Write the page of the published warehouse. It follows a run of only the warehouse.",
 )
 PUBLISH_RAW_JOB = dg.define_asset_job(
     "publish_raw",
@@ -79,7 +88,7 @@ PUBLISH_RAW_JOB = dg.define_asset_job(
     description="Take in what webhooks brought, flatten what raw holds, build, check and publish, without the API. For "
     "when the API is down, or when only raw was restored.",
 )
-ASSET_JOBS = [REFRESH_JOB, BACKFILL_JOB, RECONCILE_JOB, FLATTEN_JOB, PUBLISH_JOB, PUBLISH_RAW_JOB]
+ASSET_JOBS = [REFRESH_JOB, BACKFILL_JOB, RECONCILE_JOB, FLATTEN_JOB, PUBLISH_JOB, PUBLISH_RAW_JOB, PAGE_JOB]
 
 PRUNE_JOB_NAME = "prune_run_history"
 

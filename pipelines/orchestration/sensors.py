@@ -4,7 +4,14 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from pipelines.orchestration.jobs import FLATTEN_CONFIG, FLATTEN_JOB, PUBLISH_JOB, RANGE_END, RANGE_START
+from pipelines.orchestration.jobs import (
+    FLATTEN_CONFIG,
+    FLATTEN_JOB,
+    PAGE_JOB,
+    PUBLISH_JOB,
+    RANGE_END,
+    RANGE_START,
+)
 from pipelines.settings import Settings
 
 BACKFILL_TAG = "dagster/backfill"
@@ -25,18 +32,22 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
 
 @dg.run_status_sensor(
     run_status=dg.DagsterRunStatus.SUCCESS,
-    request_jobs=[FLATTEN_JOB, PUBLISH_JOB],
+    request_jobs=[FLATTEN_JOB, PUBLISH_JOB, PAGE_JOB],
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=10,
     description="Publishes after a backfill in the UI, which cannot hold partitioned and unpartitioned assets in one "
-    "run. After a backfill of only raw it flattens, too.",
+    "run. After a backfill of only raw it flattens, too. After a run of only the warehouse it writes the page.",
 )
 def publish_after_backfill(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
     run = context.dagster_run
     groups = _groups(run.asset_selection or [])
-    if not run.job_name.startswith("__") or not groups & {"raw", "lake"}:
-        return dg.SkipReason("The run did not materialise raw or lake partitions from the UI.")
+    if not run.job_name.startswith("__") or not groups & {"raw", "lake", "warehouse"}:
+        return dg.SkipReason("The run did not materialise raw, lake or warehouse from the UI.")
     launched = groups | _groups_of_backfill(context.instance, run)
+    if "warehouse" in groups:
+        if "report" in launched:
+            return dg.SkipReason("The page was launched with it.")
+        return dg.RunRequest(run_key=run.run_id, job_name=PAGE_JOB.name)
     if "warehouse" in launched:
         return dg.SkipReason("The warehouse was launched with it.")
     if "lake" in launched - groups:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import date, datetime
 from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -36,6 +37,15 @@ _PROGRAM = (
 )
 
 
+class ExtraMissingError(ConfigurationError):
+    """The extra `report`, which brings what draws the page, is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The page needs the extra `report`, which is not installed: pip install 'embed-analytics[report]'."
+        )
+
+
 def write_page(settings: Settings, path: Path | None = None, *, with_people: bool = False) -> Path:
     """Write the page of the published warehouse. Returns where it is.
 
@@ -44,9 +54,10 @@ def write_page(settings: Settings, path: Path | None = None, *, with_people: boo
     each publish writes `report.html` anew.
 
     Raises WarehouseMissingError before the first publication, PermanentError where the published file cannot be read or
-    is of another version, and ConfigurationError where the extra `report` is not installed or annotations.csv cannot be
-    read.
+    is of another version, ExtraMissingError, and ConfigurationError where annotations.csv cannot be read.
     """
+    if find_spec("vl_convert") is None:
+        raise ExtraMissingError
     home = settings.home
     if path is None:
         path = home.report_with_people if with_people else home.report
@@ -106,12 +117,10 @@ def _part(name: str) -> str:
 
 def _drawing_program() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script. Bundling them takes seconds, so the result is kept."""
-    try:
+
+    def bundle() -> str:
         from vl_convert import javascript_bundle
-    except ModuleNotFoundError:
-        raise ConfigurationError(
-            "The page needs the extra `report`, which is not installed: pip install 'embed-analytics[report]'."
-        ) from None
-    return derived(
-        f"drawing-{version('vl-convert-python')}", lambda: javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    )
+
+        return javascript_bundle("window.vegaEmbed = vegaEmbed;")
+
+    return derived(f"drawing-{version('vl-convert-python')}", bundle)

@@ -1,10 +1,13 @@
 """The tables of which the page holds the rows as they are, beside those of rpt_metrics: a new picture adds its own."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
+if TYPE_CHECKING:
+    import duckdb
 
 TABLES: Mapping[str, str] = {}
 """By table or view of the warehouse: which of its rows the page holds, as the end of a SELECT.

@@ -288,7 +288,8 @@ def _run(job: str, first: date, last: date, *, kind: str | None = None, full_ref
 
     from pipelines.orchestration.jobs import partition_range, run_config
     from pipelines.orchestration.progress import terminal_progress
-    from pipelines.terminal.runs import RunFailedError, run_job, summary_lines
+    from pipelines.orchestration.run_summary import summary_lines
+    from pipelines.terminal.runs import RunFailedError, run_job
 
     failure: RunFailedError | None = None
     config = run_config(kind or job, full_refresh=full_refresh)
@@ -299,9 +300,8 @@ def _run(job: str, first: date, last: date, *, kind: str | None = None, full_ref
         if error.summary is None:
             raise
         summary, failure = error.summary, error
-    for line in summary_lines(summary):
+    for line in summary_lines(summary, settings.home):
         typer.echo(line)
-    typer.echo(f"published: {settings.home.warehouse}")
     if failure is not None:
         raise failure
 

@@ -19,10 +19,11 @@ from pipelines.home.layout import Home
 from pipelines.home.ownership import open_home
 from pipelines.orchestration.jobs import partition_range, run_config
 from pipelines.orchestration.progress import terminal_progress
+from pipelines.orchestration.run_summary import summary_lines
 from pipelines.report.page import write_page
 from pipelines.settings import Settings
 from pipelines.terminal.answers import print_table
-from pipelines.terminal.runs import run_job, summary_lines
+from pipelines.terminal.runs import run_job
 from pipelines.warehouse.published import connect_published
 
 MARKER = ".embed-analytics-demo"
@@ -100,8 +101,8 @@ def run_demo(root: Path, embeds: int, days: int) -> None:
             summary = run_job(
                 settings, "backfill", run_config("backfill"), partition_range(today - timedelta(days=days), today)
             )
-    for line in summary_lines(summary):
-        console.print(f"   {line}", highlight=False)
+    for line in summary_lines(summary, settings.home):
+        console.print(f"   {escape(line)}", highlight=False)
     console.print(f"[bold]3.[/] Published after {time.monotonic() - started:.0f} s. What it says:\n")
     _show_answers(console, settings.home)
     _show_page(console, settings)

@@ -5,26 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from pipelines.errors import EmbedAnalyticsError, InterruptedRunError, PermanentError
 from pipelines.home.full_disk import full_disk_named
+from pipelines.orchestration.run_summary import RunSummary
 
 if TYPE_CHECKING:
     import dagster as dg
 
     from pipelines.settings import Settings
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """The outcome of a run that published: each asset's metadata by its key (`raw/embed_events`), and the warnings."""
-
-    metadata: dict[str, dict[str, Any]]
-    warnings: list[str]
 
 
 class RunFailedError(PermanentError):
@@ -72,42 +64,18 @@ def run_job(settings: Settings, job: str, config: dict[str, Any], tags: dict[str
 
 
 def _summary(result: dg.ExecuteInProcessResult) -> RunSummary:
-    return RunSummary(
+    return RunSummary.of(
         {
-            event.asset_key.to_user_string(): {
-                name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
-            }
+            event.asset_key.to_user_string(): event.step_materialization_data.materialization
             for event in result.get_asset_materialization_events()
             if event.asset_key
         },
-        [
-            f"{check.asset_key.path[-1]}: {check.check_name}: {check.metadata['finding'].value}"
-            for check in result.get_asset_check_evaluations()
-            if not check.passed
-        ],
+        result.get_asset_check_evaluations(),
     )
 
 
-def summary_lines(summary: RunSummary) -> list[str]:
-    """What a run did, in words."""
-    sweep = summary.metadata["raw/embed_events"]
-    flat = summary.metadata["lake/embed_events"]
-    if "sweep_id" not in sweep:
-        return [
-            f"took in {sweep['webhook_events']} new events by webhook, flattened {flat['flattened_days']} days",
-            *(f"warning: {warning}" for warning in summary.warnings),
-        ]
-    by_webhook = f" and {sweep['webhook_events']} by webhook" if sweep["webhook_events"] else ""
-    return [
-        f"asked {sweep['due_embeds']} of {sweep['listed_embeds']} listed embeds in {sweep['requests']} requests "
-        f"({sweep['failed_embeds']} failed, {sweep['gone_embeds']} gone)",
-        f"landed {sweep['landed_events']} new events{by_webhook}, flattened {flat['flattened_days']} days",
-        *(f"warning: {warning}" for warning in summary.warnings),
-    ]
-
-
 def _failure(result: dg.ExecuteInProcessResult, summary: RunSummary) -> EmbedAnalyticsError:
-    has_published = any(name.startswith("warehouse/") for name in summary.metadata)
+    published = summary if summary.has_published else None
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
@@ -115,9 +83,9 @@ def _failure(result: dg.ExecuteInProcessResult, summary: RunSummary) -> EmbedAna
                 error = data.user_failure_data.metadata.get("error")
                 if error is not None and error.value == "Interrupted":
                     return InterruptedRunError(data.user_failure_data.description)
-                return RunFailedError(data.user_failure_data.description, summary if has_published else None)
+                return RunFailedError(data.user_failure_data.description, published)
             if data.error:
-                return RunFailedError(data.error.to_string())
+                return RunFailedError(data.error.to_string(), published)
     return RunFailedError("The run failed, but no step reported an error.")
 
 

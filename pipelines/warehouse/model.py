@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import dropwhile
 from typing import TYPE_CHECKING
 
 from pipelines.warehouse.kinds import KINDS, Kind
@@ -49,6 +50,12 @@ class Model:
         from pipelines.warehouse.statements import parse_select
 
         return parse_select(self.sql, self.file)
+
+    @property
+    def statement(self) -> str:
+        """The SELECT without the comment above it, which is the description and the directives."""
+        lines = self.sql.splitlines()
+        return "\n".join(dropwhile(lambda line: line.startswith("--"), lines))
 
     @property
     def file(self) -> str:

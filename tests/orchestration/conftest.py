@@ -80,3 +80,8 @@ def materialize(
     return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
         asset_selection=sorted(together), instance=instance, tags=tags, raise_on_error=False
     )
+
+
+def last_line(instance: dg.DagsterInstance, run_id: str) -> str:
+    """The last line that a run's steps wrote to its log."""
+    return [entry.user_message for entry in instance.all_logs(run_id) if not entry.is_dagster_event][-1]

@@ -19,7 +19,7 @@ SQLITE_CONNECTIONS = 20
 GARBAGE_COLLECTIONS = 150
 
 # Imports that take longer than what an empty refresh would do with them.
-UNUSED = ["matplotlib", "numpy", "pandas", "pyarrow", "sqlglot"]
+UNUSED = ["matplotlib", "numpy", "pandas", "pyarrow", "sqlglot", "vl_convert"]
 
 CODE = f"""
 import gc, json, sys

@@ -8,7 +8,7 @@ from pipelines.orchestration.jobs import RANGE_END, RANGE_START, partition_range
 from pipelines.orchestration.sensors import publish_after_backfill
 from pipelines.settings import Settings
 from pipelines.terminal.runs import run_job
-from tests.orchestration.conftest import LAST_DAY, materialize
+from tests.orchestration.conftest import LAST_DAY, last_line, materialize
 
 RAW = dg.AssetKey(["raw", "embed_events"])
 LAKE = [dg.AssetKey(["lake", "embed_events"]), dg.AssetKey(["lake", "validation_errors"])]
@@ -75,6 +75,10 @@ def test_raw_and_lake_are_followed_by_publishing(
     (request,) = ticks.requests()
 
     assert (request.job_name, request.run_key) == ("publish", run_id)
+    # The run's log ends with what it did, and this one did not publish.
+    line = last_line(instance, run_id)
+    assert line.startswith("asked ")
+    assert " days, no warnings" in line
 
 
 @pytest.mark.slow
@@ -82,8 +86,17 @@ def test_runs_that_publish_by_themselves_are_followed_by_nothing(
     settings: Settings, definitions: dg.Definitions, instance: dg.DagsterInstance, ticks: Ticks
 ) -> None:
     run_job(settings, "refresh", run_config("refresh"), TODAY)
-    _materialize(definitions, instance, dg.AssetKey(["warehouse", "fct_embeds"]))
+    assert not ticks.requests()
 
+    # The warehouse alone is followed by the page, and with the page by nothing.
+    warehouse, page = dg.AssetKey(["warehouse", "fct_embeds"]), dg.AssetKey(["report"])
+    run_id = _materialize(definitions, instance, warehouse)
+    (request,) = ticks.requests()
+    assert (request.job_name, request.run_key) == ("write_page", run_id)
+    settings.home.report.unlink()
+    run_job(settings, "write_page", {}, {})
+    assert settings.home.report.exists()
+    _materialize(definitions, instance, warehouse, page)
     assert not ticks.requests()
 
 

@@ -1,4 +1,4 @@
-"""A sweep that fails in Dagster: what had landed is published in the same run, which is red as it was."""
+"""How a run ends: one that had to put a failed sweep off publishes what had landed, and is red as it was."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -7,17 +7,17 @@ import dagster as dg
 import pytest
 
 from assets.failures import RETRY
-from assets.put_off import can_be_put_off
 from assets.raw import EMBED_EVENTS
+from assets.run_end import can_be_put_off
 from assets.warehouse import model_key
 from pipelines.definitions import build_definitions
 from pipelines.errors import CredentialRefusedError, EmbedAnalyticsError, HostUnreachableError
 from pipelines.home.layout import Home
 from pipelines.orchestration.instance.terminal_runs import terminal_tags
-from pipelines.orchestration.jobs import RAW_STEP, WAREHOUSE_STEP, partition_range, run_config
+from pipelines.orchestration.jobs import RAW_STEP, REPORT_STEP, WAREHOUSE_STEP, partition_range, run_config
 from pipelines.settings import load_settings
 from pipelines.simulator.server import RunningSimulator
-from tests.orchestration.conftest import LAST_DAY, materialize
+from tests.orchestration.conftest import LAST_DAY, last_line, materialize
 
 TODAY = partition_range(LAST_DAY, LAST_DAY)
 
@@ -61,12 +61,16 @@ def test_the_last_step_raises_what_the_sweep_met(
 
     assert not result.success
     ((step, text, metadata),) = _failures(instance, result.run_id)
-    assert step == WAREHOUSE_STEP
+    assert step == REPORT_STEP
     assert "refused the key" in text
     assert "published anyway. Next: set the ONESCHEMA_API_KEY" in text
     assert metadata["error"] == "CredentialRefusedError"
     assert metadata["next_step"].startswith("set the ONESCHEMA_API_KEY")
     assert home.warehouse.exists()
+    assert home.report.exists()
+    line = last_line(instance, result.run_id)
+    assert line.startswith("asked ")
+    assert f"published {home.warehouse}, page {home.report}, " in line
     materialized = instance.get_latest_materialization_event(EMBED_EVENTS)
     assert materialized is not None
     assert materialized.asset_materialization is not None
@@ -109,7 +113,7 @@ def test_a_run_that_goes_on_from_the_failure_is_red_until_a_sweep_succeeds(
 
     assert second.run_id != first.run_id
     ((step, text, _),) = _failures(instance, second.run_id)
-    assert step == WAREHOUSE_STEP
+    assert step == REPORT_STEP
     assert "refused the key" in text
 
 

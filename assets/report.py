@@ -1,0 +1,101 @@
+"""The page, written beside the warehouse each time that is published."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+
+from assets.failures import clear_failures
+from assets.metadata import MaterializeResult, code_references
+from assets.run_end import end_run
+from assets.upkeep import freshness_of, tags_of
+from assets.warehouse import model_key
+from pipelines import steps
+from pipelines.errors import ConfigurationError
+from pipelines.home.full_disk import full_disk_named
+from pipelines.home.layout import Home
+from pipelines.orchestration.jobs import REPORT_STEP
+from pipelines.orchestration.run_summary import PAGE
+from pipelines.report.tables import TABLES
+from pipelines.settings import Settings
+
+REPORT = dg.AssetKey(["report"])
+
+CODE = (
+    ("the asset", Path(__file__)),
+    ("the page", Path(steps.__file__).parent / "report" / "page.py"),
+)
+
+CHECK = dg.AssetCheckSpec(
+    "page_written",
+    asset=REPORT,
+    description="`report.html` was written when the warehouse was published. It holds as well where the extra "
+    "`report`, which draws the page, is not installed.",
+    metadata={"severity": "warn"},
+)
+
+
+def build_report(settings: Settings) -> dg.AssetsDefinition:
+    """The page as an asset. What keeps it from being written is a warning: the warehouse has been published."""
+
+    @dg.multi_asset(name=REPORT_STEP, specs=[_spec(settings)], check_specs=[CHECK])
+    def report(context: dg.AssetExecutionContext) -> Iterator[MaterializeResult | dg.AssetCheckResult]:
+        """Writes the page of what is published."""
+        with clear_failures(context), full_disk_named(settings.home):
+            events = _write(context, settings)
+        yield from events
+        end_run(context, settings.home)
+
+    return report
+
+
+def _spec(settings: Settings) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        REPORT,
+        deps=[model_key(name) for name in sorted({"meta_build", "rpt_customers", "rpt_metrics", *TABLES})],
+        # Without the extra that draws it there is no page, and the run goes on.
+        skippable=True,
+        group_name="report",
+        kinds={"html"},
+        description="The page: the numbers of the published warehouse as one HTML file, for people who write no SQL. "
+        "docs/report.md says what is on it.",
+        metadata=code_references(CODE),
+        owners=[settings.embed_analytics_owner],
+        tags=tags_of("report"),
+        freshness_policy=freshness_of(settings),
+    )
+
+
+def _write(context: dg.AssetExecutionContext, settings: Settings) -> list[MaterializeResult | dg.AssetCheckResult]:
+    from pipelines.orchestration.presentation import page_picture
+    from pipelines.report.page import ExtraMissingError, write_page
+
+    try:
+        path = write_page(settings).absolute()
+    except ExtraMissingError as error:
+        context.log_event(dg.AssetObservation(REPORT, metadata={"not_written": str(error)}))
+        return [_result(str(error), "no page, which needs the extra `report`: pip install 'embed-analytics[report]'")]
+    except ConfigurationError as error:
+        return [_result(f"{error} {_held(settings.home)}", "page not written", passed=False)]
+    picture = page_picture(settings.home)
+    metadata = {"file": dg.MetadataValue.path(path)} | ({"funnel": dg.MetadataValue.md(picture)} if picture else {})
+    return [
+        MaterializeResult(asset_key=REPORT, metadata=metadata),
+        _result(f"{path} was written.", f"page {path}"),
+    ]
+
+
+def _held(home: Home) -> str:
+    if home.report.exists():
+        return f"{home.report} stays as an earlier run wrote it."
+    return f"{home.report} was not written."
+
+
+def _result(finding: str, page: str, *, passed: bool = True) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=REPORT,
+        check_name=CHECK.name,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"finding": dg.MetadataValue.text(finding), PAGE: dg.MetadataValue.text(page)},
+    )
