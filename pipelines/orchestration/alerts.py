@@ -9,18 +9,18 @@ nothing but text.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
-import httpx
 from pydantic import SecretStr
 
 from pipelines.errors import TransientError, WarehouseMissingError
-from pipelines.orchestration.outside_text import slack_text
+from pipelines.messages import webhook
+from pipelines.messages.delivery import MessageError
+from pipelines.messages.outside_text import slack_text
 from pipelines.settings import Settings
 from pipelines.warehouse.published import connect_published
 
@@ -42,11 +42,6 @@ _WITHOUT_ROWS = {
     "BuildCheckFailedError": "Blocking checks failed; the published warehouse is unchanged.",
     "ModelFailedError": "A file in sql/ cannot be run, and the run names it; the published warehouse is unchanged.",
 }
-
-TIMEOUT_SECONDS = 10.0
-
-# httpx logs each request with its URL, and the webhook's URL is a credential.
-logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class AlertNotDeliveredError(TransientError):
@@ -98,15 +93,9 @@ def look(instance: dg.DagsterInstance, settings: Settings, watch: Watch) -> list
 def post(url: SecretStr, lines: list[str]) -> None:
     """Post one message to a Slack-compatible webhook. Raises AlertNotDeliveredError, which does not show the URL."""
     try:
-        answer = httpx.post(url.get_secret_value(), json={"text": "\n".join(lines)}, timeout=TIMEOUT_SECONDS)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise AlertNotDeliveredError(
-            f"EMBED_ANALYTICS_ALERT_WEBHOOK_URL cannot be reached ({type(error).__name__}): will try again next time."
-        ) from None
-    if not answer.is_success:
-        raise AlertNotDeliveredError(
-            f"EMBED_ANALYTICS_ALERT_WEBHOOK_URL answered {answer.status_code}: will try again next time."
-        )
+        webhook.post(url, {"text": "\n".join(lines)}, "EMBED_ANALYTICS_ALERT_WEBHOOK_URL")
+    except MessageError as error:
+        raise AlertNotDeliveredError(f"{error}: will try again next time.") from None
 
 
 def _ended_runs(instance: dg.DagsterInstance, after_id: int) -> list[tuple[int, str, bool]]:

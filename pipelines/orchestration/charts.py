@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from pipelines.home.files import write_text
-from pipelines.orchestration.outside_text import markdown_text, one_line
+from pipelines.messages.outside_text import one_line
+from pipelines.orchestration.outside_text import markdown_text
 from pipelines.warehouse.chart_query import Kind
 
 if TYPE_CHECKING:

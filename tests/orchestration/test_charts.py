@@ -20,9 +20,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from PIL import Image
 
+from pipelines.messages.outside_text import one_line
 from pipelines.orchestration import charts
 from pipelines.orchestration.charts import Chart, draw, drawn
-from pipelines.orchestration.outside_text import one_line
 from pipelines.warehouse.chart_query import COLUMNS, Kind
 from tests.orchestration.hostile_text import hostile_text, stored_text
 from tests.proving import examples

@@ -9,7 +9,8 @@ from hypothesis import given
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from pipelines.orchestration.outside_text import LINK_BREAK, markdown_text, one_line, slack_text
+from pipelines.messages.outside_text import LINK_BREAK, one_line, slack_text
+from pipelines.orchestration.outside_text import markdown_text
 from pipelines.orchestration.presentation import markdown_table
 from tests.orchestration.hostile_text import FRAGMENTS, hostile_text
 

@@ -10,8 +10,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from pipelines.home.layout import Home
+from pipelines.messages.outside_text import LINK_BREAK, one_line
 from pipelines.orchestration import charts, presentation
-from pipelines.orchestration.outside_text import LINK_BREAK, one_line
 from pipelines.orchestration.presentation import PREVIEW_CHARACTERS, PREVIEW_ROWS, events_chart, published_tables
 from pipelines.settings import Settings
 from pipelines.warehouse import chart_queries, sources
