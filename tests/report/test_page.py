@@ -155,10 +155,26 @@ def test_pictures_have_tables_lines_and_a_csv_that_no_spreadsheet_runs(opened: O
     assert [(line["step"], int(line["numerator"])) for line in reached] == [(r["step"], r["numerator"]) for r in rows]
     assert {line["template_key"] for line in lines} == {'\'=HYPERLINK("http://x.invalid")'}
     assert page.locator("#funnel-drawing svg").count() == 1
-    # Two pages of A4, without what only a screen can use.
-    page.emulate_media(media="print")
-    expect(page.locator("#filters")).to_be_hidden()
-    assert page.pdf(format="A4").count(b"/Type /Page\n") == 2
+
+
+@pytest.mark.slow
+def test_it_prints_to_two_pages_with_dark_letters(account: Lake, browser: Browser) -> None:
+    with browser.new_context(color_scheme="dark") as context:
+        opened = Opened(account, context, page_of(account, ANNOTATIONS))
+        page = opened.page
+
+        def letters() -> set[str]:
+            return set(
+                page.locator(".drawing svg text").evaluate_all("found => found.map(one => getComputedStyle(one).fill)")
+            )
+
+        assert "rgb(230, 237, 243)" in letters()
+        assert page.pdf(format="A4").count(b"/Type /Page\n") == 2
+        page.emulate_media(media="print")
+        # What is drawn follows by itself: nobody waits for a drawing before it prints.
+        assert letters() <= {"rgb(0, 0, 0)", "rgb(51, 51, 51)"}
+        for only_on_a_screen in ("#filters", "#session", "#funnel details >> nth=0"):
+            expect(page.locator(only_on_a_screen)).to_be_hidden()
 
 
 @pytest.mark.slow
@@ -173,6 +189,9 @@ def test_who_cannot_see_it_can_use_it(
         opened.open(f"#session={LARGE}")
         for summary in opened.page.locator("summary").all():
             summary.click()
+        drawings = opened.page.locator(".drawing:visible")
+        labels = drawings.evaluate_all("found => found.map(one => one.ariaLabel)")
+        assert len(set(labels) - {None, "", "Vega visualization"}) == drawings.count()
         found = cast(list[dict[str, Any]], Axe().run(opened.page).response["violations"])
     assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
 

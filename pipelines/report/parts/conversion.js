@@ -25,15 +25,15 @@ function showConversion() {
     height: 240,
     layer: [
       ...(values.some(({ state }) => state === "mature") ? [
-        { ...isMature, mark: { type: "area", opacity: 0.25, color: colour("performed") }, encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" } } },
-        { ...isMature, mark: { type: "line", color: colour("performed") }, encoding: { x, y } },
+        { ...isMature, mark: { type: "area", opacity: 0.25, color: styled("performed") }, encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" } } },
+        { ...isMature, mark: { type: "line", color: styled("performed") }, encoding: { x, y } },
       ] : []),
       {
-        mark: { type: "point", size: 36, color: colour("performed") },
-        encoding: { x, y, tooltip, fill: { field: "state", title: null, scale: { domain: ["mature", "too young to compare"], range: [colour("performed"), colour("paper")] }, legend: { orient: "top" } } },
+        mark: { type: "point", size: 36, color: styled("performed") },
+        encoding: { x, y, tooltip, fill: { field: "state", title: null, scale: { domain: ["mature", "too young to compare"], range: [styled("performed"), styled("paper")] }, legend: { orient: "top" } } },
       },
-      ...(events.length === 0 ? [] : [{ data: { values: events }, mark: { type: "rule", strokeDash: [4, 3], color: colour("quiet") }, encoding: { x: { ...x, field: "date" }, tooltip: [{ field: "date" }, { field: "text" }] } },
-      { data: { values: events }, mark: { type: "text", align: "left", baseline: "top", dx: 4, limit: 160, color: colour("quiet") }, encoding: { x: { ...x, field: "date" }, y: { value: 0 }, text: { field: "text" }, tooltip: [{ field: "date" }, { field: "text" }] } }]),
+      ...(events.length === 0 ? [] : [{ data: { values: events }, mark: { type: "rule", strokeDash: [4, 3], color: styled("quiet") }, encoding: { x: { ...x, field: "date" }, tooltip: [{ field: "date" }, { field: "text" }] } },
+      { data: { values: events }, mark: { type: "text", align: "left", baseline: "top", dx: 4, limit: 160, color: styled("quiet") }, encoding: { x: { ...x, field: "date" }, y: { value: 0 }, text: { field: "text" }, tooltip: [{ field: "date" }, { field: "text" }] } }]),
     ],
   }, `Submitted sessions by ${chosen.grain}: ${values.length} points. The same numbers are in the table below.`);
   explainMetrics("conversion", rows, ["submitted"], [chosen.grain]);

@@ -44,7 +44,7 @@ function drawCustomers(rows) {
   const y = { field: "name", type: "nominal", sort: names, title: null, axis: { labelLimit: 260, ticks: false }, scale: { paddingInner: 0.15, paddingOuter: 0.05 } };
   const x = { field: "share", type: "quantitative", title: null, axis: { format: "%" }, scale: { domain: [0, 1] } };
   const offset = { field: "kind", scale: { domain: ["28 days before", "now"] } };
-  const color = { field: "kind", title: null, scale: { domain: kinds, range: [colour("quiet"), colour("performed"), colour("alarm")] }, legend: { orient: "top", symbolOpacity: 1 } };
+  const color = { field: "kind", title: null, scale: { domain: kinds, range: [styled("quiet"), styled("performed"), styled("alarm")] }, legend: { orient: "top", symbolOpacity: 1 } };
   const tooltip = [{ field: "name", title: "customer" }, { field: "kind", title: "period" }, { field: "share", format: ".1%", title: "submitted" }, { field: "told", title: "sessions" }];
   draw("customers", {
     data: { values },
@@ -54,7 +54,7 @@ function drawCustomers(rows) {
     layer: [
       { mark: { type: "rule", strokeWidth: 2, opacity: 0.55 }, encoding: { y, yOffset: { ...offset, field: "side" }, x: { ...x, field: "low" }, x2: { field: "high" }, color, tooltip } },
       { mark: { type: "point", size: 50, opacity: 1, filled: true }, encoding: { y, yOffset: { ...offset, field: "side" }, x, color, tooltip, shape: { field: "kind", title: null, scale: { domain: kinds, range: ["circle", "circle", "diamond"] } } } },
-      { data: { values: changes }, mark: { type: "text", align: "left", dx: 8, color: colour("text") }, encoding: { y, x: { value: 480 }, text: { field: "label" } } },
+      { data: { values: changes }, mark: { type: "text", align: "left", dx: 8, color: styled("text") }, encoding: { y, x: { value: 480 }, text: { field: "label" } } },
     ],
   }, `Conversion of ${rows.length} customers, before and now. The same numbers are in the table below.`);
 }

@@ -1,3 +1,7 @@
+// A colour of the style by its name, so that what is drawn follows light, dark and print by itself.
+function styled(name) { return `var(--${name})`; }
+
+// The same as it is now, for scales that mix colours.
 function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim(); }
 
 let drawn = Promise.resolve();
@@ -9,8 +13,8 @@ function draw(id, spec, label) {
     place.replaceChildren();
     place.setAttribute("aria-label", label);
     if (spec === null) { place.append(element("p", "No sessions.", { class: "quiet" })); return; }
-    const axis = { labelColor: colour("text"), gridColor: colour("line"), domainColor: colour("line"), tickColor: colour("line") };
-    const words = { labelColor: colour("text"), titleColor: colour("text") };
+    const axis = { labelColor: styled("text"), gridColor: styled("line"), domainColor: styled("line"), tickColor: styled("line") };
+    const words = { labelColor: styled("text"), titleColor: styled("text") };
     const config = { background: "transparent", font: "system-ui, sans-serif", view: { stroke: null }, axis, legend: words, header: words };
     // Vega puts the description where the label was.
     await vegaEmbed(place, { ...spec, description: label, config }, { mode: "vega-lite", renderer: "svg", actions: false });

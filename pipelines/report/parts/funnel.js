@@ -53,16 +53,16 @@ function showFunnel() {
         {
           transform: [{ filter: "datum.kind === 'performed' || datum.kind === 'skipped'" }],
           mark: "bar",
-          encoding: { y, x: { ...x, stack: "zero" }, tooltip, color: { field: "kind", title: null, scale: { domain: ["performed", "skipped"], range: [colour("performed"), colour("skipped")] }, legend: { orient: "top" } } },
+          encoding: { y, x: { ...x, stack: "zero" }, tooltip, color: { field: "kind", title: null, scale: { domain: ["performed", "skipped"], range: [styled("performed"), styled("skipped")] }, legend: { orient: "top" } } },
         },
         {
           transform: [{ filter: "datum.kind === '28 days before'" }],
-          mark: { type: "bar", filled: false, stroke: colour("text"), strokeDash: [2, 2], strokeWidth: 1 },
+          mark: { type: "bar", filled: false, stroke: styled("text"), strokeDash: [2, 2], strokeWidth: 1 },
           encoding: { y, x, tooltip },
         },
         {
           transform: [{ filter: "datum.kind === 'left'" }],
-          mark: { type: "text", align: "left", dx: 4, fontSize: 10, color: colour("text") },
+          mark: { type: "text", align: "left", dx: 4, fontSize: 10, color: styled("text") },
           encoding: { y, x, text: { field: "label" }, tooltip },
         },
       ],

@@ -122,11 +122,11 @@ function drawSession(events) {
     width: 640,
     height: { step: 30 },
     layer: [
-      { mark: { type: "line", interpolate: "step-after", strokeWidth: 1.5, color: colour("quiet") }, encoding: { x, y, order: { field: "number" } } },
-      { data: { values: waits }, mark: { type: "rule", strokeWidth: 5, opacity: 0.5, color: colour("skipped") }, encoding: { x: { ...x, field: "from" }, x2: { field: "to" }, y } },
-      { data: { values: waits }, mark: { type: "text", baseline: "top", dy: 4, fontSize: 10, color: colour("text") }, encoding: { x, y, text: { field: "wait" } } },
-      { mark: { type: "point", filled: true, size: 60, opacity: 1, color: colour("performed") }, encoding: { x, y, tooltip } },
-      { mark: { type: "text", align: "left", baseline: "bottom", dx: 4, dy: -3, fontSize: 10, color: colour("text") }, encoding: { x, y, text: { field: "errors" } } },
+      { mark: { type: "line", interpolate: "step-after", strokeWidth: 1.5, color: styled("quiet") }, encoding: { x, y, order: { field: "number" } } },
+      { data: { values: waits }, mark: { type: "rule", strokeWidth: 5, opacity: 0.5, color: styled("skipped") }, encoding: { x: { ...x, field: "from" }, x2: { field: "to" }, y } },
+      { data: { values: waits }, mark: { type: "text", baseline: "top", dy: 4, fontSize: 10, color: styled("text") }, encoding: { x, y, text: { field: "wait" } } },
+      { mark: { type: "point", filled: true, size: 60, opacity: 1, color: styled("performed") }, encoding: { x, y, tooltip } },
+      { mark: { type: "text", align: "left", baseline: "bottom", dx: 4, dy: -3, fontSize: 10, color: styled("text") }, encoding: { x, y, text: { field: "errors" } } },
     ],
   }, `The ${events.length} events of session ${chosen.session} in time. The same are in the table below.`);
 }
