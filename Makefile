@@ -10,13 +10,16 @@ SOURCES := pipelines assets tests benchmarks
 demo: .venv/.installed
 	$(BIN)/embed-analytics demo
 
-test: lint browser others wrk
-	$(BIN)/python -m pytest --durations=20
+# Several files at once; first those that measure, one test after another.
+BESIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 
-# What to run while you work: lint, types and the tests that take no seconds, several files at once. `make test` runs
-# one test after another: some of them measure.
+test: lint browser others wrk
+	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m "not alone" $(BESIDE) --durations=20
+
+# What to run while you work: lint, types and the tests that take no seconds.
 check: lint
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" $(BESIDE)
 
 # The tests of generated cases and of kills, with many more of them, from a seed that is printed; PROVE_SEED=... again.
 prove: PROVE ?= 20

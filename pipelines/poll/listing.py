@@ -1,6 +1,5 @@
 """Takes in the list of embeds: a new or changed embed lands in raw/embeds and becomes due."""
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pipelines.oneschema.known_secrets import fingerprint_of_uuid
 from pipelines.oneschema.paging import shortfall
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.poll.discovery import PAGE_SIZE, ListShape, embed_id_of, one_ahead, walk_all, walk_recent
+from pipelines.poll.interruptible import finished_in_thread
 from pipelines.poll.poll_state import Listed, PollState
 from pipelines.raw import claim_patterns
 from pipelines.raw.landing import land_embeds
@@ -98,7 +98,7 @@ async def list_embeds(
         shape = ListShape()
         async with aclosing(one_ahead(walk_all(client.embeds, shape, page_size=PAGE_SIZE))) as pages:
             async for page in pages:
-                await asyncio.to_thread(take_in, page)
+                await finished_in_thread(take_in, page)
         return shape
 
     shape = await walk_everything()

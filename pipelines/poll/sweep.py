@@ -34,10 +34,11 @@ from pipelines.oneschema.credentials import text_without_credentials
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.poll.batches import Answer, BatchLander
 from pipelines.poll.frontier import FrontierRule
+from pipelines.poll.interruptible import finished_in_thread, run_interruptibly
 from pipelines.poll.listing import list_embeds
 from pipelines.poll.poll_state import KnownEmbed, OpenSweep, PollState
 from pipelines.poll.report import Failure, SweepProgress, SweepReport, SweepRequest
-from pipelines.raw.landing import LandedBatch, land_sweep
+from pipelines.raw.landing import land_sweep
 
 # A crashed sweep is resumed if it began no longer ago than this. An older one would leave fresh embeds unasked.
 RESUME_WITHIN = {
@@ -85,7 +86,7 @@ def run_sweep(context: SweepContext, state: PollState, request: SweepRequest) ->
     """
     sweep = _Sweep(context, state, request)
     try:
-        return asyncio.run(sweep.run())
+        return run_interruptibly(sweep.run())
     except (ConfigurationError, WrongHomeError):
         # The sweep never began. It needs another setting, whatever the API does.
         raise
@@ -307,9 +308,10 @@ class _Sweep:
 
     async def _land(self, batches: asyncio.Queue[list[Answer] | None], lander: BatchLander) -> None:
         while (batch := await batches.get()) is not None:
-            self._add_up(await asyncio.to_thread(lander.land, batch))
+            await finished_in_thread(self._land_batch, batch, lander)
 
-    def _add_up(self, landed: LandedBatch) -> None:
+    def _land_batch(self, batch: list[Answer], lander: BatchLander) -> None:
+        landed = lander.land(batch)
         self._report.delivered_event_count += landed.delivered_count
         self._report.landed_event_count += landed.landed_count
         by_date = self._report.landed_by_date

@@ -228,7 +228,8 @@ def read_or_refuse(body: bytes) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("family", HOSTILE)
-def test_twice_the_text_takes_about_twice_the_time(family: str) -> None:
+def test_reading_is_linear_in_the_text(family: str) -> None:
     worst, took = worst_ratio(read_or_refuse, HOSTILE[family])
     assert worst <= MOST, (family, took)

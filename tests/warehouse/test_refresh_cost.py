@@ -111,6 +111,7 @@ def one_sender_with_many_names(number: int) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("claims", [ids_as_names, one_sender_with_many_names])
 def test_one_new_event_costs_as_much_after_any_number_of_claim_names(
     tmp_path: Path, claims: Claims, monkeypatch: pytest.MonkeyPatch
@@ -138,6 +139,7 @@ def test_one_new_event_costs_as_much_after_any_number_of_claim_names(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_one_new_event_costs_as_much_after_any_number_of_dates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few, many = history(tmp_path / "few", same_names), history(tmp_path / "many", same_names, dates=2_000)
     few_cost, many_cost = costs([few, many])
