@@ -1,6 +1,7 @@
 """An interrupt meets a sweep where it waits: what was begun ends, and then the handler says what it always says."""
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -49,7 +50,8 @@ def test_a_thread_is_not_left_behind() -> None:
     done: list[str] = []
 
     def land() -> None:
-        signal.raise_signal(signal.SIGINT)
+        # To the process, as a terminal does.
+        os.kill(os.getpid(), signal.SIGINT)
         assert is_cancelled.wait(60)
         done.append("landed")
 
