@@ -5,7 +5,7 @@ BIN := .venv/bin
 # One set of paths for the linter and the formatter; pyright reads its own from pyproject.toml.
 SOURCES := pipelines assets tests benchmarks
 
-.PHONY: demo test check prove dev lint clean lock install browser dictionary imports bench others wrk
+.PHONY: demo test test-scale postgres check prove dev lint clean lock install browser dictionary imports bench others wrk
 
 demo: .venv/.installed
 	$(BIN)/embed-analytics demo
@@ -15,11 +15,15 @@ BESIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test: lint browser others wrk
 	$(BIN)/python -m pytest -m alone
-	$(BIN)/python -m pytest -m "not alone" $(BESIDE) --durations=20
+	$(BIN)/python -m pytest -m "not alone and not scale" $(BESIDE) --durations=20
+
+# A team's set-up, with services of its own: minutes, and nothing beside it.
+test-scale: .venv/.installed browser postgres
+	$(BIN)/python -m pytest -m scale
 
 # What to run while you work: lint, types and the tests that take no seconds.
 check: lint
-	$(BIN)/python -m pytest -m "not slow" $(BESIDE)
+	$(BIN)/python -m pytest -m "not slow and not scale" $(BESIDE)
 
 # The tests of generated cases and of kills, with many more of them, from a seed that is printed; PROVE_SEED=... again.
 prove: PROVE ?= 20
@@ -42,6 +46,9 @@ install: .venv/.installed
 # The UI test drives a real browser; Playwright's own download is not needed.
 browser:
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+
+postgres:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql >/dev/null; }
 
 # docs/dictionary.md, from the comments in sql/; a test fails when it is stale.
 dictionary: .venv/.installed
@@ -83,7 +90,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 BENCH_EXTRA := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")
 
 lock:
-	$(LOCK) --extra test --extra report --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra test --extra report --extra postgres --output-file requirements.lock pyproject.toml
 	$(PYTHON) -c '$(BENCH_EXTRA)' | $(LOCK) --output-file benchmarks/others.lock -
 
 clean:

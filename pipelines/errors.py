@@ -50,6 +50,10 @@ class HostUnreachableError(TransientError):
     """The API host did not answer at all."""
 
 
+class RunHistoryUnreachableError(TransientError):
+    """The PostgreSQL database with Dagster's run history does not answer."""
+
+
 class JournalEndedError(TransientError):
     """The webhook receiver cannot store events any more."""
 

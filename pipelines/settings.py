@@ -179,6 +179,11 @@ class Settings(BaseSettings):
     embed_analytics_dagster_url: str = Field(
         "http://127.0.0.1:3000", description="Address of the Dagster UI, for links in alerts; `make dev` sets it"
     )
+    embed_analytics_dagster_database_url: SecretStr | None = Field(
+        None,
+        description="PostgreSQL for Dagster's run history (`postgresql://user:password@host/database`); SQLite in the "
+        "home by default",
+    )
     embed_analytics_keep_warehouses: int = Field(3, ge=0, description="How many earlier published files are kept")
     embed_analytics_memory_limit: Annotated[
         ByteSize | None, BeforeValidator(_size_in_words), AfterValidator(_enough_memory)

@@ -262,6 +262,25 @@ def dev(
 
 
 @app.command()
+def webserver(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address of the Dagster UI.")] = "127.0.0.1",
+) -> None:
+    """Become the Dagster UI alone, as a service. It has no login: put a proxy that has one before it."""
+    from pipelines.terminal.dev import become_webserver
+
+    become_webserver(host, port)
+
+
+@app.command()
+def daemon() -> None:
+    """Become Dagster's daemon alone, as a service: schedules, sensors and queued runs."""
+    from pipelines.terminal.dev import become_daemon
+
+    become_daemon()
+
+
+@app.command()
 def demo(
     home: Annotated[Path, typer.Option(help="Folder of the demo's home; made anew.")] = Path("demo-data"),
     embeds: Annotated[int, typer.Option(min=1, help="Embed sessions of the simulated account.")] = 3000,

@@ -1,4 +1,4 @@
-"""`make dev`: Dagster's own UI and daemon on this home."""
+"""Dagster's own UI and daemon on this home: both at once (`make dev`), or each as a service of its own."""
 
 import fcntl
 import os
@@ -7,6 +7,8 @@ import signal
 import socket
 import sys
 from functools import partial
+from pathlib import Path
+from typing import NoReturn
 
 from pipelines.errors import ConfigurationError
 from pipelines.home.layout import Home
@@ -46,18 +48,50 @@ def run_dagster_dev(host: str, port: int) -> None:
             raise KeyboardInterrupt
 
 
+def become_webserver(host: str, port: int) -> NoReturn:
+    """Become `dagster-webserver`, the UI alone. Raises ConfigurationError when the port is taken."""
+    environment = dev_environment(host, port)
+    _require_free(host, port)
+    _become("dagster-webserver", "-h", host, "-p", str(port), environment=environment)
+
+
+def become_daemon() -> NoReturn:
+    """Become `dagster-daemon`, which runs schedules, sensors and what is queued. One is at work on a home.
+
+    Raises ConfigurationError when there is another, or `make dev`.
+    """
+    environment = dagster_environment()
+    _hold(load_settings().home, "dagster-daemon", is_inherited=True)
+    _become("dagster-daemon", "run", environment=environment)
+
+
+def _become(program: str, *arguments: str, environment: dict[str, str]) -> NoReturn:
+    """Replace this process, so that a service manager's signals reach the program itself."""
+    # Leave the folder of `.env`, as `dev` does.
+    os.chdir(environment["DAGSTER_HOME"])
+    path = Path(sys.executable).with_name(program)
+    workspace = ("-w", str(project_file("workspace.yaml")))
+    os.execve(path, [program, *arguments, *workspace], environment)
+
+
 def dev_environment(host: str, port: int) -> dict[str, str]:
-    """The environment variables of `dagster dev` and its runs, including the settings in `.env`."""
-    settings = load_settings()
-    environment = {
-        **os.environ,
-        **dotenv_variables(),
-        **instance_environment(settings.home, partial(print, file=sys.stderr)),
-    }
-    environment["EMBED_ANALYTICS_HOME"] = str(settings.home.root)
+    """The environment variables of the UI and its runs, including the settings in `.env`."""
+    environment = dagster_environment()
     if not environment.get("EMBED_ANALYTICS_DAGSTER_URL"):
         environment["EMBED_ANALYTICS_DAGSTER_URL"] = f"http://{host}:{port}"
     return environment
+
+
+def dagster_environment() -> dict[str, str]:
+    """The environment variables of Dagster's processes on this home, including the settings in `.env`."""
+    settings = load_settings()
+    say = partial(print, file=sys.stderr)
+    return {
+        **os.environ,
+        **dotenv_variables(),
+        **instance_environment(settings.home, say, settings.embed_analytics_dagster_database_url),
+        "EMBED_ANALYTICS_HOME": str(settings.home.root),
+    }
 
 
 def _require_free(host: str, port: int) -> None:
@@ -76,8 +110,9 @@ def _require_free(host: str, port: int) -> None:
         ) from None
 
 
-def _hold(home: Home, url: str) -> None:
-    """Lock the home until this process ends. With two processes, both schedulers would start every run."""
+def _hold(home: Home, what: str, *, is_inherited: bool = False) -> None:
+    """Lock the home until this process ends, or the program that it becomes. With two, both schedulers would start
+    every run."""
     descriptor = os.open(home.dagster / "dev.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,8 +120,9 @@ def _hold(home: Home, url: str) -> None:
         holder = os.read(descriptor, 200).decode(errors="replace")
         os.close(descriptor)
         raise ConfigurationError(
-            f"`embed-analytics dev` is already running on {home.root} ({holder}): stop it first, or set another "
-            "EMBED_ANALYTICS_HOME."
+            f"`embed-analytics dev` or `daemon` is already running on {home.root} ({holder}): stop it first, or set "
+            "another EMBED_ANALYTICS_HOME."
         ) from None
     os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"process {os.getpid()}, {url}".encode())
+    os.set_inheritable(descriptor, is_inherited)
+    os.write(descriptor, f"process {os.getpid()}, {what}".encode())

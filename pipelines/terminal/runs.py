@@ -41,7 +41,7 @@ def run_job(settings: Settings, job: str, config: dict[str, Any], tags: dict[str
     with (
         full_disk_named(settings.home),
         _quiet_logs(),
-        open_instance(settings.home) as instance,
+        open_instance(settings.home, settings.embed_analytics_dagster_database_url) as instance,
         terminal_runs.alive(instance, run_id),
     ):
         if (first := tags.get(RANGE_START)) and settings.embed_analytics_start_date is None:

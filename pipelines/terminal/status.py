@@ -106,7 +106,7 @@ def read_status(settings: Settings, now: datetime) -> Status:
         published=published,
         known_embeds=known,
         due_embeds=due,
-        runs=_runs(home),
+        runs=_runs(settings),
         bytes={name: sum(_sizes(home.root / name)) for name in ("raw", "lake", "quarantine", "state", "dagster")}
         | {"warehouses": sum(size for path in home.root.glob("warehouse*") for size in _sizes(path))},
         free_bytes=shutil.disk_usage(home.root).free,
@@ -160,13 +160,13 @@ def _embeds(home: Home, now: datetime) -> tuple[int | None, int | None]:
         ) from None
 
 
-def _runs(home: Home) -> list[Run]:
+def _runs(settings: Settings) -> list[Run]:
     """The latest runs, failed ones included, the latest first."""
-    if not home.dagster.is_dir():
+    if not settings.home.dagster.is_dir():
         return []
     from pipelines.orchestration.instance.opening import open_instance
 
-    with open_instance(home) as instance:
+    with open_instance(settings.home, settings.embed_analytics_dagster_database_url) as instance:
         records = instance.get_run_records(limit=_RUNS)
     return [
         Run(

@@ -1,4 +1,4 @@
-"""`make dev` as a process, and the questions that a test asks of its GraphQL."""
+"""Dagster's processes as our commands start them, and the questions that a test asks of its GraphQL."""
 
 import os
 import queue
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import httpx
 from playwright.sync_api import Page
 
 START_SECONDS = 120
+SERVES = "Serving dagster-webserver on"
 
 # Asks twice a second until HOLDS, a JavaScript function of the answer's data, is true, or time is over.
 WAIT = """async ([query, variables, seconds]) => {
@@ -57,10 +58,31 @@ class DevServer:
 def dev_server(environment: dict[str, str], folder: Path, log: Path) -> Generator[DevServer]:
     """`embed-analytics dev` in a folder, on a free port, ready to serve; the whole of it is stopped in the end."""
     port = _free_port()
+    with service(["dev", "--port", str(port)], SERVES, environment, folder, log):
+        yield DevServer(f"http://127.0.0.1:{port}")
+
+
+@contextmanager
+def webserver(environment: dict[str, str], folder: Path, log: Path) -> Generator[DevServer]:
+    """`embed-analytics webserver` in the same way."""
+    port = _free_port()
+    with service(["webserver", "--port", str(port)], SERVES, environment, folder, log):
+        server = DevServer(f"http://127.0.0.1:{port}")
+        # It says so shortly before it listens.
+        with httpx.Client(transport=httpx.HTTPTransport(retries=8)) as client:
+            client.get(f"{server.url}/server_info").raise_for_status()
+        yield server
+
+
+@contextmanager
+def service(
+    arguments: list[str], is_up_when: str, environment: dict[str, str], folder: Path, log: Path
+) -> Generator[subprocess.Popen[str]]:
+    """A command of ours as a process in a session of its own, from the line that says that it is up."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines", "dev", "--port", str(port)],
+        [sys.executable, "-m", "pipelines", *arguments],
         cwd=folder,
-        env={**_clean_environment(), **environment},
+        env={**clean_environment(), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -68,33 +90,34 @@ def dev_server(environment: dict[str, str], folder: Path, log: Path) -> Generato
         start_new_session=True,
     )
     is_up: queue.Queue[bool] = queue.Queue()
-    reader = threading.Thread(target=_read, args=(process, log, is_up), daemon=True)
+    reader = threading.Thread(target=_read, args=(process, log, is_up_when, is_up), daemon=True)
     reader.start()
     try:
         try:
             has_started = is_up.get(timeout=START_SECONDS)
         except queue.Empty:
             has_started = False
-        assert has_started, f"make dev did not start:\n{log.read_text(encoding='utf-8')[-4000:]}"
-        yield DevServer(f"http://127.0.0.1:{port}")
+        assert has_started, f"{arguments[0]} did not start:\n{log.read_text(encoding='utf-8')[-4000:]}"
+        yield process
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         reader.join(10)
 
 
-def _read(process: subprocess.Popen[str], log: Path, is_up: "queue.Queue[bool]") -> None:
+def _read(process: subprocess.Popen[str], log: Path, is_up_when: str, is_up: "queue.Queue[bool]") -> None:
     assert process.stdout is not None
     with log.open("w", encoding="utf-8") as file, process.stdout:
         for line in process.stdout:
             file.write(line)
             file.flush()
-            if "Serving dagster-webserver on" in line:
+            if is_up_when in line:
                 is_up.put(True)
     is_up.put(False)
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     ours = ("ONESCHEMA_", "EMBED_ANALYTICS_", "DAGSTER_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 

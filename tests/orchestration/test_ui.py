@@ -5,7 +5,6 @@ Needs Debian's chromium. UI_SCREENSHOTS=docs writes the screenshots that the doc
 
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,30 +19,15 @@ from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator
 from pipelines.warehouse.checks import load_checks
 from tests.orchestration.alert_endpoint import AlertEndpoint
+from tests.orchestration.backfilling import ALL_DONE, PARTITIONS, RUNS, backfill_from_the_asset_page, opened_browser
 from tests.orchestration.dev_server import DevServer, dev_server
 from tests.orchestration.test_runs import lose_an_event
-
-BROWSER_ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 
 EMBEDS = 120
 HISTORY_DAYS = 6
 BACKFILL_DAYS = 10
 
 AUTOMATIONS = ("refresh_schedule", "reconcile_schedule", "prune_schedule", "alerts", "publish_after_backfill")
-
-RUNS = "{ runsOrError { ... on Runs { results { runId jobName status } } } }"
-ALL_DONE = "data => data.runsOrError.results.every(run => ['SUCCESS', 'FAILURE', 'CANCELED'].includes(run.status))"
-
-PARTITIONS = """
-query ($path: [String!]!) {
-  assetNodeOrError(assetKey: {path: $path}) { ... on AssetNode { assetPartitionStatuses {
-    ... on TimePartitionStatuses { ranges { status startKey endKey } }
-  } } }
-}
-"""
 
 ALERT_TICKS = """
 { sensorOrError(sensorSelector: {
@@ -69,8 +53,6 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, alert_endpoint: AlertEndpoint) -> Iterator[World]:
-    executable = shutil.which("chromium")
-    assert executable, "chromium is missing, and the UI is tested in it: apt-get install chromium"
     home = Home(tmp_path / "home")
     options = SimulatorOptions(embeds=EMBEDS, days=HISTORY_DAYS, seed=11, now=None, clock_runs=True)
     with running_simulator(options) as simulator:
@@ -87,13 +69,12 @@ def world(tmp_path: Path, alert_endpoint: AlertEndpoint) -> Iterator[World]:
         (tmp_path / ".env").write_text(
             f"ONESCHEMA_API_URL={simulator.url}\nONESCHEMA_API_KEY=\nEMBED_ANALYTICS_HOME=another\n", encoding="utf-8"
         )
-        with dev_server(environment, tmp_path, tmp_path / "dev.log") as server, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=executable, args=BROWSER_ARGUMENTS)
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
-            page.set_default_timeout(60_000)
-            expect.set_options(timeout=60_000)
+        with (
+            dev_server(environment, tmp_path, tmp_path / "dev.log") as server,
+            sync_playwright() as playwright,
+            opened_browser(playwright) as page,
+        ):
             yield World(simulator, home, server, alert_endpoint, page)
-            browser.close()
 
 
 @pytest.mark.slow
@@ -120,20 +101,7 @@ def _wait_for_alerts_to_watch(world: World) -> None:
 
 
 def _backfill_from_the_asset_page(world: World, first: date, last: date) -> None:
-    page = world.open("/assets/raw/embed_events?view=partitions")
-    page.get_by_role("button", name="Materialize").first.click()
-    dialog = page.locator(".bp5-dialog")
-    selection = dialog.locator("input[placeholder]").first
-    selection.fill(f"[{first}...{last}]")
-    selection.press("Enter")
-    expect(dialog.get_by_text(f"{BACKFILL_DAYS} partitions").first).to_be_visible()
-    dialog.get_by_role("button", name="Launch backfill").click()
-    runs = world.server.wait(
-        page,
-        RUNS,
-        f"data => data.runsOrError.results.some(run => run.jobName === 'flatten') && ({ALL_DONE})(data)",
-        seconds=240,
-    )["runsOrError"]["results"]
+    runs = backfill_from_the_asset_page(world.server, world.page, first, last)
     assert [run["status"] for run in runs] == ["SUCCESS", "SUCCESS"]
     # Once per embed, not once per day.
     assert set(world.simulator.simulation.requests.events_by_embed.values()) == {1}
