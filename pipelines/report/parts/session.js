@@ -111,7 +111,7 @@ function drawSession(events) {
     .map((event, place) => ({ from: times[place], to: times[place + 1], lane: events[place].event_type, wait: duration(event.seconds_since_previous) }))
     .filter(({ from, to }) => to - from > whole * LONG_WAIT)
     .map((wait) => ({ ...wait, at: (wait.from + wait.to) / 2 }));
-  const x = { field: "at", type: "temporal", title: null, scale: { type: "utc", nice: false, padding: 12 }, axis: { grid: true, tickCount: 6 } };
+  const x = { field: "at", type: "temporal", title: null, scale: { type: "utc", nice: false, padding: 12 }, axis: { grid: true, tickCount: 6, format: { hours: "%H:%M" } } };
   const y = { field: "lane", type: "nominal", sort: lanes, title: null, axis: { labelLimit: 240, ticks: false, grid: true } };
   const tooltip = [
     { field: "number", title: "event" }, { field: "lane", title: "what" }, { field: "time", title: "time (UTC)" },
