@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -28,6 +29,7 @@ def admin_routes(simulation: Simulation) -> list[Mount]:
                 Route("/", endpoints.index),
                 Route("/truth", endpoints.truth),
                 Route("/truth/embeds", endpoints.truth_embeds),
+                Route("/incidents", endpoints.incidents),
                 Route("/clock", endpoints.clock, methods=["GET", "POST"]),
                 Route("/switches", endpoints.switches, methods=["GET", "POST"]),
                 Route("/requests", endpoints.requests),
@@ -56,6 +58,7 @@ class _AdminEndpoints:
             {
                 "GET truth": "every event so far, JSON lines; ?embed_id= for one embed",
                 "GET truth/embeds": "every embed so far, JSON lines",
+                "GET incidents": "what happened to an eventful account",
                 "GET|POST clock": "the clock; move it with now or advance_seconds",
                 "GET|POST switches": "paging, order, shape, latency, faults, retention",
                 "GET requests": "what the API was asked",
@@ -77,6 +80,19 @@ class _AdminEndpoints:
     async def truth_embeds(self, _: Request) -> Response:
         """GET: JSON lines, one embed each, with the keys of `Truth.embeds`."""
         return _json_lines(self._truth.embeds())
+
+    async def incidents(self, _: Request) -> Response:
+        """GET: `[{"date": "YYYY-MM-DD" (UTC), "text", "template": key or null (not of one template)}]`."""
+        return _json(
+            [
+                {
+                    "date": datetime.fromtimestamp(incident.at, UTC).date(),
+                    "text": incident.text,
+                    "template": incident.template_key,
+                }
+                for incident in self._simulation.world.incidents
+            ]
+        )
 
     async def clock(self, request: Request) -> Response:
         """GET: `{"now": epoch seconds, "runs": bool}`. POST `{"now": x}` or `{"advance_seconds": x}` moves it."""

@@ -14,6 +14,7 @@ Paging = Literal["ignored", "honoured", "capped", "linked", "wrapped", "refused"
 Order = Literal["ascending", "descending", "shuffled"]
 EventShape = Literal["api", "full"]
 Panes = Literal["shown", "skipped"]
+History = Literal["steady", "eventful"]
 ErrorCounts = Literal["mapping", "everywhere"]
 # What a sender, a proxy or the network may turn a pushed event into. The last three cannot be read.
 PushShape = Literal["gzip", "deflate", "bom", "control", "upgrade", "malformed", "cut", "cut-gzip"]
@@ -68,8 +69,8 @@ class Switches(BaseModel):
 class SimulatorOptions(Switches):
     """A simulator's start options: where it listens, the world, and the switches at the start.
 
-    The same `seed`, `embeds`, `days`, `days_ahead`, `now`, `error_counts` and `panes` give the same world, event for
-    event.
+    The same `seed`, `embeds`, `days`, `days_ahead`, `now`, `error_counts`, `panes` and `history` give the same world,
+    event for event.
     """
 
     host: str = "127.0.0.1"
@@ -89,6 +90,11 @@ class SimulatorOptions(Switches):
         description="shown: every session passes every pane, and its event comes; skipped: where it can do without the "
         "customer, the importer skips the header pane and the mapping, sends no event, and the status skips its step. "
         "Nothing else differs between the two worlds",
+    )
+    history: History = Field(
+        default="steady",
+        description="steady: every day is like the others; eventful: from a day of the history on a release breaks a "
+        "column of one template, and from another on one customer gives up more often. Other sessions stay as they are",
     )
     clock_runs: bool = Field(default=False, description="the clock runs; else only the admin moves it")
     api_key: SecretStr = SecretStr("osk_simulator_4c9d1f7be0a84c5f")

@@ -32,6 +32,7 @@ _ORGANISATIONS = (
     ("🚀 Launchpad", "US", "Free trial"),
     ("Zażółć Sp. z o.o.", "PL", "Team"),
 )
+_FIRST_ID = 1000
 _GIVEN = (
     "Amara",
     "Björn",
@@ -53,7 +54,7 @@ _ROLES = ("admin", "importer", "billing", "viewer", "data steward")
 def person_claims(seed: int, person: int) -> dict[str, object]:
     """The claims that every token of one person carries, without `iss`: a pure function of its arguments."""
     rng = Random(f"{seed}/person/{person}")
-    number = person % 23 + len(_ORGANISATIONS) * rng.randrange(3)
+    number = _draw_organisation(rng, person)
     name, country, plan = _ORGANISATIONS[number % len(_ORGANISATIONS)]
     given, family = rng.choice(_GIVEN), rng.choice(_FAMILY)
     is_older_integration = number % 8 in (1, 5)
@@ -62,7 +63,7 @@ def person_claims(seed: int, person: int) -> dict[str, object]:
         "user_id": user_id,
         "name": f"{given} {family}",
         "email": f"user{person}@org{number}.example",
-        "org": {"id": 1000 + number, "name": name, "Plan Name": plan, "address": {"country": country}},
+        "org": {"id": _FIRST_ID + number, "name": name, "Plan Name": plan, "address": {"country": country}},
         "is_admin": rng.random() < 0.2,
         "roles": rng.sample(_ROLES, rng.randint(0, 3)),
     }
@@ -86,6 +87,20 @@ def person_claims(seed: int, person: int) -> dict[str, object]:
         claims["experiment"] = {"variant A": rng.random() < 0.5, "cohort": rng.choice(("1", 1, True))}
         claims["limits"] = {"rows": {"max": 10_000, "soft": 9_500.5}, "files": []}
     return claims
+
+
+def organisation_of(seed: int, person: int) -> int:
+    """The number of a person's organisation, below 39."""
+    return _draw_organisation(Random(f"{seed}/person/{person}"), person)
+
+
+def customer_of(organisation: int) -> tuple[int, str]:
+    """The id and the name that claims have for an organisation of this number."""
+    return _FIRST_ID + organisation, _ORGANISATIONS[organisation % len(_ORGANISATIONS)][0]
+
+
+def _draw_organisation(rng: Random, person: int) -> int:
+    return person % 23 + len(_ORGANISATIONS) * rng.randrange(3)
 
 
 def sign(payload: bytes, secret: bytes) -> str:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from pipelines.simulator.incidents import Incident, incidents_of
 from pipelines.simulator.journeys import DAY, HOUR, Journey, data_of_steps, walk
 from pipelines.simulator.json_values import Json
 from pipelines.simulator.options import SimulatorOptions
@@ -23,6 +24,7 @@ from pipelines.simulator.people import (
     TOKEN_KINDS,
     TokenKind,
     malformed_token,
+    organisation_of,
     person_claims,
     sign,
 )
@@ -119,6 +121,7 @@ class World:
         gaps = Random(f"{options.seed}/ids").choices((1, 1, 1, 2, 3, 5), k=len(self.starts))
         self.ids = [_FIRST_EMBED_ID + number for number in accumulate(gaps)]
         self._people = max(1, options.embeds // 3)
+        self.incidents: tuple[Incident, ...] = incidents_of(now, options.days) if options.history == "eventful" else ()
         self._embeds: OrderedDict[int, Embed] = OrderedDict()
         self._events: OrderedDict[int, tuple[Event, ...]] = OrderedDict()
         self._claims: OrderedDict[int, bytes] = OrderedDict()
@@ -204,8 +207,11 @@ class World:
                 break
             roll -= share
         token = _uuid4(rng.getrandbits(128))
-        journey = walk(rng, template, self._rng(index, "panes") if self._options.panes == "skipped" else None)
         start = self.starts[index]
+        for incident in self.incidents:
+            if incident.concerns(template, organisation_of(self._options.seed, person), start):
+                template = incident.worsened(template)
+        journey = walk(rng, template, self._rng(index, "panes") if self._options.panes == "skipped" else None)
         times = tuple([round(start + step.offset, 6) for step in journey.steps])
         return Embed(index, self.ids[index], start, template, person, token, token_kind, journey, times)
 

@@ -186,6 +186,12 @@ def simulate(
     panes: Annotated[
         str, typer.Option(help="shown: an event for every pane; skipped: some panes are skipped without an event.")
     ] = "shown",
+    history: Annotated[
+        str, typer.Option(help="steady; eventful: a release breaks a column, and a customer falls.")
+    ] = "steady",
+    now: Annotated[
+        float | None, typer.Option(help="Epoch seconds at which the clock starts; the machine's time by default.")
+    ] = None,
     latency: Annotated[float, typer.Option(min=0, help="Seconds before every answer.")] = 0,
     retention_days: Annotated[float | None, typer.Option(help="Events older than this are purged.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -206,7 +212,7 @@ def simulate(
                 "days": days,
                 "days_ahead": days_ahead,
                 "seed": seed,
-                "now": None,
+                "now": now,
                 "clock_runs": True,
                 "faults": parse_faults(faults),
                 "paging": paging,
@@ -214,6 +220,7 @@ def simulate(
                 "event_shape": event_shape,
                 "error_counts": error_counts,
                 "panes": panes,
+                "history": history,
                 "latency_seconds": latency,
                 "retention_days": retention_days,
             }
@@ -254,8 +261,16 @@ def serve_webhooks(
 def dev(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
     host: Annotated[str, typer.Option(help="Address of the Dagster UI.")] = "127.0.0.1",
+    demo: Annotated[
+        Path | None, typer.Option(help="A demo's home: its account goes on, and its settings hold.")
+    ] = None,
 ) -> None:
     """Open the Dagster UI on this home, with its schedules and sensors running."""
+    if demo is not None:
+        from pipelines.terminal.demo import run_demo_dev
+
+        run_demo_dev(demo, host, port)
+        return
     from pipelines.terminal.dev import run_dagster_dev
 
     run_dagster_dev(host, port)
@@ -284,7 +299,7 @@ def daemon() -> None:
 def demo(
     home: Annotated[Path, typer.Option(help="Folder of the demo's home; made anew.")] = Path("demo-data"),
     embeds: Annotated[int, typer.Option(min=1, help="Embed sessions of the simulated account.")] = 3000,
-    days: Annotated[int, typer.Option(min=1, help="Days of history.")] = 30,
+    days: Annotated[int, typer.Option(min=1, help="Days of history.")] = 70,
 ) -> None:
     """Backfill a simulated account through HTTP and Dagster, and show what the warehouse answers."""
     from pipelines.terminal.demo import run_demo

@@ -1,32 +1,32 @@
 """`make demo`: a simulated account, backfilled through HTTP and Dagster, and what the warehouse says about it."""
 
+import csv
+import io
 import os
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pydantic import SecretStr
 from rich.console import Console
 from rich.markup import escape
 
-from pipelines.errors import ConfigurationError, HostUnreachableError
+from pipelines.errors import ConfigurationError
+from pipelines.home.files import write_text
 from pipelines.home.layout import Home
 from pipelines.home.ownership import open_home
+from pipelines.home.permissions import write_as_home
 from pipelines.orchestration.jobs import partition_range, run_config
 from pipelines.orchestration.progress import terminal_progress
 from pipelines.orchestration.run_summary import summary_lines
+from pipelines.report.annotations import COLUMNS as ANNOTATION_COLUMNS
 from pipelines.report.page import write_page
 from pipelines.settings import Settings
 from pipelines.terminal.answers import print_table
+from pipelines.terminal.demo_account import MARKER, DemoAccount, RunningAccount, remembered, running
+from pipelines.terminal.dev import run_dagster_dev
 from pipelines.terminal.runs import run_job
 from pipelines.warehouse.published import connect_published
-
-MARKER = ".embed-analytics-demo"
 
 FUNNEL = """
 with together as (
@@ -67,9 +67,13 @@ QUERIES = [
     "select outcome, count(*) as embeds, median(seconds_to_submit) as median_seconds from fct_embeds group by all",
     "select template_key, step, sum(reached_count) as n from fct_embed_funnel_daily where is_mature group by all "
     "order by 1, 3 desc",
+    "select date_trunc('week', event_date)::date as week, column_key, error_code, sum(embed_count) as embeds "
+    "from fct_validation_errors_daily where template_key = 'employees' group by all order by 2, 3, 1",
     "select * from rpt_stuck_embeds order by priority limit 10",
-    "select customer_name, template_key, session_count, conversion_rate_28d, conversion_rate_28d_low, "
-    "conversion_rate_28d_high, immature_count from rpt_customers order by session_count desc limit 10",
+    "select customer_id, max(value) filter (period = 'previous_28_days') as rate_before, "
+    "max(value) filter (period = 'last_28_days') as rate from rpt_metrics where metric = 'submitted' and not "
+    "is_all_customers and is_all_templates group by all having max(high) filter (period = 'last_28_days') < max(low) "
+    "filter (period = 'previous_28_days')",
 ]
 
 
@@ -79,27 +83,20 @@ def run_demo(root: Path, embeds: int, days: int) -> None:
     console = Console(soft_wrap=True)
     started = time.monotonic()
     _make_anew(root)
-    # The simulator is on this machine, where a proxy would not find it.
-    os.environ.update(dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1"))
-    today = datetime.now(UTC).date()
-    with _simulator(embeds, days) as (url, api_key):
-        console.print(f"[bold]1.[/] An account of {embeds} embed sessions over {days} days is simulated at {url}.")
-        settings = Settings.defaults(
-            oneschema_api_url=url,
-            oneschema_api_key=SecretStr(api_key),
-            oneschema_environment="Production",
-            embed_analytics_home=root,
-            embed_analytics_start_date=today - timedelta(days=days),
-            embed_analytics_customer_claim="org.name",
-            embed_analytics_customer_id_claim="org.id",
-            embed_analytics_plan_claim="org.Plan Name",
+    with running(DemoAccount(embeds, days, int(time.time()))) as running_account:
+        running_account.remember(root)
+        account = running_account.account
+        console.print(
+            f"[bold]1.[/] An account of {embeds} embed sessions over {days} days is simulated at {running_account.url}."
         )
+        settings = _settings(running_account, root)
+        _show_incidents(console, running_account, settings.home)
         console.print(
             "[bold]2.[/] Dagster backfills it through HTTP, flattens it, and builds and checks the warehouse."
         )
         with terminal_progress():
             summary = run_job(
-                settings, "backfill", run_config("backfill"), partition_range(today - timedelta(days=days), today)
+                settings, "backfill", run_config("backfill"), partition_range(account.first_date, account.last_date)
             )
     for line in summary_lines(summary, settings.home):
         console.print(f"   {escape(line)}", highlight=False)
@@ -107,6 +104,40 @@ def run_demo(root: Path, embeds: int, days: int) -> None:
     _show_answers(console, settings.home)
     _show_page(console, settings)
     _say_how_to_go_on(console, root)
+
+
+def run_demo_dev(root: Path, host: str, port: int) -> None:
+    """`dev --demo`: Dagster's UI on the demo's home, while its account goes on. Other settings are ignored.
+
+    Raises as `run_dagster_dev`, and ConfigurationError where `root` is not a demo's home.
+    """
+    root = root.absolute()
+    account, api_port = remembered(root)
+    with running(account, api_port) as running_account:
+        running_account.set_clock(time.time())
+        for name in [name for name in os.environ if name.lower() in Settings.model_fields]:
+            del os.environ[name]
+        os.environ.update(running_account.settings(root))
+        # A `.env` is not the demo's.
+        os.chdir(root)
+        run_dagster_dev(host, port)
+
+
+def _settings(account: RunningAccount, root: Path) -> Settings:
+    return Settings.defaults(**{name.lower(): value for name, value in account.settings(root).items()})
+
+
+def _show_incidents(console: Console, account: RunningAccount, home: Home) -> None:
+    """Say what happened to the account, and mark the release on the page."""
+    write_as_home(home)
+    marks = io.StringIO(newline="")
+    writer = csv.writer(marks)
+    writer.writerow(ANNOTATION_COLUMNS)
+    for incident in account.incidents():
+        console.print(f"   Since {incident['date']}: {escape(incident['text'])}.", highlight=False)
+        if incident["template"] is not None:
+            writer.writerow(incident[column] for column in ANNOTATION_COLUMNS)
+    write_text(marks.getvalue(), home.annotations)
 
 
 def _show_answers(console: Console, home: Home) -> None:
@@ -139,8 +170,10 @@ def _say_how_to_go_on(console: Console, root: Path) -> None:
     for sql in QUERIES:
         console.print(f'  {command} query "{sql}"', highlight=False)
     console.print(
-        f"\nNext: put ONESCHEMA_API_KEY=... into .env and run [bold]{program} refresh[/], "
-        f"or open Dagster with [bold]{program} dev[/]."
+        "\nNext: open Dagster on this home, where the account goes on and is refreshed every hour:\n\n"
+        f"  {program} dev --demo {escape(str(root))}\n\n"
+        f"Or put ONESCHEMA_API_KEY=... into .env and run [bold]{program} refresh[/].",
+        highlight=False,
     )
 
 
@@ -157,35 +190,3 @@ def _make_anew(root: Path) -> None:
         shutil.rmtree(root)
     open_home(Home(root.absolute()))
     (root / MARKER).touch()
-
-
-@contextmanager
-def _simulator(embeds: int, days: int) -> Generator[tuple[str, str]]:
-    """Run a simulator in a process of its own. Gives its URL and API key."""
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines",
-        "simulate",
-        "--port",
-        "0",
-        "--embeds",
-        str(embeds),
-        "--days",
-        str(days),
-        # By default the vendor's importer skips the header pane where it detects the header, and customisations have it
-        # skip the mapping. No document says that an event comes then, so the demo shows an account in which none does.
-        "--panes",
-        "skipped",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().rpartition(" ")[2].strip()
-        api_key = process.stdout.readline().rpartition(" ")[2].strip()
-        if not url.startswith("http"):
-            raise HostUnreachableError("The simulator did not start: see its message above.")
-        yield url, api_key
-    finally:
-        process.terminate()
-        process.wait()

@@ -2,13 +2,14 @@
 
 import os
 import queue
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from playwright.sync_api import Page
 
 START_SECONDS = 120
 SERVES = "Serving dagster-webserver on"
+PROGRAM = (sys.executable, "-m", "pipelines")
 
 # Asks twice a second until HOLDS, a JavaScript function of the answer's data, is true, or time is over.
 WAIT = """async ([query, variables, seconds]) => {
@@ -54,19 +56,18 @@ class DevServer:
         return data
 
 
+def webserver(environment: dict[str, str], folder: Path, log: Path) -> AbstractContextManager[DevServer]:
+    """`embed-analytics webserver` in the same way as `dev_server`."""
+    return dev_server(environment, folder, log, (*PROGRAM, "webserver"))
+
+
 @contextmanager
-def dev_server(environment: dict[str, str], folder: Path, log: Path) -> Generator[DevServer]:
+def dev_server(
+    environment: dict[str, str], folder: Path, log: Path, command: Sequence[str] = (*PROGRAM, "dev")
+) -> Generator[DevServer]:
     """`embed-analytics dev` in a folder, on a free port, ready to serve; the whole of it is stopped in the end."""
     port = _free_port()
-    with service(["dev", "--port", str(port)], SERVES, environment, folder, log):
-        yield DevServer(f"http://127.0.0.1:{port}")
-
-
-@contextmanager
-def webserver(environment: dict[str, str], folder: Path, log: Path) -> Generator[DevServer]:
-    """`embed-analytics webserver` in the same way."""
-    port = _free_port()
-    with service(["webserver", "--port", str(port)], SERVES, environment, folder, log):
+    with service([*command, "--port", str(port)], SERVES, environment, folder, log):
         server = DevServer(f"http://127.0.0.1:{port}")
         # It says so shortly before it listens.
         with httpx.Client(transport=httpx.HTTPTransport(retries=8)) as client:
@@ -76,11 +77,11 @@ def webserver(environment: dict[str, str], folder: Path, log: Path) -> Generator
 
 @contextmanager
 def service(
-    arguments: list[str], is_up_when: str, environment: dict[str, str], folder: Path, log: Path
+    command: Sequence[str], is_up_when: str, environment: dict[str, str], folder: Path, log: Path
 ) -> Generator[subprocess.Popen[str]]:
     """A command of ours as a process in a session of its own, from the line that says that it is up."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines", *arguments],
+        command,
         cwd=folder,
         env={**clean_environment(), **environment},
         stdout=subprocess.PIPE,
@@ -97,7 +98,7 @@ def service(
             has_started = is_up.get(timeout=START_SECONDS)
         except queue.Empty:
             has_started = False
-        assert has_started, f"{arguments[0]} did not start:\n{log.read_text(encoding='utf-8')[-4000:]}"
+        assert has_started, f"{shlex.join(command)} did not start:\n{log.read_text(encoding='utf-8')[-4000:]}"
         yield process
     finally:
         with suppress(ProcessLookupError):

@@ -28,7 +28,7 @@ from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator
 from pipelines.warehouse.published import connect_published
 from tests.orchestration.backfilling import PARTITIONS, RUNS, backfill_from_the_asset_page, opened_browser
-from tests.orchestration.dev_server import DevServer, clean_environment, service, webserver
+from tests.orchestration.dev_server import PROGRAM, DevServer, clean_environment, service, webserver
 from tests.scale.postgres_server import ENCODED_PASSWORD, PASSWORD, PostgresServer, postgres_server
 
 pytestmark = pytest.mark.scale
@@ -124,7 +124,9 @@ def test_a_team_works_on_one_home(team: Team, page: Page) -> None:
 
 
 def _daemon(team: Team, name: str) -> Any:
-    return service(["daemon"], DAEMON_IS_UP, team.environment, team.folder, team.folder / f"daemon-{name}.log")
+    return service(
+        [*PROGRAM, "daemon"], DAEMON_IS_UP, team.environment, team.folder, team.folder / f"daemon-{name}.log"
+    )
 
 
 def _three_runs_wait_for_each_other(server: DevServer, page: Page) -> None:

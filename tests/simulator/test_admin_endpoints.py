@@ -15,7 +15,7 @@ from pipelines.simulator.simulation import Simulation
 
 
 def test_the_index_names_every_endpoint(simulator: RunningSimulator) -> None:
-    assert len(simulator.admin.get("").json()) == 10
+    assert len(simulator.admin.get("").json()) == 11
 
 
 def test_the_clock_is_read_set_and_advanced(start: Any) -> None:
