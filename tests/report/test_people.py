@@ -10,9 +10,11 @@ from typing import Any, cast
 
 import pytest
 from playwright.sync_api import Browser, expect
+from typer.testing import CliRunner
 
 from pipelines.report.page import write_page
 from pipelines.report.people import Most, read_people
+from pipelines.terminal.cli import app
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.published import connect_published
 from tests.report.account import HOSTILE_USER, LARGE, STUCK, settings
@@ -246,9 +248,19 @@ def test_a_file_with_people_is_its_owners_alone(account: Lake, tmp_path: Path, u
     assert [found.name for found in shared.iterdir()] == ["people.html"]
 
 
-def test_a_page_of_its_own_that_no_publish_overwrites(account: Lake) -> None:
-    assert write_page(settings(account), with_people=True) == account.home.root / "report-with-people.html"
-    assert write_page(settings(account)) == account.home.root / "report.html"
+def test_a_page_of_its_own_that_no_publish_overwrites(
+    account: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBED_ANALYTICS_HOME", str(account.home.root))
+    for arguments, name in (["--with-people"], "report-with-people.html"), ([], "report.html"):
+        path = account.home.root / name
+        path.unlink(missing_ok=True)
+        done = CliRunner().invoke(app, ["report", *arguments])
+        assert done.output == f"written: {path}\n"
+        assert (LARGE in path.read_text(encoding="utf-8")) == bool(arguments)
+    out = tmp_path / "mine.html"
+    assert CliRunner().invoke(app, ["report", "--with-people", "--out", str(out)]).output == f"written: {out}\n"
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 
 @pytest.mark.slow
