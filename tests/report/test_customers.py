@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -34,7 +35,7 @@ def expected(opened: Opened, template: str | None = None, *, is_all: bool = True
             for row in rows
             if row["period"] == period and row["is_all_templates"] == is_all and row["template_key"] == template
         }
-        for period in ("last_28_days", "previous_28_days")
+        for period in PERIODS
     }
     compared: list[dict[str, Any]] = []
     for customer, last in by_period["last_28_days"].items():
@@ -55,6 +56,7 @@ def expected(opened: Opened, template: str | None = None, *, is_all: bool = True
     )
 
 
+PERIODS = ("previous_28_days", "last_28_days")
 FIELDS = ("numerator", "denominator", "value", "low", "high")
 BEFORE = ("submitted_before", "sessions_before", "rate_before", "rate_before_low", "rate_before_high")
 NOW = ("submitted", "sessions", "rate", "rate_low", "rate_high")
@@ -107,6 +109,48 @@ def test_worst_falls_come_first_and_every_number_is_a_row(opened: Opened) -> Non
     assert rows_of(opened) == []
     expect(page.locator("#customers-about")).to_contain_text("0 are compared")
     expect(page.locator("#customers-drawing")).to_be_hidden()
+
+
+def test_a_fall_that_chance_does_not_explain_comes_before_a_larger_one_that_it_does() -> None:
+    """By hand: sessions and submissions of each customer before and now, with the ends of the rates' intervals."""
+    given = {
+        "rose": [(5, 20, 0.11, 0.47), (9, 20, 0.26, 0.66)],
+        "large": [(12, 20, 0.39, 0.78), (6, 20, 0.15, 0.52)],
+        "clear": [(5000, 10_000, 0.49, 0.51), (4500, 10_000, 0.44, 0.46)],
+        "touches": [(50, 100, 0.40, 0.60), (30, 100, 0.22, 0.40)],
+        "few": [(19, 19, 0.83, 1.0), (0, 400, 0.0, 0.01)],
+        "same-b": [(5, 20, 0.11, 0.47), (5, 20, 0.11, 0.47)],
+        "same-a": [(5, 20, 0.11, 0.47), (5, 20, 0.11, 0.47)],
+    }
+    with duckdb.connect() as connection:
+        connection.execute("""
+            create table rpt_metrics (
+                metric text, period text, is_all_customers bool, customer_id text, is_all_templates bool,
+                template_key text, numerator bigint, denominator bigint, value double, low double, high double
+            );
+            create table rpt_customers (customer_id text, customer_name text, plan text, last_seen_at timestamp,
+                template_key text);
+            comment on table rpt_metrics is 'numbers';
+            comment on table rpt_customers is 'customers';
+            insert into rpt_customers values
+                ('clear', 'Old', 'gold', '2026-01-01', 'a'), ('clear', 'New', null, '2026-01-02', 'b'),
+                ('clear', null, null, '2026-01-03', 'c'), ('clear', 'Never', 'free', null, 'd');
+        """)
+        for customer, periods in given.items():
+            for period, (submitted, sessions, low, high) in zip(PERIODS, periods, strict=True):
+                counts = [submitted, sessions, submitted / sessions, low, high]
+                row = ["submitted", period, False, customer, True, None, *counts]
+                connection.execute(f"insert into rpt_metrics values ({', '.join('?' * len(row))})", row)
+        named = Settings.defaults(embed_analytics_customer_claim="org.name")
+        held = read_customers(connection, named) or {}
+        unnamed = read_customers(connection, Settings.defaults())
+    rows = [dict(zip(held["columns"], row, strict=True)) for row in held["rows"]]
+    assert [row["customer_id"] for row in rows] == ["clear", "large", "touches", "same-a", "same-b", "rose"]
+    assert [row["customer_id"] for row in rows if row["fell_beyond_interval"]] == ["clear"]
+    assert (rows[0]["customer_name"], rows[0]["plan"], rows[1]["customer_name"]) == ("New", "gold", None)
+    assert {row["customer_count"] for row in rows} == {6}
+    assert held["definition"] == "numbers\n\ncustomers"
+    assert unnamed is None
 
 
 @pytest.mark.slow
