@@ -14,6 +14,7 @@ from assets.partitions import daily_partitions
 from assets.raw import build_raw
 from assets.report import build_report
 from assets.warehouse import build_warehouse
+from pipelines.orchestration.digest_job import build_digest_jobs, build_digest_schedules
 from pipelines.orchestration.jobs import ASSET_JOBS, build_prune_job
 from pipelines.orchestration.schedules import build_schedules
 from pipelines.orchestration.sensors import build_sensors
@@ -41,8 +42,12 @@ def _definitions(settings: Settings) -> dg.Definitions:
     warehouse, report = build_warehouse(settings), build_report(settings)
     return dg.Definitions(
         assets=[*build_raw(settings, partitions), build_lake(settings, partitions), warehouse, report],
-        jobs=[*ASSET_JOBS, build_prune_job(settings, [*warehouse.check_keys, *report.check_keys])],
-        schedules=build_schedules(settings),
+        jobs=[
+            *ASSET_JOBS,
+            build_prune_job(settings, [*warehouse.check_keys, *report.check_keys]),
+            *build_digest_jobs(settings),
+        ],
+        schedules=[*build_schedules(settings), *build_digest_schedules(settings)],
         sensors=[*build_sensors(settings), *build_webhook_sensors(settings)],
         # The steps wait for each other and for the home's lock, so a process for each would only add its start-up.
         executor=dg.in_process_executor,

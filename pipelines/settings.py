@@ -71,6 +71,19 @@ def _enough_memory(value: ByteSize | None) -> ByteSize | None:
     return value
 
 
+# An e-mail address without quotes (RFC 5322, dot-atom): it has nothing that ends a header or a command.
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_ADDRESS = re.compile(rf"{_ATOM}(\.{_ATOM})*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+
+
+def _address(text: str) -> str:
+    if len(text) > 254 or not _ADDRESS.fullmatch(text):
+        raise ValueError('is not an e-mail address; several are written as JSON: ["a@example.com", "b@example.com"]')
+    return text
+
+
+MailAddress = Annotated[str, AfterValidator(_address)]
+
 # A century. A longer duration is a typing mistake, and a much longer one overflows a date.
 _DAYS = 36_525
 _HOURS = 24 * _DAYS
@@ -184,6 +197,27 @@ class Settings(BaseSettings):
         description="PostgreSQL for Dagster's run history (`postgresql://user:password@host/database`); SQLite in the "
         "home by default",
     )
+    embed_analytics_digest_webhook_url: SecretStr | None = Field(
+        None, description="Slack-compatible webhook for the digest, which may be that of the alerts; off by default"
+    )
+    embed_analytics_smtp_url: SecretStr | None = Field(
+        None,
+        description="Server for the digest as e-mail: `smtp://user:password@host:587` (STARTTLS) or "
+        "`smtps://user:password@host:465`",
+    )
+    embed_analytics_digest_to: Annotated[tuple[MailAddress, ...], NoDecode, BeforeValidator(_one_or_many)] = Field(
+        (), description='Who gets the digest as e-mail: one address, or several as JSON: `["a@x.com", "b@x.com"]`'
+    )
+    embed_analytics_digest_from: MailAddress | None = Field(None, description="The address that the digest comes from")
+    embed_analytics_digest_cron: str = Field(
+        "0 8 * * 1",
+        description="When `make dev` sends the digest (cron, UTC); from one tick to the next, it is sent once",
+    )
+    embed_analytics_report_url: str | None = Field(
+        None,
+        pattern=r"^https?://[!-~]+$",
+        description="Address where you keep a copy of `report.html`, for the digest's link",
+    )
     embed_analytics_keep_warehouses: int = Field(3, ge=0, description="How many earlier published files are kept")
     embed_analytics_memory_limit: Annotated[
         ByteSize | None, BeforeValidator(_size_in_words), AfterValidator(_enough_memory)
@@ -228,6 +262,16 @@ class Settings(BaseSettings):
     @property
     def settle_after(self) -> timedelta:
         return timedelta(days=self.embed_analytics_settle_after_days)
+
+    @property
+    def sends_digest(self) -> bool:
+        """Whether any of the settings is there by which a digest is sent."""
+        return bool(
+            self.embed_analytics_digest_webhook_url
+            or self.embed_analytics_smtp_url
+            or self.embed_analytics_digest_to
+            or self.embed_analytics_digest_from
+        )
 
     def require_api_key(self) -> SecretStr:
         """The API key. Raises ConfigurationError, which names the setting, if it is missing or cannot be sent."""

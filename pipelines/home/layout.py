@@ -56,6 +56,10 @@ class Home:
         return self.state / "poll.sqlite"
 
     @property
+    def digest_ledger(self) -> Path:
+        return self.state / "digest.json"
+
+    @property
     def webhook_journal(self) -> Path:
         return self.root / "webhooks"
 

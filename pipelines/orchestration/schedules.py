@@ -14,9 +14,9 @@ _WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
 
 def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     """The schedules, all running by default. Raises ConfigurationError for an invalid cron expression."""
-    refresh = _cron("embed_analytics_refresh_cron", settings.embed_analytics_refresh_cron)
-    reconcile = _cron("embed_analytics_reconcile_cron", settings.embed_analytics_reconcile_cron)
-    prune = _cron("embed_analytics_prune_cron", settings.embed_analytics_prune_cron)
+    refresh = cron_of("embed_analytics_refresh_cron", settings.embed_analytics_refresh_cron)
+    reconcile = cron_of("embed_analytics_reconcile_cron", settings.embed_analytics_reconcile_cron)
+    prune = cron_of("embed_analytics_prune_cron", settings.embed_analytics_prune_cron)
     return [
         _sweep_schedule(
             "refresh", refresh, "Poll, flatten and publish. The tick after a missed one asks all that is due by then."
@@ -64,7 +64,7 @@ def _is_waiting(context: dg.ScheduleEvaluationContext, job: str) -> bool:
     return bool(context.instance.get_run_ids(dg.RunsFilter(job_name=job, statuses=_WAITING), limit=1))
 
 
-def _cron(setting: str, text: str) -> str:
+def cron_of(setting: str, text: str) -> str:
     """The cron expression of a setting. Raises ConfigurationError if Dagster cannot use it."""
     try:
         dg.ScheduleDefinition(name="probe", job_name="probe", cron_schedule=text)

@@ -114,6 +114,26 @@ def report(
             raise ConfigurationError(f"There is no browser to open here: open {path} in one.")
 
 
+@app.command()
+def digest(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print it, and send nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Send it to everybody once more.")] = False,
+) -> None:
+    """Send how the imports went to Slack and by e-mail, once a period; print it where no setting says to whom."""
+    from pipelines.digest.plain import as_text
+    from pipelines.digest.sending import how_to_send, read_digest, send_digest
+    from pipelines.home.times import utc_now
+    from pipelines.settings import load_settings
+
+    settings, now = load_settings(), utc_now()
+    if settings.sends_digest and not dry_run:
+        send_digest(settings, now, typer.echo, is_forced=force)
+        return
+    typer.echo(as_text(read_digest(settings, now)), nl=False)
+    if not dry_run:
+        typer.echo(how_to_send(), err=True)
+
+
 # SQL may begin with a comment, `-- like this`, which is not an option.
 @app.command(context_settings={"ignore_unknown_options": True})
 def query(
