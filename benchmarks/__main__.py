@@ -24,6 +24,7 @@ QUESTIONS = {
     "dagster": "Dagster",
     "queries": "Analyst queries",
     "analysis": "Macros of analysis",
+    "page": "The page",
     "webhooks": "Webhooks",
     "time_spent": "Where the time goes",
     "growth": "Cost against growth",

@@ -25,6 +25,7 @@ ROWS = {
     "queries": [6, 1, 12, 4],
     # Each macro twice, and a model.
     "analysis": [2 * len(macro_files()) + 1],
+    "page": [2],
     "webhooks": [2],
     "time_spent": [12, 12, 12],
     "growth": [10],
