@@ -28,6 +28,7 @@ QUESTIONS = {
     "webhooks": "Webhooks",
     "time_spent": "Where the time goes",
     "growth": "Cost against growth",
+    "sizing": "How much an account takes",
     "counts": "What machines do not move",
 }
 

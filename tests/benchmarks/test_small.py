@@ -29,6 +29,7 @@ ROWS = {
     "webhooks": [2],
     "time_spent": [12, 12, 12],
     "growth": [10],
+    "sizing": [4, 4],
     "counts": [12],
 }
 
