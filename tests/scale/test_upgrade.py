@@ -1,0 +1,69 @@
+"""A home of a former version is upgraded by one refresh: its tables are those that are made from raw from nothing."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipelines.home.code_version import code_version
+from pipelines.home.layout import Home
+from pipelines.simulator.server import running_simulator
+from tests.orchestration.dev_server import clean_environment
+from tests.poll.sweeping import raw_events
+from tests.scale.former_home import ACCOUNT, COMMIT, HOUR, unpack
+from tests.warehouse.compare import differences
+from tests.webhooks.receiving import lake_table
+
+pytestmark = pytest.mark.scale
+
+
+def test_one_refresh_upgrades_a_home(tmp_path: Path) -> None:
+    home = Home(unpack(tmp_path))
+    assert _meta_build(home) != [code_version()], f"{COMMIT} is this version"
+    former = {path: path.read_bytes() for path in (home.root / "raw").rglob("*.parquet")}
+    former_uuids = set(raw_events(home.root)["event_uuid"])
+    with running_simulator(ACCOUNT) as simulator:
+        simulator.advance(24 * HOUR)
+        # As the message says that names another organisation: it is one account with a new address.
+        owner = home.root / "home.json"
+        owner.write_text(json.dumps({**json.loads(owner.read_text("utf-8")), "api_url": simulator.url}), "utf-8")
+        _command(home, "refresh", ONESCHEMA_API_URL=simulator.url, ONESCHEMA_API_KEY=simulator.api_key)
+        truth = {event["uuid"] for event in simulator.truth()}
+    assert _meta_build(home) == [code_version()]
+    assert {path: path.read_bytes() for path in former} == former
+    with duckdb.connect(home.warehouse, read_only=True) as connection:
+        staged = {uuid for (uuid,) in connection.execute("select event_uuid from stg_embed_events").fetchall()}
+    assert former_uuids < staged <= truth, "the account has gone on since"
+
+    from_raw = Home(tmp_path / "from-raw")
+    from_raw.root.mkdir()
+    shutil.copytree(home.root / "raw", from_raw.root / "raw")
+    _command(from_raw, "publish")
+    assert differences(home, from_raw) == {}
+    for table in ("embed_events", "validation_errors"):
+        assert lake_table(home.root, table).equals(lake_table(from_raw.root, table))
+
+
+def _meta_build(home: Home) -> list[str]:
+    """The version of the code that made each build that the published file tells of."""
+    with duckdb.connect(home.warehouse, read_only=True) as connection:
+        return [version for (version,) in connection.execute("select code_version from meta_build").fetchall()]
+
+
+def _command(home: Home, command: str, **settings: str) -> str:
+    """What a command of this version prints; it must succeed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines", command],
+        env={**clean_environment(), "EMBED_ANALYTICS_HOME": str(home.root), **settings},
+        cwd=home.root.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
