@@ -5,7 +5,7 @@ BIN := .venv/bin
 # One set of paths for the linter and the formatter; pyright reads its own from pyproject.toml.
 SOURCES := pipelines assets tests benchmarks
 
-.PHONY: demo test test-scale postgres check prove dev lint clean lock install browser dictionary imports bench others wrk
+.PHONY: demo test test-scale postgres deployment check prove dev lint clean lock install browser dictionary imports bench others wrk
 
 demo: .venv/.installed
 	$(BIN)/embed-analytics demo
@@ -18,7 +18,7 @@ test: lint browser others wrk
 	$(BIN)/python -m pytest -m "not alone and not scale" $(BESIDE) --durations=20
 
 # A team's set-up, with services of its own: minutes, and nothing beside it.
-test-scale: .venv/.installed browser postgres
+test-scale: .venv/.installed browser postgres deployment
 	$(BIN)/python -m pytest -m scale
 
 # What to run while you work: lint, types and the tests that take no seconds.
@@ -49,6 +49,11 @@ browser:
 
 postgres:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql >/dev/null; }
+
+# What the files of docs/deploy/ are tested with.
+DEPLOYMENT := docker-compose nginx-light openssl rsync shellcheck systemd
+deployment:
+	@dpkg --status $(DEPLOYMENT) >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(DEPLOYMENT) >/dev/null; }
 
 # docs/dictionary.md, from the comments in sql/; a test fails when it is stale.
 dictionary: .venv/.installed
@@ -85,12 +90,14 @@ benchmarks/.cache/others/.installed: benchmarks/others.lock
 	@touch $@
 
 # Needs uv on the PATH; a lock names versions and hashes and no host. The extra `bench` has a lock of its own, without
-# what the project itself depends on.
+# what the project itself depends on. A service's lock has what runs and what builds the wheel, without the tests.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 BENCH_EXTRA := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")
+BUILD_SYSTEM := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 
 lock:
 	$(LOCK) --extra test --extra report --extra postgres --output-file requirements.lock pyproject.toml
+	$(PYTHON) -c '$(BUILD_SYSTEM)' | $(LOCK) --extra report --extra postgres --constraint requirements.lock --output-file docs/deploy/service.lock pyproject.toml -
 	$(PYTHON) -c '$(BENCH_EXTRA)' | $(LOCK) --output-file benchmarks/others.lock -
 
 clean:

@@ -66,7 +66,7 @@ def dev_server(
     environment: dict[str, str], folder: Path, log: Path, command: Sequence[str] = (*PROGRAM, "dev")
 ) -> Generator[DevServer]:
     """`embed-analytics dev` in a folder, on a free port, ready to serve; the whole of it is stopped in the end."""
-    port = _free_port()
+    port = free_port()
     with service([*command, "--port", str(port)], SERVES, environment, folder, log):
         server = DevServer(f"http://127.0.0.1:{port}")
         # It says so shortly before it listens.
@@ -123,7 +123,7 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]

@@ -2,13 +2,14 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.orchestration.dev_server import free_port
 
 # Signs that an address must have percent-encoded.
 PASSWORD = "p@ss/word:%41#?"
@@ -52,7 +53,7 @@ def postgres_server() -> Generator[PostgresServer]:
             for path in (folder, password):
                 shutil.chown(path, "postgres")
         programs = _programs()
-        server = PostgresServer(_free_port(), folder, programs)
+        server = PostgresServer(free_port(), folder, programs)
         _run(
             *(programs / "initdb", "-D", str(folder / "data"), "-U", USER, "-E", "UTF8", "--no-sync"),
             *("--auth=scram-sha-256", f"--pwfile={password}"),
@@ -84,9 +85,3 @@ def _run(program: Path, *arguments: str) -> None:
         check=False,
     )
     assert done.returncode == 0, f"{program.name} ended with {done.returncode}: {done.stderr}"
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
