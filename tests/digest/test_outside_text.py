@@ -23,6 +23,7 @@ from pipelines.digest.plain import as_text
 from pipelines.messages.outside_text import one_line
 from pipelines.warehouse.findings import Finding
 from tests.orchestration.hostile_text import FRAGMENTS, hostile_text
+from tests.orchestration.test_outside_text import LITERAL_LINKS
 from tests.proving import examples
 
 AT = datetime(2026, 5, 4, 8)
@@ -78,6 +79,7 @@ def test_html_has_no_tag_more_and_shows_the_name(name: str) -> None:
     assert parsed.tags == PLAIN
     shown = one_line(name, 80) or "(empty)"
     assert "".join(parsed.texts).replace("\u200b", "").count(shown) >= 2
+    assert not LITERAL_LINKS.search("\n".join(parsed.texts))
 
 
 def slack_texts(message: dict[str, Any]) -> Iterator[str]:
@@ -123,6 +125,7 @@ def test_mail_has_our_headers_alone_and_plain_text_without_control_characters(na
     # The name begins no line, and adds none.
     lines = plain.get_content().split("\r\n" if "\r\n" in plain.get_content() else "\n")
     assert len(lines) - 1 == PLAIN_LINES
+    assert not LITERAL_LINKS.search("\n".join(lines))
     told = "\n".join(lines).replace("\u200b", "")
     assert told.count(f"“{one_line(name, 80)}”") >= 2
     assert {unicodedata.category(character) for character in told} & {"Cc", "Cf", "Cs", "Zl", "Zp"} == {"Cc"}
@@ -136,6 +139,8 @@ def test_the_longest_digest_is_within_slacks_lengths_and_says_what_it_leaves_out
     assert len(message["blocks"]) <= BLOCKS
     assert all(0 < len(text) <= BLOCK_CHARACTERS for text in slack_texts(message))
     assert "".join(slack_texts(message)).count(f"And {37 - SHOWN} more: `from ") == 3
+    assert [len(section.rows) for section in document.sections] == [5, SHOWN, SHOWN, 0, 0]
+    assert as_text(document).count("Does not hold: ") == SHOWN
     assert as_text(document).count(f"And {37 - SHOWN} more: from ") == 3
     assert as_html(document).count(f"And {37 - SHOWN} more: <code>from ") == 3
 

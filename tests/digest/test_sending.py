@@ -145,7 +145,15 @@ def start(home: Home, **settings: str) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ONESCHEMA", "EMBED_"))}
     environment |= {"EMBED_ANALYTICS_HOME": str(home.root), **settings}
     command = [sys.executable, "-m", "pipelines", "digest"]
-    return subprocess.Popen(command, env=environment, cwd=home.root.parent, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, cwd=home.root.parent, stdout=pipe, stderr=pipe, text=True)
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    """What it said; it must succeed."""
+    out, told = process.communicate(timeout=60)
+    assert process.returncode == 0, told
+    return out
 
 
 @pytest.mark.slow
@@ -165,9 +173,8 @@ def test_a_run_that_was_killed_while_a_message_was_taken(
     settings = variables(webhook, mail)
     started.append(start(home, **settings))
     begun.set()
-    assert started[0].wait(60) == -signal.SIGKILL
-    assert started[0].stderr is not None
-    started[0].stderr.close()
+    started[0].communicate(timeout=60)
+    assert started[0].returncode == -signal.SIGKILL
     # It was taken, though nobody noted it.
     counts = (1, 0) if killed_at == "webhook" else (1, 1)
     assert (len(webhook.bodies), len(mail.taken)) == counts
@@ -185,21 +192,23 @@ def test_a_run_that_was_killed_while_a_message_was_taken(
 
 @pytest.mark.slow
 def test_two_runs_at_once_send_it_once(home: Home, webhook: AlertEndpoint, mail: MailHost) -> None:
-    both = threading.Barrier(2)
     second: list[subprocess.Popen[str]] = []
+    said: list[str] = []
 
     def beside() -> None:
-        # While the first one is sending, the second is started.
+        """While the first run sends, a second one is started, until it waits for the first."""
         if not second:
             second.append(start(home, **variables(webhook, mail)))
-            both.wait(60)
+            assert second[0].stdout is not None
+            said.append(second[0].stdout.readline())
 
     webhook.on_taken = beside
-    first = start(home, **variables(webhook, mail))
-    both.wait(60)
-    for process in (first, second[0]):
-        _, told = process.communicate(timeout=60)
-        assert process.returncode == 0, told
+    said.append(finished(start(home, **variables(webhook, mail))))
+    said.append(finished(second[0]))
+    waiting, first, then = said
+    assert waiting == "Another process is sending the digest: waiting until it is done.\n"
+    assert first.count(": sent\n") == 3
+    assert then.count(": already sent in the period") == 3
     assert (len(webhook.bodies), len(mail.taken)) == (1, 2)
 
 
