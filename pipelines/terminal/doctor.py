@@ -55,6 +55,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _api(settings)
     yield from _retention(settings)
     yield from _home(settings)
+    yield from examine_digest(settings)
     import duckdb
 
     from pipelines.oneschema.claim_policy import ClaimPolicy
@@ -190,6 +191,24 @@ def _home(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", "disk", f"{free:,} bytes free")
+
+
+def examine_digest(settings: Settings) -> Iterator[Finding]:
+    """Whether the digest can be sent by the settings, where they name somebody. Nobody is asked."""
+    if not settings.sends_digest:
+        return
+    from pipelines.digest.channels import channels_of
+    from pipelines.digest.sending import period_of
+    from pipelines.home.times import utc_now
+
+    now = utc_now()
+    try:
+        channels = channels_of(settings, now)
+        period_of(settings.embed_analytics_digest_cron, now)
+    except ConfigurationError as error:
+        yield Finding("problem", "digest", str(error))
+        return
+    yield Finding("ok", "digest", f"goes to: {', '.join(channel.name for channel in channels)}")
 
 
 def _event_types(connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.settings import Settings
 from pipelines.simulator.server import RunningSimulator
-from pipelines.terminal.doctor import CLOCK_SECONDS, compare_clocks, looks_personal
+from pipelines.terminal.doctor import CLOCK_SECONDS, Finding, compare_clocks, examine_digest, looks_personal
 from tests.terminal.test_cli import run
 
 pytestmark = pytest.mark.slow
@@ -167,3 +168,20 @@ def test_the_clock() -> None:
     assert ahead.level == behind.level == "problem"
     assert "3600 s ahead of" in ahead.text
     assert "3600 s behind" in behind.text
+
+
+def test_a_digest_that_cannot_be_sent() -> None:
+    def found(**settings: str) -> list[Finding]:
+        return list(examine_digest(Settings.defaults(**settings)))
+
+    assert found() == []
+    hook = {"embed_analytics_digest_webhook_url": "https://hooks.example/secret-path"}
+    assert found(**hook) == [Finding("ok", "digest", "goes to: webhook")]
+    half = {**hook, "embed_analytics_digest_to": "ann@example.com"}
+    (problem,) = found(**half)
+    assert problem.level == "problem"
+    assert "EMBED_ANALYTICS_SMTP_URL and EMBED_ANALYTICS_DIGEST_FROM" in problem.text
+    whole = {**half, "embed_analytics_smtp_url": "smtps://h", "embed_analytics_digest_from": "d@example.com"}
+    assert found(**whole) == [Finding("ok", "digest", "goes to: webhook, mail to ann@example.com")]
+    (problem,) = found(**whole, embed_analytics_digest_cron="weekly")
+    assert "EMBED_ANALYTICS_DIGEST_CRON" in problem.text
