@@ -15,7 +15,7 @@ from pipelines.errors import ConfigurationError
 from pipelines.home.full_disk import full_disk_named
 from pipelines.home.layout import Home
 from pipelines.orchestration.jobs import REPORT_STEP
-from pipelines.orchestration.run_summary import PAGE
+from pipelines.orchestration.run_summary import PAGE_CHECK
 from pipelines.report.tables import TABLES
 from pipelines.settings import Settings
 
@@ -26,8 +26,11 @@ CODE = (
     ("the page", Path(steps.__file__).parent / "report" / "page.py"),
 )
 
+# The table whose chart stands for the page.
+FUNNEL = "fct_embed_funnel_daily"
+
 CHECK = dg.AssetCheckSpec(
-    "page_written",
+    PAGE_CHECK,
     asset=REPORT,
     description="`report.html` was written when the warehouse was published. It holds as well where the extra "
     "`report`, which draws the page, is not installed.",
@@ -67,22 +70,26 @@ def _spec(settings: Settings) -> dg.AssetSpec:
 
 
 def _write(context: dg.AssetExecutionContext, settings: Settings) -> list[MaterializeResult | dg.AssetCheckResult]:
-    from pipelines.orchestration.presentation import page_picture
     from pipelines.report.page import ExtraMissingError, write_page
 
     try:
         path = write_page(settings).absolute()
     except ExtraMissingError as error:
         context.log_event(dg.AssetObservation(REPORT, metadata={"not_written": str(error)}))
-        return [_result(str(error), "no page, which needs the extra `report`: pip install 'embed-analytics[report]'")]
+        return [_result("no page, which needs the extra `report`: pip install 'embed-analytics[report]'")]
     except ConfigurationError as error:
-        return [_result(f"{error} {_held(settings.home)}", "page not written", passed=False)]
-    picture = page_picture(settings.home)
-    metadata = {"file": dg.MetadataValue.path(path)} | ({"funnel": dg.MetadataValue.md(picture)} if picture else {})
+        return [_result(f"{error} {_held(settings.home)}", passed=False)]
     return [
-        MaterializeResult(asset_key=REPORT, metadata=metadata),
-        _result(f"{path} was written.", f"page {path}"),
+        MaterializeResult(asset_key=REPORT, metadata={"file": dg.MetadataValue.path(path), **_picture(context)}),
+        _result(f"page {path}"),
     ]
+
+
+def _picture(context: dg.AssetExecutionContext) -> dict[str, dg.MetadataValue]:
+    """The funnel as its table shows it, of the build that is published. Empty where there was nothing to draw."""
+    event = context.instance.get_latest_materialization_event(model_key(FUNNEL))
+    table = event.asset_materialization if event is not None else None
+    return {"funnel": table.metadata["chart"]} if table is not None and "chart" in table.metadata else {}
 
 
 def _held(home: Home) -> str:
@@ -91,11 +98,11 @@ def _held(home: Home) -> str:
     return f"{home.report} was not written."
 
 
-def _result(finding: str, page: str, *, passed: bool = True) -> dg.AssetCheckResult:
+def _result(finding: str, *, passed: bool = True) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=REPORT,
         check_name=CHECK.name,
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"finding": dg.MetadataValue.text(finding), PAGE: dg.MetadataValue.text(page)},
+        metadata={"finding": dg.MetadataValue.text(finding)},
     )

@@ -125,7 +125,7 @@ def _funnels(figure: Figure, rows: pl.DataFrame, chart: Chart) -> None:
 def _funnel(axes: Axes, rows: pl.DataFrame) -> None:
     """Bars of `reached_count` and `in_order_count` by `step`, in the order of the rows.
 
-    The label of a bar has its share of the longest one; the line on it is the interval `rate_low` to `rate_high`.
+    The label of a bar has its share of the longest one; the line on it is its interval, `rate_low` to `rate_high`.
     """
     positions = range(rows.height)
     reached, in_order = rows["reached_count"].to_list(), rows["in_order_count"].to_list()
@@ -136,7 +136,8 @@ def _funnel(axes: Axes, rows: pl.DataFrame) -> None:
     for position, count, low, high in zip(positions, reached, rows["rate_low"], rows["rate_high"], strict=True):
         known = entered and low is not None
         if known:
-            axes.plot([low * entered, high * entered], [position, position], color=_TEXT, linewidth=1.2)
+            label = "95 % interval" if len(ends) == 1 else None
+            axes.plot([low * entered, high * entered], [position, position], color=_TEXT, linewidth=1.2, label=label)
         ends.append(max(count, high * entered if known else 0))
         axes.annotate(
             f"{count:,} ({count / entered:.0%})" if entered else f"{count:,}",

@@ -37,18 +37,18 @@ CHART_DAYS = 30
 
 EVENTS_CHART = Chart("by_day", "Events by day and type", "events")
 
-# The chart that stands for the page: where customers leave.
-_PICTURE = "fct_embed_funnel_daily"
-
 # Free-form JSON is too wide for a preview, and may repeat what customers typed.
 _DOCUMENTS = frozenset({"data", "extra", "payload", "failures", "coverage"})
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A published table or view. `columns` are (name, DuckDB type, comment); `preview` and `chart` are Markdown."""
+    """A published table or view. `columns` are (name, DuckDB type, comment); `preview` and `chart` are Markdown.
 
-    row_count: int
+    `row_count` is None for a table: whoever built it has counted its rows.
+    """
+
+    row_count: int | None
     columns: tuple[tuple[str, str, str], ...]
     preview: str
     chart: str | None
@@ -58,20 +58,35 @@ def published_tables(home: Home) -> dict[str, PublishedTable]:
     """Every model as it is in the published warehouse. Raises WarehouseMissingError when there is none."""
     connection = connect_published(home)
     try:
-        return {model.name: _published_table(connection, home, model) for model in load_models()}
+        columns = _columns(connection)
+        return {
+            model.name: _published_table(connection, home, model, columns.get(model.name, []))
+            for model in load_models()
+        }
     finally:
         connection.close()
 
 
-def _published_table(connection: duckdb.DuckDBPyConnection, home: Home, model: Model) -> PublishedTable:
-    columns = connection.execute(
-        "select column_name, data_type, coalesce(comment, '') from duckdb_columns() "
-        "where database_name = 'warehouse' and schema_name = 'main' and table_name = $1 order by column_index",
-        [model.name],
-    ).fetchall()
-    (count,) = connection.execute(f"select count(*) from {identifier(model.name)}").fetchall()[0]
+def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[str, str, str]]]:
+    """The columns of each table and view, in their order."""
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for table, *column in connection.execute(
+        "select table_name, column_name, data_type, coalesce(comment, '') from duckdb_columns() "
+        "where database_name = 'warehouse' and schema_name = 'main' order by table_name, column_index"
+    ).fetchall():
+        name, dtype, comment = column
+        found.setdefault(table, []).append((name, dtype, comment))
+    return found
+
+
+def _published_table(
+    connection: duckdb.DuckDBPyConnection, home: Home, model: Model, columns: list[tuple[str, str, str]]
+) -> PublishedTable:
+    count = None
+    if model.kind.is_view:
+        ((count,),) = connection.execute(f"select count(*) from {identifier(model.name)}").fetchall()
     preview = _shown(f"the preview of {model.name}", lambda: _preview(connection, model, columns))
-    chart = _shown(f"the chart of {model.name}", lambda: _chart(connection, home, model.name))
+    chart = _shown(f"the chart of {model.name}", lambda: _chart(connection, home, model))
     return PublishedTable(count, tuple(columns), preview or "", chart)
 
 
@@ -101,24 +116,14 @@ def _latest_session(connection: duckdb.DuckDBPyConnection) -> int | str:
     return "null" if row is None else row[0]
 
 
-def _chart(connection: duckdb.DuckDBPyConnection, home: Home, name: str) -> str | None:
-    query = load_charts().get(name)
+def _chart(connection: duckdb.DuckDBPyConnection, home: Home, model: Model) -> str | None:
+    query = load_charts().get(model.name)
     if query is None:
         return None
     result = connection.execute(query.sql)
     names = [column[0] for column in result.description or []]
     rows = pl.DataFrame(result.fetchall(), schema=names, orient="row", infer_schema_length=None)
-    return drawn(_chart_folder(home), name, rows, Chart(query.kind, query.title, query.unit))
-
-
-def page_picture(home: Home) -> str | None:
-    """The chart of the published warehouse that stands for its page. None if there is nothing to draw."""
-
-    def draw() -> str | None:
-        with connect_published(home) as connection:
-            return _chart(connection, home, _PICTURE)
-
-    return _shown("the picture of the page", draw)
+    return drawn(_chart_folder(home), model.name, rows, Chart(query.kind, query.title, query.unit))
 
 
 def _shown(what: str, make: Callable[[], Shown]) -> Shown | None:

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 RAW, LAKE, PUBLISHED = "raw/embed_events", "lake/embed_events", "warehouse/meta_build"
 
-# Where the check of the page says in a few words what became of it.
-PAGE = "page"
+PAGE_CHECK = "page_written"
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,11 @@ class RunSummary:
             for check in checks
             if not check.passed
         ]
-        pages = [str(check.metadata[PAGE].value) for check in checks if PAGE in check.metadata]
+        pages = [
+            str(check.metadata["finding"].value) if check.passed else "page not written"
+            for check in checks
+            if check.check_name == PAGE_CHECK
+        ]
         return cls(metadata, warnings, pages[0] if pages else None)
 
 

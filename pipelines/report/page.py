@@ -78,7 +78,8 @@ def _read(connection: duckdb.DuckDBPyConnection, settings: Settings, *, with_peo
     """What the page tells of a published warehouse. `warnings`: the checks that do not hold; None if that is not known.
     `customers` are None where no setting names their claim, `people` where the page is without them."""
     found = findings.read(connection)
-    return asdict(read_numbers(connection)) | {
+    # Not asdict, which copies each of many thousand rows.
+    return vars(read_numbers(connection)) | {
         "fields": FIELDS,
         "tables": {name: vars(table) for name, table in read_tables(connection).items()},
         "customers": read_customers(connection, settings),

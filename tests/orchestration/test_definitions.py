@@ -10,11 +10,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets.warehouse import model_key
 from pipelines.definitions import build_definitions
 from pipelines.orchestration.jobs import partition_range, run_config
 from pipelines.settings import Settings
 from pipelines.simulator.server import RunningSimulator
 from pipelines.terminal.runs import run_job
+from pipelines.warehouse.models import load_models
 from pipelines.warehouse.published import connect_published
 from tests.orchestration.conftest import LAST_DAY
 
@@ -41,6 +43,7 @@ for package in (pipelines, assets):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+from assets.warehouse import model_key
 from pipelines.definitions import build_definitions
 from pipelines.errors import ConfigurationError
 try:
@@ -133,6 +136,18 @@ def test_every_asset_says_who_answers_for_it_how_fresh_it_should_be_and_where_it
         references = node.metadata["dagster/code_references"].code_references
         assert references
         assert all(Path(reference.file_path).is_file() for reference in references)
+
+
+def test_a_models_description_says_what_it_is_once_and_how_it_is_made() -> None:
+    graph = build_definitions(Settings.defaults()).get_repository_def().asset_graph
+    for model in load_models():
+        prose, _, sql = (graph.get(model_key(model.name)).description or "").partition("\n\n```sql\n")
+        assert prose == model.description
+        # All but the comment above the SELECT, of which the prose was read.
+        above, statement, behind = model.sql.partition(sql.removesuffix("```").strip())
+        assert statement
+        assert all(line.startswith("--") for line in above.splitlines())
+        assert behind.strip() == ""
 
 
 def test_dg_finds_the_definitions_and_nothing_overrides_the_workspace() -> None:

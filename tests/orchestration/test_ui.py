@@ -18,6 +18,7 @@ from pipelines.home.layout import Home
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator
 from pipelines.warehouse.checks import load_checks
+from pipelines.warehouse.models import load_models
 from tests.orchestration.alert_endpoint import AlertEndpoint
 from tests.orchestration.backfilling import ALL_DONE, PARTITIONS, RUNS, backfill_from_the_asset_page, opened_browser
 from tests.orchestration.dev_server import DevServer, dev_server
@@ -85,6 +86,8 @@ def test_backfill_tables_schedules_and_a_broken_check(world: World) -> None:
     _see_every_partition_filled(world, first, last)
     _see_a_partition_with_its_chart(world, last)
     _see_a_table_with_schema_rows_and_checks(world)
+    _see_the_page_and_what_the_run_did(world)
+    _see_the_names_whole(world)
     _see_the_schedules_on(world)
     _see_the_lineage(world)
     _break_a_check(world)
@@ -146,6 +149,29 @@ def _see_a_table_with_schema_rows_and_checks(world: World) -> None:
             # What stands between backticks is shown as code.
             _see(page, check.description.replace("`", "")[:30])
             _see(page, "Passed")
+
+
+def _see_the_page_and_what_the_run_did(world: World) -> None:
+    page = world.open("/assets/report")
+    _see(page, str(world.home.report), exact=True)
+    page.get_by_text("Show Markdown").first.click()
+    image = page.locator(".bp5-dialog img")
+    expect(image).to_be_visible()
+    assert image.evaluate("image => image.naturalWidth") > 500
+    (run,) = [run for run in world.server.ask(RUNS)["runsOrError"]["results"] if run["jobName"] == "flatten"]
+    page = world.open(f"/runs/{run['runId']}")
+    _see(page, f"published {world.home.warehouse}, page {world.home.report}, ")
+
+
+def _see_the_names_whole(world: World) -> None:
+    page, size = world.page, world.page.viewport_size
+    assert size is not None
+    # The catalog draws what is in view alone.
+    page.set_viewport_size({"width": size["width"], "height": 3 * size["height"]})
+    world.open("/assets")
+    for model in load_models():
+        _see(page, f"warehouse / {model.name}", exact=True)
+    page.set_viewport_size(size)
 
 
 def _see_the_schedules_on(world: World) -> None:
