@@ -21,7 +21,7 @@ from pipelines.report.annotations import read_annotations
 from pipelines.report.customers import read_customers
 from pipelines.report.numbers import FIELDS, read_numbers
 from pipelines.report.people import read_people
-from pipelines.report.tables import read_tables
+from pipelines.report.tables import compact, read_tables
 from pipelines.settings import Settings
 from pipelines.warehouse import findings
 from pipelines.warehouse.freshness import late_after
@@ -32,6 +32,7 @@ _FILES = Path(__file__).parent / "parts"
 _PROGRAM = (
     *("metrics.js", "tables.js", "texts.js", "filters.js", "drawing.js", "rows.js"),
     *("header.js", "numbers.js", "funnel.js", "conversion.js"),
+    *("bubbles.js", "leaving.js", "repair.js", "times.js"),
     *("customers.js", "stuck.js", "session.js"),
     "start.js",
 )
@@ -81,7 +82,7 @@ def _read(connection: duckdb.DuckDBPyConnection, settings: Settings, *, with_peo
     # Not asdict, which copies each of many thousand rows.
     return vars(read_numbers(connection)) | {
         "fields": FIELDS,
-        "tables": {name: vars(table) for name, table in read_tables(connection).items()},
+        "tables": {name: compact(table) for name, table in read_tables(connection).items()},
         "customers": read_customers(connection, settings),
         "people": read_people(connection) if with_people else None,
         "warnings": None if found is None else [finding.name for finding in found if not finding.passed],

@@ -306,7 +306,7 @@ tables as (
 ),
 
 -- What a would be, were the odds ratio the pooled one with the same margins: a root of a quadratic, in the form that does not
--- subtract what is nearly equal.
+-- subtract what is nearly equal. The odds ratio is mantel_haenszel(), which cannot be asked over a window.
 fitted as (
     select
         *,
@@ -337,12 +337,8 @@ pooled as (
         strata_count - count(*) filter (a + b > 0 and c + d = 0) as unexposed_strata_count,
         any_value(stratum) filter (a + b > 0) as exposed_stratum,
         any_value(stratum) filter (has_both) as unexposed_stratum,
-        any_value(odds_ratio) as odds_ratio,
-        sum(a * d / t) as r,
-        sum(b * c / t) as s,
-        sum((a + d) / t * a * d / t) / (2 * r * r)
-            + sum((a + d) / t * b * c / t + (b + c) / t * a * d / t) / (2 * r * s)
-            + sum((b + c) / t * b * c / t) / (2 * s * s) as log_variance,
+        mantel_haenszel(a, b, c, d) as odds_ratio,
+        mantel_haenszel_variance(a, b, c, d) as log_variance,
         sum(a - (a + b) * (a + c) / t) filter (is_used) as excess,
         sum((a + b) * (c + d) * (a + c) * (b + d) / (t * t * (t - 1))) filter (is_used) as excess_variance,
         sum(power(a - fit, 2) * (1 / fit + 1 / (a + b - fit) + 1 / (a + c - fit) + 1 / (d - a + fit))) as breslow_day
@@ -424,7 +420,7 @@ fact_rows as (
         strata_count, used_count, p,
         case when p is not null then least(min(p_by_place) over (order by place desc rows unbounded preceding), 1) end as q,
         case when p is not null then odds_ratio end as ratio,
-        sqrt(log_variance) as standard_error,
+        log_variance,
         case when p is not null and used_count > 1 then breslow_day end as homogeneity,
         list_transform(from_json(only_stratum, '["VARCHAR"]'), lambda text: coalesce(text, 'NULL')) as only_values,
         session_count, skipped_count, left_out_count, immature_count
@@ -452,8 +448,8 @@ select
     wilson_high(c, c + d) as unexposed_rate_high,
     (session_count - a - b - c - d)::bigint as unknown_count,
     ratio as odds_ratio,
-    case when ratio > 0 then ratio * exp(-1.959963984540054e0 * standard_error) end as odds_ratio_low,
-    case when ratio > 0 then ratio * exp(1.959963984540054e0 * standard_error) end as odds_ratio_high,
+    odds_ratio_low(ratio, log_variance) as odds_ratio_low,
+    odds_ratio_high(ratio, log_variance) as odds_ratio_high,
     case when p is not null then case when len(hold) = 0 then 'fisher' else 'mantel_haenszel' end end as test,
     p, q,
     strata_count,

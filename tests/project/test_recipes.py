@@ -266,7 +266,9 @@ def test_a_funnel_step(checkout: Checkout) -> None:
         "when 'columns_mapped' then",
         "when 'sheet_operation_performed' then seconds_to_operation\n",
     )
-    checkout.replace("sql/rpt_stuck_embeds.sql", "seconds_to_mapping, ", "seconds_to_mapping, seconds_to_operation, ")
+    for model in ("sql/rpt_stuck_embeds.sql", "sql/rpt_step_times.sql"):
+        checkout.replace(model, "seconds_to_mapping, ", "seconds_to_mapping, seconds_to_operation, ")
+    checkout.replace("sql/rpt_step_times.sql", "columns_mapped_at, ", "columns_mapped_at, first_operation_at, ")
     checkout.make_dictionary()
     assert "1 passed" in checkout.passes(knows_the_steps)
     assert checkout.followed("A funnel step")

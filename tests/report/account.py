@@ -1,6 +1,6 @@
 """A published warehouse whose names are as bad as names can be, and the page of it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -40,6 +40,23 @@ HOSTILE_USER = "<script>window.hacked=3</script>"
 LARGE = str(2**53 + 1)
 STUCK = {int(LARGE): "products", 2001: TEMPLATES[5], 2002: None}
 STEPS = ["embed_initialized", "file_uploaded", "columns_mapped", "import_submitted"]
+
+# Among them what JavaScript, Vega's expressions and its fields would take for their own.
+COLUMNS = [
+    "sku",
+    "__proto__",
+    "constructor",
+    "",
+    "<img src=x onerror=window.hacked=2>",
+    "</script><script>window.hacked=2</script>",
+    "datum['x']",
+    "price.amount[0]",
+    '=HYPERLINK("http://x.invalid")',
+    "\u202eyek\u2028",
+    "y" * 300,
+]
+CODES = ["MISSING", "__proto__", "toString", " ", "<b>bold</b>", "'; drop table fct_embeds; --", "z" * 200]
+OPERATIONS = ["set_cell_value", "__proto__", "<i>fill</i>", "no operation", "{{x}}", "", None]
 
 
 def settings(lake: Lake) -> Settings:
@@ -91,7 +108,10 @@ def publish(lake: Lake) -> None:
         if customer == FALLEN and begun >= FALLEN_FROM:
             step_count = 2
         for number, step in enumerate(STEPS[:step_count]):
-            events.append(event(f"{embed_id}-{number}", embed_id, step, moment, **fields))
+            counts = _errors(embed_id) if step == "columns_mapped" else None
+            events.append(event(f"{embed_id}-{number}", embed_id, step, moment, counts=counts, **fields))
+            if counts:
+                events += _operations(embed_id, moment, fields)
             moment += timedelta(seconds=random.random() * 900)
     events += stuck_events()
     lake.write((row for row in events if row["occurred_at"] < DATA_THROUGH), {f"{START:%Y-%m-%d}": 2})
@@ -102,6 +122,28 @@ def publish(lake: Lake) -> None:
     )
     lake.sweep(DATA_THROUGH, failed_count=1)
     build(lake.home, BuildOptions(settings(lake), "test"))
+
+
+def _errors(embed_id: int) -> dict[str, dict[str, int]]:
+    random = Random(embed_id)
+    pairs = [(random.choice([COLUMNS[0], random.choice(COLUMNS)]), random.choice(CODES)) for _ in range(embed_id % 4)]
+    return {column: {code: 3 for other, code in pairs if other == column} for column, _ in pairs}
+
+
+def _operations(embed_id: int, moment: datetime, fields: dict[str, Any]) -> list[dict[str, Any]]:
+    random = Random(embed_id)
+    return [
+        event(
+            f"{embed_id}-op{number}",
+            embed_id,
+            "sheet_operation_performed",
+            moment + timedelta(seconds=number),
+            operation=random.choice(OPERATIONS),
+            trigger_type=random.choice(["user", "user", "api"]),
+            **fields,
+        )
+        for number in range(embed_id % 3)
+    ]
 
 
 def page_of(lake: Lake, annotations: str = "") -> Path:

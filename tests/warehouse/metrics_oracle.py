@@ -84,9 +84,7 @@ def _is_told(metric: str, period: str, cell: Cell) -> bool:
 
 def _by_period(embeds: Iterable[Embed], now: datetime, window: timedelta) -> dict[tuple[str, date | None], list[Embed]]:
     found: defaultdict[tuple[str, date | None], list[Embed]] = defaultdict(list)
-    last_mature = now.date()
-    while datetime.combine(last_mature, datetime.min.time()) + timedelta(days=1) + window > now:
-        last_mature -= timedelta(days=1)
+    last_mature = last_mature_day(now, window)
     for embed in embeds:
         day: date = embed["entry_date"]
         found["day", day].append(embed)
@@ -100,6 +98,14 @@ def _by_period(embeds: Iterable[Embed], now: datetime, window: timedelta) -> dic
         elif age < 56:
             found["previous_28_days", last_mature - timedelta(days=55)].append(embed)
     return found
+
+
+def last_mature_day(now: datetime, window: timedelta) -> date:
+    """The last day of which every session has had the window to convert."""
+    day = now.date()
+    while datetime.combine(day, datetime.min.time()) + timedelta(days=1) + window > now:
+        day -= timedelta(days=1)
+    return day
 
 
 def _numbers(

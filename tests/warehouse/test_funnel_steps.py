@@ -2,7 +2,7 @@
 tests find the places that have to be touched by what they answer, and name them."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -37,7 +37,11 @@ def build_sessions(lake: Lake, steps: Sequence[FunnelStep]) -> None:
             rows.append(event(f"{embed_id}-closed", embed_id, "embed_closed", at(minutes[-1] + 5)))
     lake.write(rows)
     # Everyone who stopped has been idle for longer than an hour, and for less than a day.
-    lake.sweep(at(minutes[-1] + 90))
+    build_at(lake, at(minutes[-1] + 90))
+
+
+def build_at(lake: Lake, swept_at: datetime) -> None:
+    lake.sweep(swept_at)
     build(lake.home, BuildOptions(Settings.defaults(embed_analytics_idle_after_hours=24), "test"))
 
 
@@ -47,6 +51,11 @@ def places_to_touch(lake: Lake, steps: Sequence[FunnelStep]) -> list[str]:
         (session,) = rows_of(connection.execute("from fct_embeds where embed_id = 100"))
         funnel = {row["step"]: row for row in rows_of(connection.execute("from fct_embed_funnel_daily"))}
         stuck = {row["embed_id"]: row for row in rows_of(connection.execute("from rpt_stuck_embeds"))}
+    # Once the day is mature.
+    build_at(lake, at(0) + timedelta(days=9))
+    with connect_published(lake.home) as connection:
+        together = "is_all_environments and is_all_templates and is_all_plans"
+        medians = dict(connection.execute(f"select step, p50_seconds from rpt_step_times where {together}").fetchall())
     times = {name: value for name, value in session.items() if isinstance(value, datetime) and name != "entry_at"}
     durations = [value for name, value in session.items() if name.startswith("seconds_to_")]
     minutes = minutes_of(steps)
@@ -58,6 +67,8 @@ def places_to_touch(lake: Lake, steps: Sequence[FunnelStep]) -> list[str]:
             places.append(f"sql/fct_embeds.sql: a column seconds_to_<step>, from the entry to {step.step}")
         if funnel[step.step]["median_seconds_from_entry"] != minute * 60:
             places.append(f"sql/fct_embed_funnel_daily.sql: seconds_from_entry of {step.step}")
+        if step.step_number > 1 and medians[step.step] != minute * 60:
+            places.append("sql/rpt_step_times.sql: step_times and step_seconds, in the order of the steps")
     for step, (arrived, left) in zip(steps[:-1], pairwise(minutes), strict=True):
         if stuck[step.step_number]["threshold_seconds"] != (left - arrived) * 60:
             places.append("sql/rpt_stuck_embeds.sql: the arrivals, in the order of the steps")
@@ -113,5 +124,6 @@ def test_an_added_step_names_what_has_to_be_touched_and_the_rest_follows(
     assert places_to_touch(lake, steps) == [
         f"sql/fct_embeds.sql: a column seconds_to_<step>, from the entry to {ADDED}",
         f"sql/fct_embed_funnel_daily.sql: seconds_from_entry of {ADDED}",
+        "sql/rpt_step_times.sql: step_times and step_seconds, in the order of the steps",
         "sql/rpt_stuck_embeds.sql: the arrivals, in the order of the steps",
     ]

@@ -2,8 +2,10 @@
 
 function rowsOf(table) { return recordsOf(told.tables[table]); }
 
-function recordsOf({ columns, rows }) {
-  return rows.map((row) => Object.fromEntries(columns.map((column, place) => [column, row[place]])));
+// A text is in the table once, in `texts` by its column, and its cells have the place.
+function recordsOf({ columns, rows, texts = {} }) {
+  const read = (column, cell) => (cell === null || !Object.hasOwn(texts, column) ? cell : texts[column][cell]);
+  return rows.map((row) => Object.fromEntries(columns.map((column, place) => [column, read(column, row[place])])));
 }
 
 // Of a table that the filters choose from, the rows of what is chosen; with `isByTemplate` those of each template where
@@ -16,6 +18,7 @@ function chosenRows(table, { isByTemplate = false } = {}) {
   }));
 }
 
-function sqlOfTable(table, { isByTemplate = false, order = "all" } = {}) {
-  return `select * from ${table}\nwhere ${chosenConditions(isByTemplate).join("\n    and ")}\norder by ${order};`;
+// `where`: further conditions.
+function sqlOfTable(table, { isByTemplate = false, where = [], order = "all" } = {}) {
+  return `select * from ${table}\nwhere ${[...chosenConditions(isByTemplate), ...where].join("\n    and ")}\norder by ${order};`;
 }
