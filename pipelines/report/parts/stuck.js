@@ -76,7 +76,7 @@ function whoIs({ customer_name: name, customer_id: id, user_id: user, plan }) {
 
 function stuckAt(row) {
   if (row.worst_column_key === null) return row.step;
-  return `${row.step}: ${row.worst_column_key}, ${row.worst_error_code} (${counted(row.worst_error_count)} of ${counted(row.last_error_count)} errors)`;
+  return `${row.step}: ${visible(row.worst_column_key)}, ${visible(row.worst_error_code)} (${counted(row.worst_error_count)} of ${counted(row.last_error_count)} errors)`;
 }
 
 function chanceOf(row) {
