@@ -52,7 +52,7 @@ def test_a_refresh_in_a_folder_of_any_name(
     assert sum(row_counts(home.lake_embed_events, days).values()) == answer["n"]
     assert file_row_count(home.raw_sweeps) == 2
     assert events_chart(home, max(days)) is not None
-    assert published_tables(home)["stg_embed_events"].row_count == answer["n"]
+    assert published_tables(home)["rpt_embed_timeline"].row_count == answer["n"]
 
 
 def test_a_folder_whose_name_is_a_pattern_reads_no_other_home(refresh: Refresh, tmp_path: Path) -> None:
