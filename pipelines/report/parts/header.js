@@ -36,5 +36,5 @@ function showHeader() {
   warnings.className = told.warnings?.length === 0 ? "quiet" : "alarm";
   document.getElementById("build").textContent =
     `Build ${told.build_id} of ${told.code_version}, from ${told.built_at.slice(0, 16).replace("T", " ")} UTC. `
-    + "Every number is a row of rpt_metrics in warehouse.duckdb.";
+    + "Every number is a row of rpt_metrics, or of the view in its SQL, in warehouse.duckdb.";
 }
