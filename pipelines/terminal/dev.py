@@ -13,7 +13,7 @@ from typing import NoReturn
 from pipelines.errors import ConfigurationError
 from pipelines.home.layout import Home
 from pipelines.home.packaged import project_file
-from pipelines.orchestration.instance.opening import instance_environment
+from pipelines.orchestration.instance.opening import instance_environment, make_databases
 from pipelines.settings import dotenv_variables, load_settings
 
 
@@ -52,6 +52,7 @@ def become_webserver(host: str, port: int) -> NoReturn:
     """Become `dagster-webserver`, the UI alone. Raises ConfigurationError when the port is taken."""
     environment = dev_environment(host, port)
     _require_free(host, port)
+    _make_databases()
     _become("dagster-webserver", "-h", host, "-p", str(port), environment=environment)
 
 
@@ -62,7 +63,15 @@ def become_daemon() -> NoReturn:
     """
     environment = dagster_environment()
     _hold(load_settings().home, "dagster-daemon", is_inherited=True)
+    _make_databases()
     _become("dagster-daemon", "run", environment=environment)
+
+
+def _make_databases() -> None:
+    settings = load_settings()
+    # PostgreSQL takes it when two services make its tables at once.
+    if settings.embed_analytics_dagster_database_url is None:
+        make_databases(settings.home)
 
 
 def _become(program: str, *arguments: str, environment: dict[str, str]) -> NoReturn:

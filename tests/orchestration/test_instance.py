@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from pipelines.orchestration.instance.dagster_internals import (
     add_partition_metadata,
 )
 from pipelines.orchestration.instance.launcher import WatchedRunLauncher
-from pipelines.orchestration.instance.opening import open_instance, prepare_instance
+from pipelines.orchestration.instance.opening import make_databases, open_instance, prepare_instance
 from pipelines.orchestration.instance.pruning import prune_run_history
 from pipelines.orchestration.instance.storage import PooledSqliteStorage
 from pipelines.orchestration.jobs import partition_range, run_config
@@ -37,6 +39,21 @@ RAW = dg.AssetKey(["raw", "embed_events"])
 LAKE = dg.AssetKey(["lake", "embed_events"])
 DEFINITIONS = build_definitions(Settings.defaults())
 CHECKS = DEFINITIONS.get_repository_def().asset_graph.asset_check_keys
+
+
+def test_services_that_begin_together_make_the_databases_once(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    prepare_instance(home, pytest.fail)
+    together = threading.Barrier(4)
+
+    def begin() -> set[str]:
+        together.wait(60)
+        make_databases(home)
+        return {path.name for path in home.dagster.rglob("*.db")}
+
+    with ThreadPoolExecutor(4) as pool:
+        made = [future.result() for future in [pool.submit(begin) for _ in range(4)]]
+    assert made == [{"index.db", "runs.db", "schedules.db"}] * 4
 
 
 @pytest.mark.slow

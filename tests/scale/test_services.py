@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -112,10 +113,15 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         ports = {"webserver": free_port(), "receiver": free_port(), "postgres": postgres.port}
         front = stack.enter_context(proxy(folder / "nginx", free_port(), ports["webserver"], ports["receiver"]))
         running = Services(composed, ports, Home(folder / "home"), simulator, postgres, front, {})
-        for name, is_up in IS_UP.items():
-            log = folder / f"{name}.log"
-            started = service([*PROGRAM, *running.command(name)], is_up, running.environment(name), folder, log)
-            running.processes[name] = stack.enter_context(started)
+        # All at once, as compose and systemd start them. The home and the database are new.
+        starting = [
+            service(
+                [*PROGRAM, *running.command(name)], is_up, running.environment(name), folder, folder / f"{name}.log"
+            )
+            for name, is_up in IS_UP.items()
+        ]
+        with ThreadPoolExecutor(len(starting)) as pool:
+            running.processes.update(zip(IS_UP, pool.map(stack.enter_context, starting), strict=True))
         yield running
 
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from pipelines.home.files import write_text
 from pipelines.home.layout import Home
 from pipelines.home.ownership import open_home, unwritable
@@ -62,6 +64,17 @@ def open_instance(home: Home, database: SecretStr | None = None) -> Generator[dg
     os.environ.update(instance_environment(home, line_sink(_LOG.info), database))
     with unreachable_named(database), dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
         yield instance
+
+
+def make_databases(home: Home) -> None:
+    """Make the databases of the run history in a home, which is prepared, where there are none.
+
+    Of services that begin together on a new home, one makes them. Dagster lets each try, and all but one fail.
+    """
+    with FileLock(home.dagster / "making.lock"):
+        if not any(home.dagster.rglob("*.db")):
+            with open_instance(home):
+                pass
 
 
 def instance_environment(home: Home, say: Callable[[str], None], database: SecretStr | None = None) -> dict[str, str]:
