@@ -158,8 +158,6 @@ def test_a_restored_backup_gives_the_same_warehouse(account: Account, tmp_path: 
     assert account.back_up(lambda _: "go") == 0
     for number, (refresh_at, instant, death) in enumerate(KILLS):
         # Of what the copy has, some leaves the journal before the backup begins, and more while it is at work.
-        account.push()
-        assert account.back_up(lambda _: "go") == 0
         account.refresh()
         before = held(account.copy)
         killed = Acts(account, refresh_at, number % 2 == 0, instant, death)
@@ -189,10 +187,13 @@ def _is_restored(account: Account, restored: Path) -> None:
     documented.run(replaced(line, {**others, "/var/lib/embed-analytics": str(restored)}), account.copy, environment)
     assert restored.stat().st_mode & 0o777 == 0o700
     assert {path.name for path in restored.iterdir()} == {"raw", "webhooks", "home.json", "annotations.csv"}
-    for home, arguments in ((restored, ""), (account.home.root, " --full-refresh")):
-        publish = replaced(documented.command("embed-analytics publish"), {"/opt/embed-analytics/.venv/bin/": ""})
-        folder = {"EMBED_ANALYTICS_HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}"}
-        documented.run(publish + arguments, account.copy, environment | folder)
+    publish = replaced(documented.command("embed-analytics publish"), {"/opt/embed-analytics/.venv/bin/": ""})
+    path = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    settings = {"EMBED_ANALYTICS_HOME": str(restored), "ONESCHEMA_ENVIRONMENT": "Production", "PATH": path}
+    documented.run(publish, account.copy, environment | settings)
+    steps.receive(account.settings, on_wait=pytest.fail)
+    steps.flatten(account.settings, on_wait=pytest.fail)
+    steps.publish(account.settings, on_wait=pytest.fail, full_refresh=True)
     assert differences(Home(restored), account.home) == {}
     assert held(restored) == held(account.home.root)
 

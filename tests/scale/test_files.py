@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.__main__ import QUESTIONS
 from pipelines.settings import Settings
 from tests.orchestration.dev_server import clean_environment
 from tests.scale import documented
@@ -134,15 +135,6 @@ def test_the_chart_runs_as_dagster_yaml_says() -> None:
     assert "Usage" in tool(sys.executable, "-m", "pipelines", *receiver["args"][1:], "--help")
 
 
-def test_sizing_is_printed() -> None:
-    line = replaced(documented.command("benchmarks sizing"), {".venv/bin/python": sys.executable})
-    said = documented.run(f"{line} --small", ROOT, clean_environment()).stdout
-    for layer in ("raw", "lake", "state", "warehouse"):
-        assert re.search(rf"^\| {layer} +\| +[1-9][\d,]*", said, re.MULTILINE), said
-    for step in ("landing", "flatten", "full build", "refresh"):
-        assert re.search(rf"^\| {step} +\|( +[\d.,]+ +\|){{5}}$", said, re.MULTILINE), said
-
-
 def test_every_command_is_run_or_named_here() -> None:
     """By the tests beside this one: they look for the commands by a part of them."""
     sources = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("*.py"))
@@ -153,5 +145,6 @@ def test_every_command_is_run_or_named_here() -> None:
         for line in documented.commands()
         if not line.startswith(NOT_HERE) and line not in dockerfile and not any(part in line for part in parts)
     ]
-    # A setting of the lines that follow.
-    assert left == ["PROGRAMS=/opt/embed-analytics/.venv"]
+    # A setting of the lines that follow, and what tests/benchmarks/ asks of every question.
+    assert left == ["PROGRAMS=/opt/embed-analytics/.venv", ".venv/bin/python -m benchmarks sizing"]
+    assert "sizing" in QUESTIONS

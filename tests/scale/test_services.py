@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,6 +65,10 @@ class Services:
         assert program == "embed-analytics"
         return [*arguments, *(["--port", str(self.ports[name])] if name in self.ports else [])]
 
+    def start(self, name: str, is_up: str, folder: Path) -> AbstractContextManager[subprocess.Popen[str]]:
+        command = [*PROGRAM, *self.command(name)]
+        return service(command, is_up, self.environment(name), folder, folder / f"{name}.log")
+
     def is_healthy(self, name: str) -> bool:
         """What the health check of a service says."""
         kind, *command = self.composed[name]["healthcheck"]["test"]
@@ -114,14 +118,12 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         front = stack.enter_context(proxy(folder / "nginx", free_port(), ports["webserver"], ports["receiver"]))
         running = Services(composed, ports, Home(folder / "home"), simulator, postgres, front, {})
         # All at once, as compose and systemd start them. The home and the database are new.
-        starting = [
-            service(
-                [*PROGRAM, *running.command(name)], is_up, running.environment(name), folder, folder / f"{name}.log"
-            )
-            for name, is_up in IS_UP.items()
-        ]
-        with ThreadPoolExecutor(len(starting)) as pool:
-            running.processes.update(zip(IS_UP, pool.map(stack.enter_context, starting), strict=True))
+        with ThreadPoolExecutor(len(IS_UP)) as pool:
+            starting = {
+                name: pool.submit(stack.enter_context, running.start(name, is_up, folder))
+                for name, is_up in IS_UP.items()
+            }
+            running.processes.update({name: future.result() for name, future in starting.items()})
         yield running
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from pipelines import steps
 from pipelines.home.code_version import code_version
 from pipelines.home.layout import Home
+from pipelines.settings import Settings
 from pipelines.simulator.server import running_simulator
 from tests.orchestration.dev_server import clean_environment
 from tests.poll.sweeping import raw_events
@@ -31,7 +33,7 @@ def test_one_refresh_upgrades_a_home(tmp_path: Path) -> None:
         # As the message says that names another organisation: it is one account with a new address.
         owner = home.root / "home.json"
         owner.write_text(json.dumps({**json.loads(owner.read_text("utf-8")), "api_url": simulator.url}), "utf-8")
-        _command(home, "refresh", ONESCHEMA_API_URL=simulator.url, ONESCHEMA_API_KEY=simulator.api_key)
+        _refresh(home, ONESCHEMA_API_URL=simulator.url, ONESCHEMA_API_KEY=simulator.api_key)
         truth = {event["uuid"] for event in simulator.truth()}
     assert _meta_build(home) == [code_version()]
     assert {path: path.read_bytes() for path in former} == former
@@ -42,7 +44,9 @@ def test_one_refresh_upgrades_a_home(tmp_path: Path) -> None:
     from_raw = Home(tmp_path / "from-raw")
     from_raw.root.mkdir()
     shutil.copytree(home.root / "raw", from_raw.root / "raw")
-    _command(from_raw, "publish")
+    settings = Settings.defaults(embed_analytics_home=from_raw.root)
+    steps.flatten(settings, on_wait=pytest.fail)
+    steps.publish(settings, on_wait=pytest.fail)
     assert differences(home, from_raw) == {}
     for table in ("embed_events", "validation_errors"):
         assert lake_table(home.root, table).equals(lake_table(from_raw.root, table))
@@ -54,10 +58,10 @@ def _meta_build(home: Home) -> list[str]:
         return [version for (version,) in connection.execute("select code_version from meta_build").fetchall()]
 
 
-def _command(home: Home, command: str, **settings: str) -> str:
-    """What a command of this version prints; it must succeed."""
+def _refresh(home: Home, **settings: str) -> None:
+    """`embed-analytics refresh`; it must succeed."""
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines", command],
+        [sys.executable, "-m", "pipelines", "refresh"],
         env={**clean_environment(), "EMBED_ANALYTICS_HOME": str(home.root), **settings},
         cwd=home.root.parent,
         capture_output=True,
@@ -66,4 +70,3 @@ def _command(home: Home, command: str, **settings: str) -> str:
         timeout=240,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
