@@ -79,8 +79,14 @@ def _write(context: dg.AssetExecutionContext, settings: Settings) -> list[Materi
         return [_result("no page, which needs the extra `report`: pip install 'embed-analytics[report]'")]
     except ConfigurationError as error:
         return [_result(f"{error} {_held(settings.home)}", passed=False)]
+    url = settings.embed_analytics_report_url
+    metadata: dict[str, dg.MetadataValue] = {
+        **({"copy": dg.MetadataValue.url(url)} if url else {}),
+        "file": dg.MetadataValue.path(path),
+        **_picture(context),
+    }
     return [
-        MaterializeResult(asset_key=REPORT, metadata={"file": dg.MetadataValue.path(path), **_picture(context)}),
+        MaterializeResult(asset_key=REPORT, metadata=metadata),
         _result(f"page {path}"),
     ]
 

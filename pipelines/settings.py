@@ -216,7 +216,7 @@ class Settings(BaseSettings):
     embed_analytics_report_url: str | None = Field(
         None,
         pattern=r"^https?://[!-~]+$",
-        description="Address where you keep a copy of `report.html`, for the digest's link",
+        description="Address where you keep a copy of `report.html`, for links in the digest and in Dagster",
     )
     embed_analytics_keep_warehouses: int = Field(3, ge=0, description="How many earlier published files are kept")
     embed_analytics_memory_limit: Annotated[

@@ -18,9 +18,8 @@ from pipelines.home.ownership import open_home
 from pipelines.home.permissions import write_as_home
 from pipelines.orchestration.jobs import partition_range, run_config
 from pipelines.orchestration.progress import terminal_progress
-from pipelines.orchestration.run_summary import summary_lines
+from pipelines.orchestration.run_summary import RunSummary, summary_lines
 from pipelines.report.annotations import COLUMNS as ANNOTATION_COLUMNS
-from pipelines.report.page import write_page
 from pipelines.settings import Settings
 from pipelines.terminal.answers import print_table
 from pipelines.terminal.demo_account import MARKER, DemoAccount, RunningAccount, remembered, running
@@ -102,7 +101,7 @@ def run_demo(root: Path, embeds: int, days: int) -> None:
         console.print(f"   {escape(line)}", highlight=False)
     console.print(f"[bold]3.[/] Published after {time.monotonic() - started:.0f} s. What it says:\n")
     _show_answers(console, settings.home)
-    _show_page(console, settings)
+    _show_page(console, settings.home, summary)
     _say_how_to_go_on(console, root)
 
 
@@ -154,13 +153,12 @@ def _show_answers(console: Console, home: Home) -> None:
             console.print()
 
 
-def _show_page(console: Console, settings: Settings) -> None:
-    try:
-        told = f"The page, to open in a browser: {write_page(settings).absolute().as_uri()}"
-    except ConfigurationError as error:
-        # An install without the extra has everything else.
-        told = str(error)
-    console.print(f"[bold]4.[/] {escape(told)}\n", highlight=False)
+def _show_page(console: Console, home: Home, summary: RunSummary) -> None:
+    # An install without the extra has everything else.
+    page = (
+        f"The page, to open in a browser: {home.report.absolute().as_uri()}" if home.report.exists() else summary.page
+    )
+    console.print(f"[bold]4.[/] {escape(page or '')}\n", highlight=False)
 
 
 def _say_how_to_go_on(console: Console, root: Path) -> None:

@@ -68,10 +68,11 @@ def _assert_of_the_build(home: Home) -> dict[str, Any]:
 def test_it_is_written_of_each_build_and_keeps_none_from_being_published(
     settings: Settings, home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    summary = backfill(settings, 3)
+    url = "https://intranet.example/report.html"
+    summary = backfill(settings.model_copy(update={"embed_analytics_report_url": url}), 3)
     first = _assert_of_the_build(home)
     run_id, metadata = _latest(instance)
-    assert metadata["file"] == str(home.report)
+    assert (metadata["copy"], metadata["file"]) == (url, str(home.report))
     assert _check(instance).passed
     # The log ends with the line that the command prints last.
     line = summary_line(summary, home)
@@ -113,3 +114,4 @@ def test_it_is_written_of_each_build_and_keeps_none_from_being_published(
     assert again["rows"] == first["rows"]
     assert again["data_through"] > first["data_through"]
     assert _latest(instance)[0] != run_id
+    assert "copy" not in _latest(instance)[1]
