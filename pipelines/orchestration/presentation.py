@@ -6,7 +6,7 @@ Dagster keeps what it shows in its event log. So previews leave out the columns 
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -59,9 +59,12 @@ def published_tables(home: Home) -> dict[str, PublishedTable]:
     connection = connect_published(home)
     try:
         columns = _columns(connection)
+        # A constant in the queries, so that DuckDB passes over what is older than the latest rows.
+        ((until,),) = connection.execute(
+            "select coalesce(data_through, built_at) + interval 1 day from meta_build"
+        ).fetchall()
         return {
-            model.name: _published_table(connection, home, model, columns.get(model.name, []))
-            for model in load_models()
+            model.name: _published_table(connection, home, model, columns[model.name], until) for model in load_models()
         }
     finally:
         connection.close()
@@ -80,17 +83,26 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[str,
 
 
 def _published_table(
-    connection: duckdb.DuckDBPyConnection, home: Home, model: Model, columns: list[tuple[str, str, str]]
+    connection: duckdb.DuckDBPyConnection,
+    home: Home,
+    model: Model,
+    columns: list[tuple[str, str, str]],
+    plausible_until: datetime,
 ) -> PublishedTable:
     count = None
     if model.kind.is_view:
         ((count,),) = connection.execute(f"select count(*) from {identifier(model.name)}").fetchall()
-    preview = _shown(f"the preview of {model.name}", lambda: _preview(connection, model, columns))
+    preview = _shown(f"the preview of {model.name}", lambda: _preview(connection, model, columns, plausible_until))
     chart = _shown(f"the chart of {model.name}", lambda: _chart(connection, home, model))
     return PublishedTable(count, tuple(columns), preview or "", chart)
 
 
-def _preview(connection: duckdb.DuckDBPyConnection, model: Model, columns: list[tuple[str, str, str]]) -> str:
+def _preview(
+    connection: duckdb.DuckDBPyConnection,
+    model: Model,
+    columns: list[tuple[str, str, str]],
+    plausible_until: datetime,
+) -> str:
     """The latest rows by the first date or time that the table has, as far as that is plausible. A model that is made
     whole each time has an order of its own."""
     hidden = _DOCUMENTS | _columns_of_claims()[model.name]
@@ -101,8 +113,7 @@ def _preview(connection: duckdb.DuckDBPyConnection, model: Model, columns: list[
         where.append(f"embed_id = {_latest_session(connection)}")
     time = next((identifier(name) for name, dtype, _ in columns if dtype in ("DATE", "TIMESTAMP")), None)
     if time is not None and model.refresh != "whole":
-        now = "(select coalesce(data_through, built_at) from meta_build)"
-        where.append(f"({time} <= {now} + interval 1 day) is not false")
+        where.append(f"({time} <= '{plausible_until}'::timestamp) is not false")
         order = f"order by {', '.join([f'{time} desc nulls last', *map(identifier, model.grain)])}"
     rows = connection.execute(
         f"select {', '.join(map(identifier, shown))} from {identifier(model.name)} where {' and '.join(where)} "
