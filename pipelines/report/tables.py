@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import duckdb
 
-# A page of many filters holds as many lists of pairs, and each says how many more there are.
+# A page of many filters holds as many lists of pairs, which are shorter then. Each says how many more there are.
 PAIRS_HELD = 40
+FEWEST_PAIRS_HELD = 10
+ROWS_OF_PAIRS = 5_000
+_CHOICES = "count(*) filter (pair_number = 1) over ()"
+_HELD = f"least({PAIRS_HELD}, greatest({FEWEST_PAIRS_HELD}, {ROWS_OF_PAIRS} // ({_CHOICES})))"
 
 _CHOICE = "is_all_environments, environment_name, is_all_templates, template_key, is_all_plans, plan"
 
@@ -29,7 +33,7 @@ TABLES: Mapping[str, str] = {
         select {_CHOICE}, column_key, error_code, session_count, unsubmitted_count, {_rate("unsubmitted_rate")},
             other_session_count, other_unsubmitted_count, {_rate("other_unsubmitted_rate")}, unknown_count,
             {_rate("odds_ratio")}, pair_number, pair_count
-        where pair_number <= {PAIRS_HELD}
+        qualify pair_number <= {_HELD}
         order by pair_number
     """,
     # A step's curve in lists: as rows it would repeat all else for each time.
@@ -52,7 +56,7 @@ TABLES: Mapping[str, str] = {
     "rpt_repairs": f"""
         select {_CHOICE}, error_code, has_operation, operation, session_count, submitted_count,
             {_rate("submitted_rate")}, pair_number, pair_count
-        where pair_number <= {PAIRS_HELD}
+        qualify pair_number <= {_HELD}
         order by pair_number
     """,
 }
