@@ -69,9 +69,7 @@ def become_daemon() -> NoReturn:
 
 def _make_databases() -> None:
     settings = load_settings()
-    # PostgreSQL takes it when two services make its tables at once.
-    if settings.embed_analytics_dagster_database_url is None:
-        make_databases(settings.home)
+    make_databases(settings.home, settings.embed_analytics_dagster_database_url)
 
 
 def _become(program: str, *arguments: str, environment: dict[str, str]) -> NoReturn:

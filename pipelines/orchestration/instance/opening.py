@@ -66,14 +66,16 @@ def open_instance(home: Home, database: SecretStr | None = None) -> Generator[dg
         yield instance
 
 
-def make_databases(home: Home) -> None:
-    """Make the databases of the run history in a home, which is prepared, where there are none.
+def make_databases(home: Home, database: SecretStr | None = None) -> None:
+    """Make the tables of the run history of a home, which is prepared, where there are none.
 
-    Of services that begin together on a new home, one makes them. Dagster lets each try, and all but one fail.
+    Of services that begin together on a new home, one makes them. Dagster lets each try, and all but one fail. Raises
+    RunHistoryUnreachableError.
     """
     with FileLock(home.dagster / "making.lock"):
-        if not any(home.dagster.rglob("*.db")):
-            with open_instance(home):
+        # PostgreSQL has to be asked whether they are there.
+        if database is not None or not any(home.dagster.rglob("*.db")):
+            with open_instance(home, database):
                 pass
 
 
