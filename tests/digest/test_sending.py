@@ -212,6 +212,7 @@ def test_two_runs_at_once_send_it_once(home: Home, webhook: AlertEndpoint, mail:
     assert (len(webhook.bodies), len(mail.taken)) == (1, 2)
 
 
+@pytest.mark.slow
 def test_the_ledger_says_to_nobody_who_got_it(sender: Sender) -> None:
     sender.webhook.answers = [0]
     sender.fails()

@@ -75,6 +75,7 @@ def test_another_limit_reads_them_again(tmp_path: Path) -> None:
     assert not list(home.quarantine.rglob("*.parquet"))
 
 
+@pytest.mark.slow
 def test_a_check_says_which_event_has_no_counts(tmp_path: Path) -> None:
     home = Home(tmp_path)
     land_counts(home, {"odd": {f"column {n}": {"X": 1} for n in range(4)}, "good": {"a": {"X": 1}}})

@@ -82,6 +82,7 @@ def test_a_full_disk_is_said_in_one_line_and_kept_full_by_nothing(
     assert home.warehouse.exists()
 
 
+@pytest.mark.slow
 def test_an_earlier_failed_build_goes_when_the_disk_is_full(simulator: RunningSimulator, disk: Path) -> None:
     home = Home(disk / "home")
     settings = settings_at(simulator, home.root)

@@ -108,6 +108,7 @@ def test_a_home_that_was_opened_stays_as_it_was_set(
     assert warned(report) == bool(root & 0o001)
 
 
+@pytest.mark.slow
 @as_root
 def test_a_home_that_everybody_could_read_is_still_readable(refresh: Refresh, reachable: Path) -> None:
     home = Home(reachable / "home")
@@ -116,6 +117,7 @@ def test_a_home_that_everybody_could_read_is_still_readable(refresh: Refresh, re
     assert can_read(home.warehouse)
 
 
+@pytest.mark.slow
 @as_root
 @pytest.mark.parametrize("is_opened_later", [False, True])
 def test_a_group_reads_the_lake_and_the_published_file_and_nothing_else(
@@ -145,6 +147,7 @@ def test_a_group_reads_the_lake_and_the_published_file_and_nothing_else(
         assert not can_read(path, group=number), path
 
 
+@pytest.mark.slow
 @as_root
 def test_what_an_operator_set_on_the_published_file_survives(refresh: Refresh, reachable: Path, group: str) -> None:
     home = Home(reachable / "home")
@@ -191,6 +194,7 @@ def test_a_group_that_there_is_not(refresh: Refresh, reachable: Path) -> None:
     assert not (reachable / "home").exists()
 
 
+@pytest.mark.slow
 def test_a_published_file_that_is_a_link_is_not_replaced(refresh: Refresh, reachable: Path) -> None:
     home = Home(reachable / "home")
     refresh(home.root)

@@ -55,6 +55,7 @@ def test_a_refresh_in_a_folder_of_any_name(
     assert published_tables(home)["rpt_embed_timeline"].row_count == answer["n"]
 
 
+@pytest.mark.slow
 def test_a_folder_whose_name_is_a_pattern_reads_no_other_home(refresh: Refresh, tmp_path: Path) -> None:
     alone = refresh(tmp_path / "bXc" / "home")
     assert told(refresh(tmp_path / "b*c" / "home")) == told(alone)
@@ -90,6 +91,7 @@ def test_a_folder_that_cannot_be_used_is_refused_before_anything_is_written(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_home_that_was_moved_goes_on(refresh: Refresh, tmp_path: Path) -> None:
     first = refresh(tmp_path / "here")
     (tmp_path / "here").rename(tmp_path / "there")

@@ -54,6 +54,7 @@ def hostile_lake(lake: Lake) -> Home:
     return lake.home
 
 
+@pytest.mark.slow
 def test_previews_are_tables_of_text(lake: Lake) -> None:
     home = hostile_lake(lake)
     parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -96,6 +97,7 @@ def preview_rows(preview: str) -> list[dict[str, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_previews_begin_with_the_latest_rows(lake: Lake) -> None:
     steps = ("embed_initialized", "file_uploaded", "columns_mapped")
     events = [
@@ -128,6 +130,7 @@ def test_previews_begin_with_the_latest_rows(lake: Lake) -> None:
     assert priorities == sorted(priorities)
 
 
+@pytest.mark.slow
 def test_each_chart_is_drawn_of_hostile_rows(lake: Lake) -> None:
     home = hostile_lake(lake)
     tables = published_tables(home)
@@ -142,6 +145,7 @@ def test_an_empty_home_has_tables_and_no_chart(lake: Lake) -> None:
     assert events_chart(lake.home, "2026-03-02") is None
 
 
+@pytest.mark.slow
 def test_the_chart_of_events_ends_at_the_day_that_is_named(lake: Lake) -> None:
     home = hostile_lake(lake)
     assert events_chart(home, str(at(0).date() - timedelta(days=1))) is None
@@ -172,6 +176,7 @@ def test_a_chart_that_cannot_be_drawn_costs_a_line_in_the_log(
     assert "a row of the table" not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_query_or_a_preview_that_fails_costs_a_line_as_well(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -188,6 +193,7 @@ def test_a_query_or_a_preview_that_fails_costs_a_line_as_well(
     assert "secret" not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_new_chart_is_one_file(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "charts"
     folder.mkdir()

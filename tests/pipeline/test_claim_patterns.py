@@ -70,6 +70,7 @@ def test_patterns_that_fit_no_claim_of_the_list_are_warned_of(simulator: Running
     assert warned(later) == {"x": None, **of_others}
 
 
+@pytest.mark.slow
 def test_a_state_that_was_lost_is_made_anew_with_what_it_knew(simulator: RunningSimulator, home: Path) -> None:
     settings = settings_for(simulator, home, embed_analytics_claim_policy={"email": "drop", "emial": "drop"})
     sweep(settings)

@@ -178,6 +178,7 @@ def test_pages_of_one_embed_leave_no_short_way() -> None:
     assert not shape.allows_recent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["ascending", "descending"])
 @pytest.mark.prove
 @settings(max_examples=examples(200))

@@ -89,6 +89,7 @@ def test_known_embeds_are_asked_though_the_list_fails(home: Path, breakage: str)
         assert_raw_is_the_truth(home, simulator)
 
 
+@pytest.mark.slow
 def test_an_embed_that_is_listed_and_answers_404_is_asked_ever_more_rarely(home: Path) -> None:
     with running_simulator(SimulatorOptions(embeds=10, days=2)) as simulator:
         clock, ids = simulator.simulation.clock, simulator.simulation.world.ids

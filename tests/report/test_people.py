@@ -230,6 +230,7 @@ def test_what_the_page_holds_has_a_bound(account: Lake) -> None:
     assert set(STUCK) & {int(embed_id) for embed_id in wanted}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("umask", [0o000, 0o777])
 def test_a_file_with_people_is_its_owners_alone(account: Lake, tmp_path: Path, umask: int) -> None:
     # A folder that is shared with a group, and a page there that everybody reads.
@@ -248,6 +249,7 @@ def test_a_file_with_people_is_its_owners_alone(account: Lake, tmp_path: Path, u
     assert [found.name for found in shared.iterdir()] == ["people.html"]
 
 
+@pytest.mark.slow
 def test_a_page_of_its_own_that_no_publish_overwrites(
     account: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

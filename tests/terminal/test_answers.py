@@ -149,6 +149,7 @@ def test_a_plan_is_shown_as_it_is(home: Home) -> None:
     assert "range" in shown.lower()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["table", "line", "csv", "json", "jsonl"])
 def test_a_pipe_that_is_closed_ends_it_quietly(home: Home, output: str) -> None:
     process = subprocess.Popen(

@@ -139,6 +139,7 @@ def test_a_bad_date(tmp_path: Path, first: str, last: str, words: list[str]) -> 
     fails(run(tmp_path, "backfill", "--from", first, "--to", last, ONESCHEMA_API_KEY="k"), *words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -109,6 +109,7 @@ def reconcile_the_account_that_goes_on(folder: Path) -> None:
     assert metrics["held_events"] > 500
 
 
+@pytest.mark.slow
 def test_a_home_that_is_no_demos_cannot_be_opened_as_one(tmp_path: Path) -> None:
     (tmp_path / "demo-data").mkdir()
     fails(run(tmp_path, "dev", "--demo", "demo-data"), str(tmp_path / "demo-data"), "`embed-analytics demo`")

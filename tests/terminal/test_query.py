@@ -243,6 +243,7 @@ def _calls(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
     return sorted(calls)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_spill", [False, True])
 def test_no_function_reads_or_writes_a_file(guarded: Home, tmp_path: Path, has_spill: bool) -> None:
     secret = guarded.root / "secret.csv"

@@ -24,6 +24,7 @@ VALUES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @pytest.mark.parametrize("unit", VALUES)
 @hypothesis_settings(max_examples=examples(30), deadline=None)

@@ -107,6 +107,7 @@ def test_a_path_with_too_many_plain_dots_is_refused_by_name(lake: Lake) -> None:
         build(lake.home, options(embed_analytics_plan_claim=".".join("abcdefgh")))
 
 
+@pytest.mark.slow
 def test_another_setting_reaches_the_sessions_that_are_built_already(
     new_lake: Callable[[Path], Lake], tmp_path: Path
 ) -> None:
@@ -119,6 +120,7 @@ def test_another_setting_reaches_the_sessions_that_are_built_already(
     ]
 
 
+@pytest.mark.slow
 def test_a_breakdown_by_a_claim_of_a_columns_name_is_the_claim_until_a_setting_fills_the_column(lake: Lake) -> None:
     claims = {"user_id": "u", "plan": "claim", "org": {"plan": "setting"}}
     lake.write([event("a", 1, "embed_initialized", START, claims=claims)])
@@ -192,6 +194,7 @@ def _is_mature(day: date, now: datetime) -> bool:
     return datetime.combine(day, datetime.min.time()) + timedelta(days=1) + WINDOW <= now
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_customers_are_counted_over_mature_days(lake: Lake, seed: int) -> None:
     random = Random(seed)

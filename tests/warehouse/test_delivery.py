@@ -127,6 +127,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, columns: str, table: str, condi
     return connection.execute(f"select {columns} from {table} where {condition}").fetchall()
 
 
+@pytest.mark.slow
 def test_a_status_that_was_never_seen_before_is_a_warning(lake: Lake) -> None:
     def warned(report: BuildReport) -> list[dict[str, Any]]:
         (check,) = [check for check in report.checks if check.name == "embed_statuses_known"]
@@ -141,6 +142,7 @@ def test_a_status_that_was_never_seen_before_is_a_warning(lake: Lake) -> None:
     assert (row["status"], row["embed_count"]) == ("odd", 1)
 
 
+@pytest.mark.slow
 def test_an_answer_that_says_the_same_later_moves_the_delivery(lake: Lake) -> None:
     lake.write([event("a", 1, "embed_initialized", at(0)), event("b", 1, "import_submitted", at(10))])
     lake.embeds([{"embed_id": 1, "status": "imported", "imported_row_count": 7, "fetched_at": at(5)}])

@@ -2,6 +2,8 @@
 
 from dataclasses import asdict
 
+import pytest
+
 from pipelines.flatten.days import flatten_version
 from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS
 from pipelines.orchestration import file_tables
@@ -26,6 +28,7 @@ def test_charts_are_those_of_the_files() -> None:
     assert list(load_charts().values()) == read_charts(CHARTS)
 
 
+@pytest.mark.slow
 def test_lineage_is_that_of_the_files() -> None:
     """A model that is not one of those that were loaded is always traced."""
     for loaded, read in zip(load_models(), read_models(SQL), strict=True):

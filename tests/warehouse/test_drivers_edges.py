@@ -115,6 +115,7 @@ def test_where_all_end_alike_nothing_is_tested(world: SessionWorld, cells: Cells
         assert why == "no stratum with both has sessions of either outcome"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cells", [(900, 700, 5200, 3100), (40, 3, 9000, 90), (2500, 2500, 2500, 2500), (1, 1999, 400, 1600)]
 )

@@ -144,6 +144,7 @@ def ask(lake: Lake) -> Any:
     return answer
 
 
+@pytest.mark.slow
 def test_first_and_last_errors_of_a_session(lake: Lake, ask: Any) -> None:
     lake.write(
         [

@@ -268,6 +268,7 @@ def test_sessions_without_a_plausible_time_belong_to_no_period(world: SessionWor
     assert asked(world, [lost])[0]["after_count"] == 0
 
 
+@pytest.mark.slow
 def test_the_periods_are_those_of_the_customers_report(lake: Lake) -> None:
     lake.write(
         event(f"{days}-{n}", 1000 + days, event_type, START - timedelta(days=days))
@@ -300,6 +301,7 @@ def changed(lake: Lake) -> None:
     lake.sweep(START + timedelta(days=5))
 
 
+@pytest.mark.slow
 def test_every_build_checks_that_the_published_answer_adds_up(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     changed(lake)
     for report in (build(lake.home, BuildOptions()), build(lake.home, BuildOptions())):
@@ -368,6 +370,7 @@ def test_an_argument_that_cannot_be_meant_is_an_error_whatever_rows_there_are(
             asked(world, rows, arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("macro", ["explain_change", "time_to", "drivers"])
 def test_an_attached_warehouse_never_answers_for_another(
     new_lake: Callable[[Path], Lake], tmp_path: Path, macro: str

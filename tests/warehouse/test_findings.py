@@ -23,6 +23,7 @@ def of_types(lake: Lake, *types: str) -> None:
     lake.write([event(f"e{number}", number, each, at(number)) for number, each in enumerate(types)])
 
 
+@pytest.mark.slow
 def test_a_warning_names_what_it_found_once_each(lake: Lake) -> None:
     of_types(lake, "b", "a", "b", "embed_closed")
     assert found(lake, "event_types_known").finding == "event types that the vendor's page does not list: a, b"
@@ -45,6 +46,7 @@ def test_a_check_without_such_words_counts_rows(lake: Lake) -> None:
     assert {check.finding for check in failed if check.severity == "error"} == {"1 row"}
 
 
+@pytest.mark.slow
 def test_what_is_acknowledged_does_not_count_and_the_rest_does(lake: Lake) -> None:
     of_types(lake, "sheet_exported", "sheet_shared", "odd", "o.d")
     result = found(lake, "event_types_known", event_types_known=["sheet_*", "o.d"])

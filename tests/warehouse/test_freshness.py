@@ -65,6 +65,7 @@ def test_what_is_no_time_is_named(cron: str) -> None:
         late_after(Settings.defaults(embed_analytics_refresh_cron=cron))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cron", "hours"), [("7 * * * *", 3), ("7 3 * * *", 49)])
 def test_the_check_warns_once_data_is_late(lake: Lake, monkeypatch: pytest.MonkeyPatch, cron: str, hours: int) -> None:
     lake.write([event("a", 1, "embed_closed", at(0))])

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import jwt
+import pytest
 
 from pipelines.flatten.days import FlattenOptions, flatten_days
 from pipelines.home.layout import Home, partition_folder
@@ -29,6 +30,7 @@ def land(home: Home, number: int, deliveries: list[dict[str, Any]]) -> None:
         rows.select(RAW_EMBED_EVENTS.names).write_parquet(path)
 
 
+@pytest.mark.slow
 def test_deliveries_become_a_warehouse_and_more_of_them_a_newer_one(tmp_path: Any) -> None:
     home = Home(tmp_path)
     first = {"uuid": "event-1", "id": 1, "event_type": "embed_initialized", "trigger_type": "user", "created_at": EPOCH}

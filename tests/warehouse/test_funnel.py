@@ -320,6 +320,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 def test_an_argument_that_cannot_be_meant_is_an_error_whatever_rows_there_are(lake: Lake) -> None:
     lake.claims.append({"path": "org.tier", "column_name": None, "is_column": False, "embed_count": 0})
     for rows in ([], [event("a", 1, "embed_initialized", START)]):
@@ -333,6 +334,7 @@ def test_an_argument_that_cannot_be_meant_is_an_error_whatever_rows_there_are(la
                             connection.execute(f"from {macro}({asked})")
 
 
+@pytest.mark.slow
 def test_operations_are_known_once_any_has_been_seen(lake: Lake) -> None:
     asked = "from funnel(steps := ['sheet_operation_performed:set_cell_valeu'], from_date := '2099-01-01')"
     lake.write([event("a", 1, "never_heard_of", START)])
@@ -350,6 +352,7 @@ def test_operations_are_known_once_any_has_been_seen(lake: Lake) -> None:
         assert connection.execute(asked.replace("valeu", "value")).fetchall() == []
 
 
+@pytest.mark.slow
 def test_an_attached_warehouse_never_answers_for_another(new_lake: Callable[[Path], Lake], tmp_path: Path) -> None:
     with duckdb.connect() as connection:
         for name, count in (("old", 1), ("new", 2)):

@@ -102,12 +102,14 @@ def test_steps_are_event_types_numbered_in_their_order() -> None:
     assert not FUNNEL_STEPS[-1].is_optional
 
 
+@pytest.mark.slow
 def test_every_place_that_is_named_after_a_step_knows_the_steps(lake: Lake) -> None:
     build_sessions(lake, FUNNEL_STEPS)
     assert_that_the_rest_follows(lake, FUNNEL_STEPS)
     assert places_to_touch(lake, FUNNEL_STEPS) == []
 
 
+@pytest.mark.slow
 def test_an_added_step_names_what_has_to_be_touched_and_the_rest_follows(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

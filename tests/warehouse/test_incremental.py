@@ -119,6 +119,7 @@ def test_time_that_passes_touches_outcomes_and_cohorts(
         assert differences(lake.home, full) == {}, moment
 
 
+@pytest.mark.slow
 def test_the_first_complete_sweep_gives_a_now(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.write([event("a", 1, "embed_closed", at(0))])
     build(lake.home, OPTIONS)
@@ -127,6 +128,7 @@ def test_the_first_complete_sweep_gives_a_now(lake: Lake, tmp_path: Path, monkey
     assert differences(lake.home, rebuilt(lake, OPTIONS, tmp_path / "full", monkeypatch)) == {}
 
 
+@pytest.mark.slow
 def test_a_partition_that_is_gone_takes_its_events_along(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +234,7 @@ def test_a_comment_alone_rebuilds_nothing() -> None:
     assert version_of("select 1 as a") != version_of("select 2 as a")
 
 
+@pytest.mark.slow
 def test_a_refresh_computes_only_what_changed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     days = [event(f"e{n}", n, "embed_initialized", at(60 * 24 * (n % 5))) for n in range(50)]
     lake.write(days)

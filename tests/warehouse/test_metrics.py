@@ -165,6 +165,7 @@ def test_the_other_tables_say_the_same_and_parts_add_up_to_the_whole(
         )
 
 
+@pytest.mark.slow
 def test_the_chart_and_the_demo_show_the_funnel_of_the_same_days(lake: Lake) -> None:
     history = History(lake, Random(11))
     for _ in range(40):
@@ -224,6 +225,7 @@ def test_the_chart_and_the_demo_show_the_funnel_of_the_same_days(lake: Lake) -> 
     assert [*published_rows(lake.home, demo.IMMATURE)[0].values()] == [young["n"]]
 
 
+@pytest.mark.slow
 def test_the_chart_of_errors_shows_rows_of_the_days(lake: Lake) -> None:
     history = History(lake, Random(11))
     for _ in range(40):
@@ -245,6 +247,7 @@ def test_the_chart_of_errors_shows_rows_of_the_days(lake: Lake) -> None:
     assert len({row["series"] for row in chart}) == 3
 
 
+@pytest.mark.slow
 def test_a_rate_is_of_its_counts_and_its_interval_is_wilsons(lake: Lake) -> None:
     history = History(lake, Random(5))
     for _ in range(30):
@@ -267,6 +270,7 @@ def test_a_rate_is_of_its_counts_and_its_interval_is_wilsons(lake: Lake) -> None
     }
 
 
+@pytest.mark.slow
 def test_a_period_is_mature_once_its_last_day_is(lake: Lake) -> None:
     lake.write(event(str(n), n, "embed_initialized", START + timedelta(days=n)) for n in range(66))
     # START is a Monday, so the day before the 63rd is a Sunday.
@@ -283,6 +287,7 @@ def test_a_period_is_mature_once_its_last_day_is(lake: Lake) -> None:
         assert recent["since"][::2] == (66 - len(days), False)
 
 
+@pytest.mark.slow
 def test_an_empty_warehouse_says_what_it_holds_and_one_session_is_in_every_period(lake: Lake) -> None:
     build(lake.home, options())
     empty = {row["metric"]: row["value"] for row in published_rows(lake.home, "from rpt_metrics")}

@@ -86,6 +86,7 @@ def test_an_empty_home_gives_every_table_with_its_columns(empty: Home, model: Mo
     assert all(comment for _, comment in comments)
 
 
+@pytest.mark.slow
 def test_column_types_do_not_depend_on_the_rows(lake: Lake, ask: Any) -> None:
     query = """
         select table_name, column_name, data_type from duckdb_columns()
@@ -117,6 +118,7 @@ def test_staged_validation_errors(lake: Lake, ask: Any) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_an_embed_is_what_the_api_said_last(lake: Lake, ask: Any) -> None:
     lake.embeds([{"embed_id": 1, "status": "uploaded", "fetched_at": at(5)}])
     lake.embeds([{"embed_id": 1, "status": "initialized", "fetched_at": at(1)}])
@@ -214,6 +216,7 @@ SKIPS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_skipped_step_is_not_a_dropped_session(lake: Lake, ask: Any) -> None:
     lake.write(
         event(f"{embed_id}-{n}", embed_id, event_type, at(n))
@@ -246,6 +249,7 @@ def test_the_entry_is_the_first_initialisation_and_seconds_count_from_it(lake: L
     assert (row["seconds_to_upload"], row["in_order_step_count"]) == (900.0, 2)
 
 
+@pytest.mark.slow
 def test_events_of_one_moment_are_ordered_by_id_and_uuid(lake: Lake, ask: Any) -> None:
     lake.write(
         [
@@ -337,6 +341,7 @@ def test_a_cohort_has_a_row_for_each_of_its_keys_and_nulls_are_keys(lake: Lake, 
     ]
 
 
+@pytest.mark.slow
 def test_a_cohort_matures_when_its_last_session_has_had_its_window(lake: Lake, ask: Any) -> None:
     lake.write([event("a", 1, "embed_initialized", at(0))])
     midnight = at(0).replace(hour=0) + timedelta(days=8)
@@ -466,6 +471,7 @@ def test_with_few_sessions_an_hour_is_the_threshold(lake: Lake, ask: Any, idle: 
     assert [row["threshold_seconds"] for row in ask("from rpt_stuck_embeds")] == [3600.0] * is_stuck
 
 
+@pytest.mark.slow
 def test_fast_sessions_do_not_make_everyone_stuck(lake: Lake, ask: Any) -> None:
     lake.write(
         [row for n in range(100, 130) for row in full_session(n, n)] + [event("a", 1, "embed_initialized", at(134))]
@@ -497,6 +503,7 @@ def test_event_types_seen_and_known(lake: Lake, ask: Any) -> None:
     assert rows["embed_closed"]["unknown_trigger_types"] is None
 
 
+@pytest.mark.slow
 def test_claims_catalogue_and_quarantine_are_shown(lake: Lake, ask: Any) -> None:
     lake.write([event("a", 1, "embed_closed", at(0), claims={"user_id": "u"})], {"unknown": 2})
     assert [row["path"] for row in ask("from meta_claims")] == ["user_id"]
@@ -527,6 +534,7 @@ def test_coverage_joins_what_is_held_with_the_latest_reconcile(lake: Lake, ask: 
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_build_describes_itself(lake: Lake, ask: Any) -> None:
     lake.write([event("a", 1, "embed_closed", at(0))])
     lake.sweep(at(1), failed_count=2)

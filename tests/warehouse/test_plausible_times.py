@@ -118,6 +118,7 @@ def test_time_makes_an_event_plausible(lake: Lake) -> None:
     assert outcomes == [("open", 0, True), ("silent", 0, True), ("submitted", 1, False), ("submitted", 1, False)]
 
 
+@pytest.mark.slow
 def test_a_sweep_later_than_the_build_is_not_believed(lake: Lake) -> None:
     lake.write([event("a", 1, "embed_initialized", at(0))])
     ahead = datetime(2300, 1, 1)

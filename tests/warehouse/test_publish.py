@@ -190,6 +190,7 @@ def test_nothing_published_is_a_clear_error(tmp_path: Path) -> None:
         connect_published(Home(tmp_path))
 
 
+@pytest.mark.slow
 def test_an_open_reader_keeps_its_snapshot_and_a_new_one_sees_the_new_build(lake: Lake) -> None:
     rows: list[dict[str, Any]] = []
     grow(lake, rows, 0)
@@ -217,6 +218,7 @@ os._exit(1)
 """
 
 
+@pytest.mark.slow
 def test_a_client_that_writes_neither_stops_a_build_nor_changes_the_next_file(lake: Lake) -> None:
     rows: list[dict[str, Any]] = []
     grow(lake, rows, 0)
@@ -237,6 +239,7 @@ def test_a_client_that_writes_neither_stops_a_build_nor_changes_the_next_file(la
     assert no_leftovers(lake.home)
 
 
+@pytest.mark.slow
 def test_the_log_of_a_client_that_died_is_not_replayed_on_the_next_file(lake: Lake) -> None:
     rows: list[dict[str, Any]] = []
     grow(lake, rows, 0)
@@ -293,6 +296,7 @@ def test_the_last_published_files_are_kept(lake: Lake) -> None:
     assert list(kept_folder(lake.home).iterdir()) == []
 
 
+@pytest.mark.slow
 def test_without_hard_links_a_copy_is_kept(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise PermissionError(errno.EPERM, "no hard links here")
@@ -303,6 +307,7 @@ def test_without_hard_links_a_copy_is_kept(lake: Lake, monkeypatch: pytest.Monke
     assert [path.name for path in kept_folder(lake.home).iterdir()] == [f"{first.build_id}.duckdb"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_first", [True, False], ids=["first build", "refresh"])
 def test_a_failed_blocking_check_publishes_nothing_and_says_which_rows(lake: Lake, *, is_first: bool) -> None:
     rows: list[dict[str, Any]] = []
@@ -358,6 +363,7 @@ def test_warnings_do_not_block(lake: Lake) -> None:
     assert lake.home.warehouse.exists()
 
 
+@pytest.mark.slow
 def test_claim_paths_that_are_not_listed_are_a_warning(lake: Lake) -> None:
     lake.write([event("a", 1, "embed_closed", at(0), claims={"user_id": "u"})])
     assert failing(lake) == set()
@@ -368,6 +374,7 @@ def test_claim_paths_that_are_not_listed_are_a_warning(lake: Lake) -> None:
     assert failing(lake, full_refresh=True) == {("claims_listed", "warn")}
 
 
+@pytest.mark.slow
 def test_of_sweeps_of_one_moment_the_later_name_is_the_latest(lake: Lake) -> None:
     lake.sweep(at(0), failed_count=1)
     lake.sweep(at(0))

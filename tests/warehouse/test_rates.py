@@ -191,6 +191,7 @@ def test_the_funnels_chart_of_a_new_account_says_how_many_are_too_young(lake: La
             assert (row["rate_low"], row["rate_high"]) == (None, None)
 
 
+@pytest.mark.slow
 def test_models_that_call_a_function_change_with_it_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {model.name: model.code_version for model in read_models(SQL)}
     monkeypatch.setattr(statements, "functions_text", lambda: "another")

@@ -122,6 +122,7 @@ def test_an_fsync_that_fails_is_a_429_and_its_event_is_not_kept(home: Path, disk
     assert sorted(landed_uuids(home)) == ["event-after", "event-before"]
 
 
+@pytest.mark.slow
 def test_the_power_cut_at_any_moment_leaves_every_event_that_was_answered(
     home: Path, tmp_path: Path, disk: Disk
 ) -> None:
@@ -180,6 +181,7 @@ def test_raw_is_on_disk_before_its_events_are_remembered_or_a_segment_goes(home:
     assert journal_files(home) == []
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_receiver_whose_writer_is_gone_answers_429_and_ends(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with running_receiver(home) as receiver:

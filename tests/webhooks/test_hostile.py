@@ -104,6 +104,7 @@ def mutated(draw: random.Random, content: bytes) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @pytest.mark.parametrize("seed", seeds(1))
 def test_no_request_of_any_bytes_makes_a_server_error(home: Path, seed: int) -> None:

@@ -106,6 +106,7 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost(home: Path, tmp_p
     assert load.stored <= set(in_lake)
 
 
+@pytest.mark.slow
 def test_stopped_gracefully_under_load_it_keeps_what_it_accepted(home: Path, tmp_path: Path) -> None:
     load = Load(world())
     with ReceiverProcess(home, tmp_path) as receiver:

@@ -69,6 +69,7 @@ def test_nothing_that_was_acknowledged_is_missing(home: Path, seed: int) -> None
         assert secret not in kept
 
 
+@pytest.mark.slow
 def test_pushed_in_any_shape_and_polled_with_a_bom_it_is_the_lake_of_plain_ones(tmp_path: Path) -> None:
     lakes: list[pl.DataFrame] = []
     every: list[tuple[PushShape, ...]] = [(), ("gzip", "deflate", "bom", "upgrade")]

@@ -81,6 +81,7 @@ def test_webhook_and_poll_in_any_order_end_in_the_same_lake(tmp_path: Path, shap
         assert lake["validation_errors"].equals(lakes[0]["validation_errors"])
 
 
+@pytest.mark.slow
 def test_the_vendors_retries_end_equal_to_the_truth(home: Path) -> None:
     """As the vendor's page has it: a time-out, 408 or 429 is tried again, two times at most."""
     simulation = Simulation(SimulatorOptions(embeds=60))
