@@ -1,6 +1,5 @@
 """What several tests do in the UI, and what they ask of it afterwards."""
 
-import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import date
@@ -8,12 +7,8 @@ from typing import Any
 
 from playwright.sync_api import Page, Playwright, expect
 
+from tests.chromium import launched
 from tests.orchestration.dev_server import DevServer
-
-_ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 
 RUNS = "{ runsOrError { ... on Runs { results { runId jobName status } } } }"
 ALL_DONE = "data => data.runsOrError.results.every(run => ['SUCCESS', 'FAILURE', 'CANCELED'].includes(run.status))"
@@ -30,9 +25,7 @@ query ($path: [String!]!) {
 @contextmanager
 def opened_browser(playwright: Playwright) -> Generator[Page]:
     """A page in Debian's chromium, wide enough for Dagster."""
-    executable = shutil.which("chromium")
-    assert executable, "chromium is missing, and the UI is tested in it: apt-get install chromium"
-    browser = playwright.chromium.launch(executable_path=executable, args=_ARGUMENTS)
+    browser = launched(playwright)
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.set_default_timeout(60_000)
     expect.set_options(timeout=60_000)

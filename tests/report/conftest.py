@@ -1,6 +1,5 @@
 """A lake that tests write by hand, as in tests/warehouse, and the browser that people open the page in."""
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -8,23 +7,17 @@ from playwright.sync_api import Browser, sync_playwright
 
 from pipelines.home.layout import Home
 from pipelines.warehouse import sources
+from tests.chromium import launched
 from tests.report.account import publish
 from tests.warehouse.conftest import lake as lake
 from tests.warehouse.conftest import new_lake as new_lake
 from tests.warehouse.lake import Lake
 
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-
 
 @pytest.fixture
 def browser() -> Iterator[Browser]:
-    executable = shutil.which("chromium")
-    assert executable, "chromium is missing, and the page is tested in it: apt-get install chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        browser = launched(playwright)
         yield browser
         browser.close()
 
