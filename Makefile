@@ -96,8 +96,8 @@ BENCH_EXTRA := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))
 BUILD_SYSTEM := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 
 lock:
-	$(LOCK) --extra test --extra report --extra postgres --output-file requirements.lock pyproject.toml
-	$(PYTHON) -c '$(BUILD_SYSTEM)' | $(LOCK) --extra report --extra postgres --constraint requirements.lock --output-file docs/deploy/service.lock pyproject.toml -
+	$(LOCK) --extra test --extra report --extra postgres --extra evidence --output-file requirements.lock pyproject.toml
+	$(PYTHON) -c '$(BUILD_SYSTEM)' | $(LOCK) --extra report --extra postgres --extra evidence --constraint requirements.lock --output-file docs/deploy/service.lock pyproject.toml -
 	$(PYTHON) -c '$(BENCH_EXTRA)' | $(LOCK) --output-file benchmarks/others.lock -
 
 clean:
