@@ -234,6 +234,10 @@ class Settings(BaseSettings):
         None, gt=0, description="`make dev` refreshes this soon after webhook events arrived; off by default"
     )
 
+    embed_analytics_signing_key_file: Path | None = Field(
+        None, description="File with the Ed25519 key (PEM) that signs the chain of raw; unsigned by default"
+    )
+
     @classmethod
     def defaults(cls, **changes: Any) -> Self:
         """Every setting at its default except these. The environment and `.env` are not read.
@@ -249,7 +253,8 @@ class Settings(BaseSettings):
 
     @property
     def home(self) -> Home:
-        return Home(self.embed_analytics_home.absolute(), self.embed_analytics_group)
+        key = self.embed_analytics_signing_key_file
+        return Home(self.embed_analytics_home.absolute(), self.embed_analytics_group, key.absolute() if key else None)
 
     @property
     def api_url(self) -> str:

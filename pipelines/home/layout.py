@@ -10,10 +10,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Home:
-    """The folder EMBED_ANALYTICS_HOME, and the group that EMBED_ANALYTICS_GROUP lets read it."""
+    """The folder EMBED_ANALYTICS_HOME, the group that EMBED_ANALYTICS_GROUP lets read it, and where the key is that
+    signs its chain."""
 
     root: Path
     group: str | None = None
+    signing_key: Path | None = None
 
     @property
     def raw_embed_events(self) -> Path:
@@ -30,6 +32,10 @@ class Home:
     @property
     def raw_unreadable(self) -> Path:
         return self.root / "raw" / "unreadable"
+
+    @property
+    def raw_chain(self) -> Path:
+        return self.root / "raw" / "chain"
 
     @property
     def lake(self) -> Path:

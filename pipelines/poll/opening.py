@@ -10,6 +10,7 @@ from pipelines.home.sealed import Damage
 from pipelines.poll import state_file
 from pipelines.poll.poll_state import SCHEMA, PollState
 from pipelines.raw import held
+from pipelines.raw.landing import begin_chain, finish_landing
 
 
 class DamagedStateError(TransientError):
@@ -27,6 +28,8 @@ def open_state(home: Home, say: Callable[[str], None] = lambda _: None) -> Gener
     A damaged state is set aside under another name and made again from raw, and `say` gets a line about it. Raises
     LockedStateError; DamagedStateError when it turns out to be damaged later.
     """
+    finish_landing(home)
+    begin_chain(home, say)
     home.state.mkdir(parents=True, exist_ok=True)
     try:
         if (damage := state_file.find_damage(home)) is not None:

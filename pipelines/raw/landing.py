@@ -1,14 +1,21 @@
-"""Landing: writes the news among deliveries into raw, and records them in the index after the files."""
+"""Landing: writes the news among deliveries into raw, and records them in the index after the files.
 
-from collections.abc import Callable, Iterable
+A file is written under a temporary name, gets its link in the chain, and then its name. So no file of raw is without a
+link, and a link without a file is one whose temporary file a killed writer left: the next writer renames it.
+"""
+
+import glob
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from pipelines.home.files import TEMPORARY_PREFIX, fsync, put_in_place, write_parquet, write_temporary_parquet
+from pipelines.chain import chain
+from pipelines.chain.file_links import facts_of_file, file_facts, sha256_of
+from pipelines.home.files import TEMPORARY_PREFIX, fsync, put_in_place, write_temporary_parquet
 from pipelines.home.layout import Home, partition_folder
 from pipelines.home.sealed import find_damage
 from pipelines.home.tables import Table
@@ -72,18 +79,11 @@ class EventLanding:
             for key, rows in news.partition_by("event_date", as_dict=True, maintain_order=True).items()
         ]
         last_file = {embed_id: i for i, (_, rows, _) in enumerate(days) for embed_id in rows["embed_id"].unique()}
-        temporaries: list[Path] = []
-        try:
-            for i, (path, rows, _) in enumerate(days):
-                whole = {embed_id for embed_id, last in last_file.items() if last == i}
-                metadata = metadata_of(whole, i == len(days) - 1)
-                temporaries.append(write_temporary_parquet(rows.select(RAW_EMBED_EVENTS.names), path, metadata))
-        except BaseException:
-            for temporary in temporaries:
-                temporary.unlink()
-            raise
-        for temporary, (path, _, _) in zip(temporaries, days, strict=True):
-            put_in_place(temporary, path)
+        files: list[_File] = []
+        for i, (path, rows, _) in enumerate(days):
+            whole = {embed_id for embed_id, last in last_file.items() if last == i}
+            files.append(_File(path, rows.select(RAW_EMBED_EVENTS.names), metadata_of(whole, i == len(days) - 1)))
+        _land(self._home, files, sweep_id)
         if days:
             # An earlier run may have made these folders and been killed before they were durable.
             for folder in (self._home.raw_embed_events, self._home.raw_embed_events.parent, self._home.root):
@@ -91,19 +91,86 @@ class EventLanding:
         return days
 
 
-def land_rows(table: Table, folder: Path, rows: Iterable[dict[str, Any]], name: str) -> None:
-    """Add a file of rows to raw/embeds or raw/sweeps. Without rows, no file is written."""
+class _File(NamedTuple):
+    """A file that is to land in raw, with its Parquet metadata."""
+
+    path: Path
+    rows: pl.DataFrame
+    metadata: dict[str, str]
+
+
+def _land(home: Home, files: Sequence[_File], sweep_id: str) -> None:
+    """Put new files into raw, each whole, and all of them in the chain before any has its name."""
+    finish_landing(home)
+    head = chain.head_of(home)
+    temporaries: list[Path] = []
+    try:
+        for path, rows, metadata in files:
+            temporaries.append(write_temporary_parquet(rows, path, metadata))
+        chain.append(
+            home,
+            [
+                ("landed", {**file_facts(home, path, temporary, rows), "sweep": sweep_id})
+                for (path, rows, _), temporary in zip(files, temporaries, strict=True)
+            ],
+        )
+    except BaseException:
+        # Once they have links, the next writer gives them their names.
+        if chain.head_of(home) == head:
+            for temporary in temporaries:
+                temporary.unlink()
+        raise
+    for temporary, (path, _, _) in zip(temporaries, files, strict=True):
+        put_in_place(temporary, path)
+
+
+def finish_landing(home: Home) -> None:
+    """Give the files of the latest links their names, where a writer was killed before it had.
+
+    The caller holds the home's writer lock, and has not removed temporary files yet.
+    """
+    for link in chain.last_links(home):
+        if link.kind != "landed":
+            continue
+        path = home.root / link.facts["path"]
+        if path.exists():
+            continue
+        for temporary in path.parent.glob(f"{TEMPORARY_PREFIX}*-{glob.escape(path.name)}"):
+            if sha256_of(temporary) == link.facts["sha256"]:
+                put_in_place(temporary, path)
+                break
+
+
+def begin_chain(home: Home, say: Callable[[str], None]) -> None:
+    """Give each file of raw a link where the home has no chain yet, because raw is older than chains are."""
+    if chain.head_of(home).count or not (paths := raw_files(home)):
+        return
+    say(f"{home.raw_chain} does not exist: the chain begins with the {len(paths)} files that raw holds.")
+    reason = "it was in raw before the chain began"
+    chain.append(home, [("found", {**facts_of_file(home, path), "reason": reason}) for path in paths])
+
+
+def raw_files(home: Home) -> list[Path]:
+    """Every file of raw that the chain has a link for, sorted."""
+    folders = (home.raw_embed_events, home.raw_embeds, home.raw_sweeps, home.raw_unreadable)
+    return sorted(
+        path for folder in folders for path in folder.rglob("*.parquet") if not path.name.startswith(TEMPORARY_PREFIX)
+    )
+
+
+def land_rows(home: Home, table: Table, folder: Path, rows: Iterable[dict[str, Any]], sweep_id: str) -> None:
+    """Add a file of rows to a table of raw other than the events. Without rows, no file is written."""
     frame = pl.DataFrame(list(rows), schema=table.polars_schema, orient="row")
     if frame.height:
-        write_parquet(frame, folder / f"{name}-{token_hex(NAME_BYTES)}.parquet")
+        _land(home, [_File(folder / f"{sweep_id}-{token_hex(NAME_BYTES)}.parquet", frame, {})], sweep_id)
 
 
 def land_embeds(home: Home, rows: Iterable[dict[str, Any]], sweep_id: str) -> None:
-    land_rows(RAW_EMBEDS, home.raw_embeds, rows, sweep_id)
+    land_rows(home, RAW_EMBEDS, home.raw_embeds, rows, sweep_id)
 
 
 def land_sweep(home: Home, row: dict[str, Any]) -> None:
-    land_rows(RAW_SWEEPS, home.raw_sweeps, [row], row["sweep_id"])
+    land_rows(home, RAW_SWEEPS, home.raw_sweeps, [row], row["sweep_id"])
 
 
 def raw_row_counts(home: Home, event_dates: Iterable[str]) -> dict[str, int]:

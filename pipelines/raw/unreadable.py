@@ -70,7 +70,7 @@ def land_unreadable(home: Home, segment: str, bodies: list[tuple[int, Unreadable
     # What a damaged file of raw holds is added again: twice is better than not at all.
     for path in filter(lambda path: find_damage(path) is None, unreadable_files(home, segment)):
         found = found.join(pl.read_parquet(path, columns=_KEY), on=_KEY, how="anti", maintain_order="left")
-    land_rows(RAW_UNREADABLE, home.raw_unreadable, found.iter_rows(named=True), segment)
+    land_rows(home, RAW_UNREADABLE, home.raw_unreadable, found.iter_rows(named=True), segment)
 
 
 def unreadable_files(home: Home, segment: str) -> list[Path]:

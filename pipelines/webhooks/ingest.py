@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pipelines.chain import chain
+from pipelines.chain.file_links import relative, sha256_of
 from pipelines.home.layout import Home
 from pipelines.home.sealed import Damage
 from pipelines.home.times import micros, moment
@@ -131,7 +133,9 @@ class _Ingest:
         for name, bodies in self._unreadable.items():
             land_unreadable(self._home, name, bodies)
         self._unreadable = {}
-        for segment in self._segments:
+        gone = [segment for segment in self._segments if segment.may_be_removed]
+        chain.append(self._home, [("segment", self._facts(segment)) for segment in gone if segment.byte_count])
+        for segment in gone:
             segment.remove()
         self.close()
 
@@ -139,6 +143,13 @@ class _Ingest:
         for segment in self._segments:
             segment.close()
         self._segments = []
+
+    def _facts(self, segment: Segment) -> dict[str, Any]:
+        return {
+            "path": relative(self._home, segment.path),
+            "bytes": segment.byte_count,
+            "sha256": sha256_of(segment.path),
+        }
 
     def _land_batch(self) -> None:
         landed = self._landing.land(to_raw(self._batch, self._tokens), self._batch[0][1].sweep_id)

@@ -134,10 +134,18 @@ class Segment:
         except OSError as error:
             raise SegmentError(error.strerror) from error
 
+    @property
+    def may_be_removed(self) -> bool:
+        """One that is being written stays, and so does a damaged one."""
+        return self.is_finished and not self.is_damaged
+
+    @property
+    def byte_count(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
     def remove(self) -> None:
-        """Remove a finished segment; one that is being written stays, and so does a damaged one."""
-        if self.is_finished and not self.is_damaged:
-            self.path.unlink()
+        """Remove a segment that may be removed."""
+        self.path.unlink()
 
     def close(self) -> None:
         """Close the file, which releases the lock."""

@@ -1,0 +1,91 @@
+"""Reads a home's chain and appends to it. Links lie in `raw/chain/`, in files that are never changed.
+
+A file is written whole or not at all, holds the links that were appended together, and is named by the number of its
+first link. So the chain is copied like the rest of raw: what is there does not change.
+
+A file of raw gets its link before it gets its name. So raw never holds a file of ours without a link, and of a writer
+that was killed in between the last file of links names what `pipelines.raw.landing` still has to rename.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipelines.chain import links
+from pipelines.chain.links import EMPTY, Head, Link
+from pipelines.chain.signing import load_signer
+from pipelines.home.files import TEMPORARY_PREFIX, write_text
+from pipelines.home.layout import Home
+from pipelines.home.times import utc_now
+
+SUFFIX = ".jsonl"
+# Files of one folder are those whose first link has the same number in these units, so that the last file is found by
+# listing two folders.
+_NUMBERS_IN_A_FOLDER = 10_000
+
+
+def link_files(home: Home) -> list[Path]:
+    """The files of the chain, in its order."""
+    return [path for folder in _sorted(home.raw_chain) for path in _sorted(folder)]
+
+
+def read_links(home: Home) -> Iterator[Link]:
+    """Every link, as it stands there. Raises BrokenLinkError for what is not one; nothing else is looked at."""
+    for path in link_files(home):
+        yield from links_of(path)
+
+
+def links_of(path: Path) -> list[Link]:
+    """The links of one file. Raises BrokenLinkError."""
+    return [links.read(line) for line in path.read_bytes().splitlines()]
+
+
+def last_links(home: Home) -> list[Link]:
+    """The links that were appended last, together; none where there is no chain. Raises BrokenLinkError."""
+    for folder in reversed(_sorted(home.raw_chain)):
+        if files := _sorted(folder):
+            return links_of(files[-1])
+    return []
+
+
+def head_of(home: Home) -> Head:
+    """Where the chain ends. Raises BrokenLinkError."""
+    last = last_links(home)
+    return last[-1].head if last else EMPTY
+
+
+def append(home: Home, new: Iterable[tuple[str, dict[str, Any]]], at: datetime | None = None) -> Head:
+    """Append links, each of a kind and its facts, durably and all at once. Returns the chain's new head.
+
+    Where the home has a key, a last link signs the head. The caller holds the home's writer lock. `at` is naive UTC.
+    Raises BrokenLinkError where the end of the chain cannot be read, ConfigurationError where the key cannot be used.
+    """
+    signer = load_signer(home.signing_key)
+    head = first = head_of(home)
+    time = f"{at or utc_now():%Y-%m-%dT%H:%M:%S.%fZ}"
+    lines: list[bytes] = []
+    for kind, facts in new:
+        link = links.make(kind, facts, time, head)
+        lines.append(link.line)
+        head = link.head
+    if not lines:
+        return head
+    if signer is not None:
+        link = links.make("signature", signer.sign(head.digest_bytes), time, head)
+        lines.append(link.line)
+        head = link.head
+    text = b"".join(line + b"\n" for line in lines).decode()
+    write_text(text, _file(home, first.count))
+    return head
+
+
+def _file(home: Home, number: int) -> Path:
+    return home.raw_chain / f"{number // _NUMBERS_IN_A_FOLDER:06d}" / f"{number:012d}{SUFFIX}"
+
+
+def _sorted(folder: Path) -> list[Path]:
+    """What lies in a folder, without what is being written."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(TEMPORARY_PREFIX))

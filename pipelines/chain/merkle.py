@@ -1,0 +1,67 @@
+"""Merkle trees of SHA-256, as RFC 6962 (section 2.1) defines them: one digest for a list of texts, and short proofs.
+
+A proof holds digests of other texts and never a text. Which of two digests is the left one is part of it. Leaves and
+inner nodes are hashed with different first bytes, so that none can stand for the other.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+_LEAF, _NODE = b"\x00", b"\x01"
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+"""The root of no texts."""
+
+
+class Sibling(NamedTuple):
+    """A step of a proof: the digest that is hashed together with what was reached so far, and on which side it is."""
+
+    side: Literal["left", "right"]
+    digest: bytes
+
+
+def leaves(texts: Iterable[bytes]) -> list[bytes]:
+    """The digests of texts, in their order."""
+    sha256 = hashlib.sha256
+    return [sha256(_LEAF + text).digest() for text in texts]
+
+
+def root(digests: Sequence[bytes]) -> bytes:
+    """The root over leaves."""
+    level = list(digests)
+    while len(level) > 1:
+        level = _above(level)
+    return level[0] if level else EMPTY_ROOT
+
+
+def proof(digests: Sequence[bytes], position: int) -> list[Sibling]:
+    """What leads from the leaf at `position` to the root. Raises IndexError where there is no such leaf."""
+    if not 0 <= position < len(digests):
+        raise IndexError(position)
+    siblings: list[Sibling] = []
+    level = list(digests)
+    while len(level) > 1:
+        other = position ^ 1
+        if other < len(level):
+            siblings.append(Sibling("left" if other < position else "right", level[other]))
+        level, position = _above(level), position // 2
+    return siblings
+
+
+def root_of_proof(text: bytes, siblings: Iterable[Sibling]) -> bytes:
+    """The root that a text and its proof lead to."""
+    (reached,) = leaves([text])
+    for side, digest in siblings:
+        pair = digest + reached if side == "left" else reached + digest
+        reached = hashlib.sha256(_NODE + pair).digest()
+    return reached
+
+
+def _above(level: list[bytes]) -> list[bytes]:
+    # Of an odd number the last one goes up as it is. That is the tree of RFC 6962, whose left part is always full.
+    sha256 = hashlib.sha256
+    pairs = iter(level)
+    above = [sha256(_NODE + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
+    if len(level) % 2:
+        above.append(level[-1])
+    return above
