@@ -7,13 +7,15 @@ A file of raw gets its link before it gets its name. So raw never holds a file o
 that was killed in between the last file of links names what `pipelines.raw.landing` still has to rename.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pipelines.chain import links
-from pipelines.chain.links import EMPTY, Head, Link
+from pipelines.chain.links import EMPTY, BrokenLinkError, Head, Link
 from pipelines.chain.signing import load_signer
 from pipelines.home.files import TEMPORARY_PREFIX, write_text
 from pipelines.home.layout import Home
@@ -38,28 +40,32 @@ def read_links(home: Home) -> Iterator[Link]:
 
 def links_of(path: Path) -> list[Link]:
     """The links of one file. Raises BrokenLinkError."""
-    return [links.read(line) for line in path.read_bytes().splitlines()]
+    return [links.read(line) for line in _lines(path)]
 
 
 def last_links(home: Home) -> list[Link]:
-    """The links that were appended last, together; none where there is no chain. Raises BrokenLinkError."""
-    for folder in reversed(_sorted(home.raw_chain)):
-        if files := _sorted(folder):
-            return links_of(files[-1])
-    return []
+    """The links that were appended last, together, without those that are damaged; none where there is no chain."""
+    found: list[Link] = []
+    for line in _lines(path) if (path := _last_file(home)) else []:
+        with suppress(BrokenLinkError):
+            found.append(links.read(line))
+    return found
 
 
 def head_of(home: Home) -> Head:
-    """Where the chain ends. Raises BrokenLinkError."""
-    last = last_links(home)
-    return last[-1].head if last else EMPTY
+    """Where the chain ends. A damaged end is one, too: what comes in must land, and `verify` names the damage."""
+    path = _last_file(home)
+    if path is None:
+        return EMPTY
+    lines = _lines(path)
+    return Head(int(path.stem) + len(lines), hashlib.sha256(lines[-1]).hexdigest())
 
 
 def append(home: Home, new: Iterable[tuple[str, dict[str, Any]]], at: datetime | None = None) -> Head:
     """Append links, each of a kind and its facts, durably and all at once. Returns the chain's new head.
 
     Where the home has a key, a last link signs the head. The caller holds the home's writer lock. `at` is naive UTC.
-    Raises BrokenLinkError where the end of the chain cannot be read, ConfigurationError where the key cannot be used.
+    Raises ConfigurationError where the key cannot be used.
     """
     signer = load_signer(home.signing_key)
     head = first = head_of(home)
@@ -82,6 +88,17 @@ def append(home: Home, new: Iterable[tuple[str, dict[str, Any]]], at: datetime |
 
 def _file(home: Home, number: int) -> Path:
     return home.raw_chain / f"{number // _NUMBERS_IN_A_FOLDER:06d}" / f"{number:012d}{SUFFIX}"
+
+
+def _last_file(home: Home) -> Path | None:
+    for folder in reversed(_sorted(home.raw_chain)):
+        if files := [path for path in _sorted(folder) if path.suffix == SUFFIX and path.stem.isdecimal()]:
+            return files[-1]
+    return None
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().removesuffix(b"\n").split(b"\n")
 
 
 def _sorted(folder: Path) -> list[Path]:

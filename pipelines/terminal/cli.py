@@ -190,6 +190,21 @@ def doctor() -> None:
 
 
 @app.command()
+def anchor(
+    out: Annotated[Path | None, typer.Option(help="A file to write, to be committed or mailed.")] = None,
+    timestamp: Annotated[
+        str | None, typer.Option(metavar="URL", help="An authority (RFC 3161) that signs when the head existed.")
+    ] = None,
+) -> None:
+    """Print the head of the chain of raw, for somebody else to keep; `verify` takes it again."""
+    from pipelines.evidence.anchoring import anchor_home
+    from pipelines.settings import load_settings
+
+    head = anchor_home(load_settings().home, out, timestamp, lambda line: typer.echo(line, err=True))
+    typer.echo(f"{head.digest} is the head of the chain; its last link has number {head.count - 1}.")
+
+
+@app.command()
 def simulate(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8787,
     embeds: Annotated[int, typer.Option(min=0, help="Embed sessions in the world.")] = 3000,

@@ -211,3 +211,22 @@ def test_links_are_lines_of_json_that_anyone_can_read(tmp_path: Path) -> None:
     assert set(orjson.loads(line)) == {
         *("number", "kind", "at", "previous", "path", "rows", "root", "bytes", "sha256", "sweep")
     }
+
+
+@pytest.mark.parametrize("damage", [b"", b"\n", b"{}\n", b"no link", b"\xff\n\n"])
+def test_a_damaged_end_of_the_chain_keeps_nothing_from_landing(tmp_path: Path, damage: bytes) -> None:
+    home = Home(tmp_path)
+    landed_sweep(home, 0)
+    landed_sweep(home, 1)
+    last = chain.link_files(home)[-1]
+    last.write_bytes(damage)
+    # Nothing of ours, and no reason to stop.
+    (last.parent / "notes.txt").write_text("by hand")
+    landed_sweep(home, 2)
+    assert len(raw_files(home)) == 3
+    assert last.read_bytes() == damage
+    appended = chain.link_files(home)[-2]
+    assert int(appended.stem) > int(last.stem)
+    assert [link.facts["path"] for link in chain.links_of(appended)] == [
+        raw_files(home)[-1].relative_to(home.root).as_posix()
+    ]
