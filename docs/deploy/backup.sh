@@ -48,7 +48,12 @@ done
 if [ -d "$home/webhooks" ]; then
     take --ignore-times "$home/webhooks/" "$copy/webhooks/" || [ $? -eq 24 ] || fail "webhooks/ was not copied whole"
 fi
-# No file of raw/ changes. So what is damaged in the home later does not reach the copy.
+# The chain before what it lists: then each of its links in the copy has its file there. No file of raw/ changes, so what
+# is damaged in the home later does not reach the copy.
+if [ -d "$home/raw/chain" ]; then
+    mkdir -p "$copy/raw"
+    take --ignore-existing "$home/raw/chain/" "$copy/raw/chain/" || fail "raw/chain/ was not copied whole"
+fi
 if [ -d "$home/raw" ]; then
     take --ignore-existing "$home/raw/" "$copy/raw/" || fail "raw/ was not copied whole"
 fi

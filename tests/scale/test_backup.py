@@ -11,8 +11,10 @@ import orjson
 import pytest
 
 from pipelines import steps
+from pipelines.chain import chain
 from pipelines.home.layout import Home
 from pipelines.poll.report import SweepRequest
+from pipelines.raw.landing import raw_files
 from pipelines.settings import Settings
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import RunningSimulator, running_simulator
@@ -29,12 +31,14 @@ from tests.webhooks.receiving import RunningReceiver, full_events, running_recei
 pytestmark = pytest.mark.scale
 
 # The programs that backup.sh starts, and which time it is.
-JOURNAL, RAW, OWNER, SYNC = ("rsync", 1), ("rsync", 2), ("rsync", 3), ("sync", 1)
+JOURNAL, CHAIN, RAW, OWNER, SYNC = ("rsync", 1), ("rsync", 2), ("rsync", 3), ("rsync", 4), ("sync", 1)
 # Where a refresh lands events and removes segments, where backup.sh is killed, and what becomes of that program.
 KILLS: list[tuple[tuple[str, int], tuple[str, int], Answer]] = [
     (JOURNAL, JOURNAL, "die"),
     (JOURNAL, JOURNAL, "half"),
-    (JOURNAL, RAW, "die"),
+    (JOURNAL, CHAIN, "die"),
+    (CHAIN, CHAIN, "half"),
+    (CHAIN, RAW, "die"),
     (RAW, RAW, "half"),
     (RAW, OWNER, "die"),
     (OWNER, SYNC, "die"),
@@ -132,6 +136,15 @@ def held(root: Path) -> set[str]:
     return found
 
 
+def linked(root: Path) -> set[str]:
+    """The files that the chain of a home or of its copy has a link for."""
+    return {link.facts["path"] for link in chain.read_links(Home(root)) if link.kind == "landed"}
+
+
+def raw_names(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in raw_files(Home(root))}
+
+
 @pytest.fixture
 def account(tmp_path: Path) -> Iterator[Account]:
     home = Home(tmp_path / "home")
@@ -166,15 +179,17 @@ def test_a_restored_backup_gives_the_same_warehouse(account: Account, tmp_path: 
         # These are in the journal alone when the backup begins, and are landed while it is at work.
         account.push()
         known = set(account.acknowledged)
-        again = Acts(account, (JOURNAL, RAW, OWNER, SYNC)[number % 4], number % 3 == 0)
+        again = Acts(account, (JOURNAL, CHAIN, RAW, OWNER, SYNC)[number % 5], number % 3 == 0)
         assert account.back_up(again) == 0
         assert held(account.copy) >= known | before, f"after it was killed at {instant}, {death}"
+        assert linked(account.copy) <= raw_names(account.copy), "a link without its file"
         for acts in (killed, again):
             acts.end()
     # Nobody writes any more but the receiver, which has a segment open.
     account.push(1)
     assert account.back_up(lambda _: "go") == 0
     assert held(account.copy) == held(account.home.root) >= account.acknowledged
+    assert linked(account.copy) == linked(account.home.root) == raw_names(account.copy)
     segments = {path.name for path in account.home.webhook_journal.glob("*.journal")}
     assert {path.name for path in (account.copy / "webhooks").iterdir()} == segments != set()
     _is_restored(account, tmp_path / "restored")
