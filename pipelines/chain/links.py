@@ -29,8 +29,10 @@ KINDS = {
     "bytes of `previous`).",
     "timestamp": "An authority signed that the head before this link existed. token (RFC 3161 response, base64), over "
     "the 32 bytes of `previous` (SHA-256 of them).",
-    "access": "A person used a command on evidence. command, user (of the operating system), reason, and what it was "
-    "about.",
+    "access": "A person used a command on evidence. details (SHA-256 of `raw/access/<details>.json`, which says who, "
+    "why and about what).",
+    "pack": "An evidence pack was made. access (the number of the link of who asked for it), members (SHA-256 of its "
+    "files by their names).",
 }
 """Every kind of link: what it says, and which facts it has."""
 

@@ -1,23 +1,49 @@
-"""Who used which command on evidence, when and why: links of kind `access` in the chain."""
+"""Who used which command on evidence, when and why: links of kind `access` in the chain.
+
+The link holds a digest of the details alone. They lie beside the chain, in a file that is named by this digest: an
+evidence pack carries the lines of others' links, and must not tell who asked about whom. A salt keeps the digest from
+being guessed. So the details can be erased, and the chain stays as it is.
+"""
 
 import getpass
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
+from secrets import token_hex
 from typing import Any
+
+import orjson
 
 from pipelines.chain import chain
 from pipelines.chain.links import Head
+from pipelines.errors import PermanentError
+from pipelines.home.files import write_text
 from pipelines.home.layout import Home
 from pipelines.home.ownership import writer_lock
+from pipelines.raw.landing import raw_files
+
+_SALT_BYTES = 16
 
 
 def note_access(
     home: Home, command: str, reason: str | None, about: dict[str, Any], on_wait: Callable[[str], None]
 ) -> Head:
-    """Append a link that says who (the user of the operating system) used `command`, why, and what it was about.
+    """Append a link that commits to who (the user of the operating system) used `command`, why, and about what.
 
-    `about` must not name a person: the chain is never rewritten. Waits for the home's writer lock. Returns the chain's
-    new head.
+    Waits for the home's writer lock. Returns the chain's new head, whose last link but signatures is this one. Raises
+    PermanentError where raw has files and no chain yet: the chain begins with them.
     """
+    details = {"about": about, "command": command, "reason": reason, "user": getpass.getuser()}
+    text = orjson.dumps({**details, "salt": token_hex(_SALT_BYTES)}, option=orjson.OPT_SORT_KEYS).decode()
+    digest = hashlib.sha256(text.encode()).hexdigest()
     with writer_lock(home, on_wait):
-        facts = {"command": command, "user": getpass.getuser(), "reason": reason, **about}
-        return chain.append(home, [("access", facts)])
+        if not chain.head_of(home).count and raw_files(home):
+            raise PermanentError(f"{home.root} has no chain yet: `embed-analytics publish` begins it.")
+        # Before the link: a file that no link names tells nothing, and a link without its details would be a loss.
+        write_text(text, details_file(home, digest), is_private=True)
+        return chain.append(home, [("access", {"details": digest})])
+
+
+def details_file(home: Home, digest: str) -> Path:
+    """Where the details with this SHA-256 (hex) are, JSON of about, command, reason, user and salt."""
+    return home.raw_access / f"{digest}.json"

@@ -38,6 +38,10 @@ class Home:
         return self.root / "raw" / "chain"
 
     @property
+    def raw_access(self) -> Path:
+        return self.root / "raw" / "access"
+
+    @property
     def lake(self) -> Path:
         return self.root / "lake"
 
