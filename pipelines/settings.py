@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     oneschema_environment: str | None = Field(
         None, description="Environment name of the key's embeds (`Production`), for events that do not name their own"
     )
-    oneschema_retention_days: int | None = Field(
+    oneschema_retention_days: Annotated[int | None, FOR_MODELS] = Field(
         None,
         gt=0,
         le=_DAYS,

@@ -21,6 +21,7 @@ select
     event_type, -- type of the events; not null
     trigger_type, -- user, api or automation
     count(*) as event_count, -- events; not null
+    count(*) filter (source = 'both') as agreed_count, -- of these, events that both the API and a webhook delivered; not null
     count(distinct embed_id) as embed_count, -- sessions with such an event; not null
     min(occurred_at) as first_seen_at, -- first of the events (UTC)
     max(occurred_at) as last_seen_at, -- last of the events (UTC)

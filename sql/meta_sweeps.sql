@@ -35,5 +35,11 @@ select
     unasked_embed_count, -- embeds without an answer for half the retention period; NULL where the period is not known
     first_loss_at, -- when the first of those could lose an event to retention (UTC)
     coverage, -- reconcile only: JSON array that compares what the API holds with what is held here, by event date
+    environment_name, -- ONESCHEMA_ENVIRONMENT of the sweep: the environment of its key's embeds; NULL where it is not set
+    unseen_embed_count, -- embeds that were due and had no answer for longer than the retention period, until this sweep; NULL where the period is not known
+    unseen_from, -- from when on events of these happened that could be deleted before an answer had them (UTC)
+    unseen_until, -- until when (UTC)
+    clock_ahead_sweeps, -- JSON array of the sweeps before this one that say they began later: a clock was wrong; NULL where there are none
+    coverage_by_environment, -- reconcile only: JSON array with the events in its answers by event date and environment; NULL where they were not counted so
 from ranked
 where recency = 1

@@ -1,6 +1,5 @@
 """Turns answers into raw files, and then updates the frontier."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from pipelines.errors import CredentialRefusedError, EmbedAnalyticsError, HostUn
 from pipelines.home.layout import Home
 from pipelines.home.times import PLAUSIBLE_AHEAD, PLAUSIBLE_FROM, micros, moment
 from pipelines.oneschema.tokens import ReadToken, TokenReader
+from pipelines.poll.coverage import Coverage
 from pipelines.poll.frontier import FrontierRule
 from pipelines.poll.poll_state import KnownEmbed, Polled, PollState, batch_metadata
 from pipelines.raw import claim_patterns, held
@@ -60,7 +60,7 @@ class BatchLander:
         self._started_at = started_at
         self._environment_name = environment_name
         self._landing = EventLanding(home, state.connection)
-        self._coverage = _Coverage(state, sweep_id) if counts_coverage else None
+        self._coverage = Coverage(state, sweep_id) if counts_coverage else None
 
     def land(self, answers: list[Answer]) -> LandedBatch:
         """Land one batch. When this returns, the batch is durable and remembered."""
@@ -75,7 +75,8 @@ class BatchLander:
             return batch_metadata([o for o in outcomes if is_last or o.embed_id in whole], self._sweep_id)
 
         if self._coverage:
-            self._coverage.add(held.classify(self._state.connection, deliveries), answers)
+            polled_at = {answer.embed.embed_id: answer.embed.polled_at for answer in answers}
+            self._coverage.add(held.classify(self._state.connection, deliveries), polled_at)
         landed = self._landing.land(deliveries, self._sweep_id, metadata_of)
         self._state.polled(outcomes, self._sweep_id)
         claim_patterns.remember(self._state.connection, self._tokens.policy_matches)
@@ -85,6 +86,10 @@ class BatchLander:
     def coverage(self) -> list[dict[str, Any]] | None:
         """raw/sweeps.coverage of a reconcile. Call it when everything has landed."""
         return self._coverage.rows() if self._coverage else None
+
+    def coverage_by_environment(self) -> list[dict[str, Any]] | None:
+        """raw/sweeps.coverage_by_environment of a reconcile, likewise."""
+        return self._coverage.rows_by_environment() if self._coverage else None
 
     def _events(self, answer: Answer) -> list[tuple[Any, Envelope]]:
         embed = answer.embed
@@ -115,6 +120,7 @@ class BatchLander:
         due_at = self._rule.next_due_at(answer.asked_at, moment(self._active_at(embed, last, asked_at)))
         # A future event becomes plausible with time, so its body must be read again rather than taken as known.
         body_digest = None if has_future or answer.body_digest is None else answer.body_digest.hex()
+        unseen_from, unseen_until = self._unseen(answer)
         return Polled(
             embed.embed_id,
             asked_at,
@@ -122,7 +128,24 @@ class BatchLander:
             first,
             last,
             body_digest,
+            is_whole=answer.problem is None,
+            unseen_from=unseen_from,
+            unseen_until=unseen_until,
         )
+
+    def _unseen(self, answer: Answer) -> tuple[int, int] | tuple[None, None]:
+        """When the events happened that retention could delete between the embed's answer before and this one.
+
+        An embed that was settled then was not to be asked, so nothing failed.
+        """
+        embed, retention = answer.embed, self._rule.retention
+        since = embed.first_seen_at if embed.polled_at is None else embed.polled_at
+        if retention is None or since >= (until := micros(answer.asked_at - retention)):
+            return None, None
+        was_active_at = moment(self._active_at(embed, None, since))
+        if embed.polled_at is not None and self._rule.next_due_at(moment(since), was_active_at) is None:
+            return None, None
+        return since, until
 
     def _active_at(self, embed: KnownEmbed, last_event_at: int | None, asked_at: int) -> int:
         """The time of the embed's last plausible activity. An event dated after the poll counts as at the poll."""
@@ -151,58 +174,3 @@ def _spans(deliveries: pl.DataFrame, started_at: datetime) -> dict[int, _Span]:
         plausible.min().alias("first"), plausible.max().alias("last"), (at > latest).any().alias("has_future")
     )
     return {embed_id: _Span(*span) for embed_id, *span in spans.iter_rows()}
-
-
-class _Coverage:
-    """Counts, per raw folder, how many of the held events the source still has, before the reconcile lands anything.
-
-    Counts are kept by embed, and the first count stands: if an embed is asked again after a crash, its new events may
-    already have landed.
-    """
-
-    COUNTS = ("held_at_source_count", "unheld_count", "new_at_source_count")
-
-    def __init__(self, state: PollState, sweep_id: str) -> None:
-        self._state = state
-        saved: dict[str, Any] = json.loads(state.fact("coverage") or "{}")
-        if saved.get("sweep_id") != sweep_id:
-            saved = {"sweep_id": sweep_id, "held": held.count_by_date(state.connection)}
-            state.connection.execute("delete from coverage")
-            state.set_fact("coverage", json.dumps(saved))
-            state.commit()
-        self._held: dict[str, int] = saved["held"]
-
-    def add(self, deliveries: pl.DataFrame, answers: list[Answer]) -> None:
-        """Count answers and their classified deliveries (see held.classify), durably, before they land."""
-        asked = pl.DataFrame(
-            [(answer.embed.embed_id, answer.embed.polled_at) for answer in answers],
-            schema={"embed_id": pl.Int64, "polled_at": pl.Int64},
-            orient="row",
-        )
-        # An event that had happened when the embed was last asked should have been in that answer.
-        was_there = (pl.col("occurred_at") < pl.col("polled_at")).fill_null(value=False)
-        counts = (
-            deliveries.unique("uuid_hash", keep="first", maintain_order=True)
-            .join(asked, on="embed_id", how="left")
-            .group_by("embed_id", "event_date")
-            .agg(
-                pl.col("is_held").sum().alias(self.COUNTS[0]),
-                (~pl.col("is_held") & was_there).sum().alias(self.COUNTS[1]),
-                (~pl.col("is_held") & ~was_there).sum().alias(self.COUNTS[2]),
-            )
-        )
-        self._state.connection.executemany("insert or ignore into coverage values (?, ?, ?, ?, ?)", counts.iter_rows())
-        self._state.commit()
-
-    def rows(self) -> list[dict[str, Any]]:
-        sums = ", ".join(f"sum({name})" for name in self.COUNTS)
-        query = f"select event_date, {sums} from coverage group by event_date"
-        counts = {event_date: values for event_date, *values in self._state.connection.execute(query)}
-        return [
-            {
-                "event_date": event_date,
-                **dict(zip(self.COUNTS, values := counts.get(event_date, [0, 0, 0]), strict=True)),
-                "held_purged_count": self._held.get(event_date, 0) - values[0],
-            }
-            for event_date in sorted({*counts, *self._held})
-        ]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pipelines.errors import TransientError
 from pipelines.home.layout import Home
 from pipelines.home.sealed import Damage
-from pipelines.poll import state_file
+from pipelines.poll import coverage, state_file
 from pipelines.poll.poll_state import SCHEMA, PollState
 from pipelines.raw import held
 from pipelines.raw.landing import begin_chain, finish_landing
@@ -64,6 +64,7 @@ def _open(home: Home) -> PollState:
         connection.execute("pragma synchronous = full")
         connection.executescript(SCHEMA)
         held.create_tables(connection)
+        coverage.create_tables(connection)
         state = PollState(home, connection)
         state.add_missing_fields()
         state.add_claim_patterns()

@@ -40,11 +40,6 @@ create table if not exists embeds (
 create index if not exists embeds_due on embeds (due_at) where due_at is not null;
 create index if not exists embeds_polled on embeds (polled_at);
 create table if not exists open_sweeps (sweep_id text primary key, sweep text not null) without rowid;
--- For the reconcile under way: what the source had and what was held, per embed and raw folder.
-create table if not exists coverage (
-    embed_id integer, event_date text, held_at_source_count integer, unheld_count integer, new_at_source_count integer,
-    primary key (embed_id, event_date)
-) without rowid;
 """
 
 # Key in a raw file's Parquet metadata: the embeds whose answers are completely in raw once this file is.
@@ -90,7 +85,11 @@ class Listed:
 
 @dataclass(frozen=True)
 class Polled:
-    """The outcome of asking for one embed's events. Times are microseconds since 1970. No answer: polled_at is None."""
+    """The outcome of asking for one embed's events. Times are microseconds since 1970. No answer: polled_at is None.
+
+    `is_whole` is false where there may be more events than came. Events between `unseen_from` and `unseen_until` could
+    be deleted by retention between the answer before and this one. None: no event could be.
+    """
 
     embed_id: int
     polled_at: int | None
@@ -100,6 +99,19 @@ class Polled:
     body_digest: str | None = None
     failure_count: int = 0
     is_gone: bool = False
+    is_whole: bool = True
+    unseen_from: int | None = None
+    unseen_until: int | None = None
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Of how many embeds a sweep learnt that retention could delete events before it saw them, and from when to when
+    these happened, in microseconds since 1970."""
+
+    embed_count: int
+    since: int
+    until: int
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,7 @@ class OpenSweep:
     started_at: str
     from_date: str | None
     to_date: str | None
+    clock_ahead_sweeps: list[str] | None = None
 
 
 class PollState:
@@ -234,13 +247,15 @@ class PollState:
         latest = micros(now + longest_interval)
         return self._ids("(due_at <= :now or due_at > :latest)", now, answered_since, latest=latest)
 
-    def mend_clock(self, now: datetime) -> None:
+    def mend_clock(self, now: datetime) -> bool:
         """Undo what a sweep recorded while its clock was ahead. Such a sweep seems to have begun later than now.
 
         Every embed that it asked, saw first or could not ask becomes due now. Without such a sweep, nothing is done.
+        Returns whether raw may record such a sweep: not only then, but also where this state has not seen any.
         """
         held = self.fact("latest_sweep_at")
-        if held is not None and int(held) > micros(now):
+        is_ahead = held is not None and int(held) > micros(now)
+        if is_ahead:
             self.connection.execute(
                 """
                 update embeds set
@@ -250,6 +265,7 @@ class PollState:
                 {"now": micros(now)},
             )
         self.set_fact("latest_sweep_at", str(micros(now)))
+        return is_ahead or held is None
 
     def unasked_since(self, since: datetime) -> tuple[int, datetime | None]:
         """Embeds, neither settled nor gone, without an answer since then: (how many, the earliest last answer)."""
@@ -266,7 +282,8 @@ class PollState:
         return self._ids("(first_event_at is null or first_event_at < :end)", now, answered_since, end=end)
 
     def not_polled_in(self, sweep_id: str) -> list[int]:
-        """Every embed that this sweep has not asked. A reconcile asks all, because it compares its own answers."""
+        """Every embed of which this sweep has no whole answer. A reconcile asks all, because it compares its own
+        answers."""
         return self._ids("polled_in_sweep is not :sweep_id", None, None, sweep_id=sweep_id)
 
     def _ids(
@@ -283,7 +300,10 @@ class PollState:
         return [embed_id for (embed_id,) in self.connection.execute(query, values)]
 
     def polled(self, outcomes: Iterable[Polled], sweep_id: str) -> None:
-        """Remember outcomes. A time of None keeps the known one. Without an answer, a resumed sweep asks again."""
+        """Remember outcomes. A time of None keeps the known one. Without a whole answer, a resumed reconcile asks
+        again."""
+        outcomes = list(outcomes)
+        self._remember_unseen(outcomes, sweep_id)
         self.connection.executemany(
             """
             update embeds set
@@ -294,7 +314,7 @@ class PollState:
                 body_digest = coalesce(:body_digest, body_digest),
                 failure_count = :failure_count,
                 is_gone = :is_gone,
-                polled_in_sweep = iif(:polled_at is null, polled_in_sweep, :sweep_id)
+                polled_in_sweep = iif(:polled_at is null or not :is_whole, polled_in_sweep, :sweep_id)
             where embed_id = :embed_id
             """,
             (
@@ -306,6 +326,28 @@ class PollState:
                 for outcome in outcomes
             ),
         )
+
+    def unseen(self, sweep_id: str) -> Unseen | None:
+        """What this sweep's outcomes say of events that nobody may have seen. None where they say of none."""
+        saved = json.loads(self.fact("unseen") or "{}")
+        return Unseen(**saved["unseen"]) if saved.get("sweep_id") == sweep_id else None
+
+    def _remember_unseen(self, outcomes: list[Polled], sweep_id: str) -> None:
+        found = [
+            Unseen(1, outcome.unseen_from, outcome.unseen_until)
+            for outcome in outcomes
+            if outcome.unseen_from is not None and outcome.unseen_until is not None
+        ]
+        if not found:
+            return
+        if (before := self.unseen(sweep_id)) is not None:
+            found.append(before)
+        total = Unseen(
+            sum(each.embed_count for each in found),
+            min(each.since for each in found),
+            max(each.until for each in found),
+        )
+        self.set_fact("unseen", json.dumps({"sweep_id": sweep_id, "unseen": asdict(total)}))
 
     def add_missing_fields(self) -> None:
         """Add the columns of fields that are newer than this state. The next listing reads them for every embed."""

@@ -79,6 +79,12 @@ class SweepReport:
     unasked_embed_count: int | None = None
     first_loss_at: datetime | None = None
     coverage: list[dict[str, Any]] | None = None
+    environment_name: str | None = None
+    unseen_embed_count: int | None = None
+    unseen_from: datetime | None = None
+    unseen_until: datetime | None = None
+    clock_ahead_sweeps: list[str] | None = None
+    coverage_by_environment: list[dict[str, Any]] | None = None
     # Segments of the webhooks' journal that could not be read whole, as lines.
     damaged_segments: list[str] = field(default_factory=list[str])
 

@@ -22,6 +22,7 @@ from pipelines.errors import (
     WrongHomeError,
 )
 from pipelines.home.layout import Home
+from pipelines.home.times import moment
 from pipelines.oneschema.client import (
     Connection,
     EmbedGoneError,
@@ -38,7 +39,7 @@ from pipelines.poll.interruptible import finished_in_thread, run_interruptibly
 from pipelines.poll.listing import list_embeds
 from pipelines.poll.poll_state import KnownEmbed, OpenSweep, PollState
 from pipelines.poll.report import Failure, SweepProgress, SweepReport, SweepRequest
-from pipelines.raw.landing import land_sweep
+from pipelines.raw.landing import land_sweep, sweeps_begun_after
 
 # A crashed sweep is resumed if it began no longer ago than this. An older one would leave fresh embeds unasked.
 RESUME_WITHIN = {
@@ -122,7 +123,10 @@ class _Sweep:
                     (await client.whoami()).organisation, context.tokens.known_secrets
                 )
                 context.check_organisation(organisation)
-                self._state.mend_clock(context.clock())
+                now = context.clock()
+                if self._state.mend_clock(now):
+                    ahead = [*(report.clock_ahead_sweeps or ()), *sweeps_begun_after(context.home, now)]
+                    report.clock_ahead_sweeps = sorted(set(ahead)) or None
                 # From here on the home belongs to this API, and the sweep leaves a record.
                 self._state.begin_sweep(self._opened())
                 self._state.commit()
@@ -145,20 +149,36 @@ class _Sweep:
 
     def _begin(self) -> SweepReport:
         now, kind = self._context.clock(), self._request.kind
-        report = SweepReport(f"{now:%Y%m%dT%H%M%S%f}-{kind}-{token_hex(2)}", kind, now)
+        environment = self._context.environment_name
+        report = SweepReport(f"{now:%Y%m%dT%H%M%S%f}-{kind}-{token_hex(2)}", kind, now, environment_name=environment)
         for left in self._state.open_sweeps():
             left_at = datetime.fromisoformat(left.started_at)
             if not timedelta(0) <= now - left_at <= RESUME_WITHIN[left.kind]:
                 # It crashed and is too old to be resumed, but it still gets its record.
-                land_sweep(self._context.home, SweepReport(left.sweep_id, left.kind, left_at).row())
+                crashed = SweepReport(left.sweep_id, left.kind, left_at, clock_ahead_sweeps=left.clock_ahead_sweeps)
+                land_sweep(self._context.home, crashed.row())
                 self._state.end_sweep(left.sweep_id)
                 self._state.commit()
             elif (left.kind, left.from_date, left.to_date) == (kind, *self._range()):
-                report = SweepReport(left.sweep_id, kind, left_at, is_resumed=True)
+                report = SweepReport(
+                    left.sweep_id,
+                    kind,
+                    left_at,
+                    is_resumed=True,
+                    environment_name=environment,
+                    clock_ahead_sweeps=left.clock_ahead_sweeps,
+                )
         return report
 
     def _opened(self) -> OpenSweep:
-        return OpenSweep(self._report.sweep_id, self._report.kind, self._report.started_at.isoformat(), *self._range())
+        report = self._report
+        return OpenSweep(
+            report.sweep_id,
+            report.kind,
+            report.started_at.isoformat(),
+            *self._range(),
+            clock_ahead_sweeps=report.clock_ahead_sweeps,
+        )
 
     def _range(self) -> tuple[str | None, str | None]:
         first, last = self._request.from_date, self._request.to_date
@@ -225,6 +245,7 @@ class _Sweep:
         finally:
             await _end(tasks)
         self._report.coverage = lander.coverage()
+        self._report.coverage_by_environment = lander.coverage_by_environment()
 
     def _read_ahead(self, embed_ids: list[int]) -> Iterator[KnownEmbed]:
         for start in range(0, len(embed_ids), READ_AHEAD):
@@ -343,6 +364,10 @@ class _Sweep:
             count, first = self._state.unasked_since(self._report.finished_at - retention / 2)
             self._report.unasked_embed_count = count
             self._report.first_loss_at = first + retention if first else None
+            unseen = self._state.unseen(self._report.sweep_id)
+            self._report.unseen_embed_count = unseen.embed_count if unseen else 0
+            if unseen:
+                self._report.unseen_from, self._report.unseen_until = moment(unseen.since), moment(unseen.until)
         land_sweep(self._context.home, self._report.row())
         # A sweep that broke off stays open, and the next one of its kind resumes it.
         if self._report.is_complete:

@@ -7,6 +7,7 @@ link, and a link without a file is one whose temporary file a killed writer left
 import glob
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, NamedTuple
@@ -171,6 +172,19 @@ def land_embeds(home: Home, rows: Iterable[dict[str, Any]], sweep_id: str) -> No
 
 def land_sweep(home: Home, row: dict[str, Any]) -> None:
     land_rows(home, RAW_SWEEPS, home.raw_sweeps, [row], row["sweep_id"])
+
+
+def sweeps_begun_after(home: Home, moment: datetime) -> list[str]:
+    """The sweeps in raw/sweeps that say that they began after `moment`. Damaged files are left out.
+
+    Reads every file, so it is for when there is a reason to look.
+    """
+    found: list[str] = []
+    for path in sorted(home.raw_sweeps.glob("*.parquet")):
+        if not path.name.startswith(TEMPORARY_PREFIX) and find_damage(path) is None:
+            sweeps = pl.read_parquet(path, columns=["sweep_id", "started_at"], glob=False)
+            found.extend(sweeps.filter(pl.col("started_at") > moment)["sweep_id"])
+    return found
 
 
 def raw_row_counts(home: Home, event_dates: Iterable[str]) -> dict[str, int]:

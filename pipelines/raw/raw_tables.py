@@ -73,5 +73,24 @@ RAW_SWEEPS = Table(
             "reconcile only, by event date: JSON array of {event_date, held_at_source_count, held_purged_count, "
             "unheld_count (the source had it when the embed was last asked: must be 0), new_at_source_count}",
         ),
+        Column("environment_name", pl.String(), "ONESCHEMA_ENVIRONMENT of the sweep; NULL: none was set"),
+        Column(
+            "unseen_embed_count",
+            pl.Int64(),
+            "embeds answered again after longer than the retention period, although they were due; NULL: unknown",
+        ),
+        Column("unseen_from", TIMESTAMP, "from when on their events could be deleted before an answer had them (UTC)"),
+        Column("unseen_until", TIMESTAMP, "until when (UTC)"),
+        Column(
+            "clock_ahead_sweeps",
+            pl.String(),
+            "JSON array of the sweeps before this one that say they began later, so that a clock was wrong; NULL: none",
+        ),
+        Column(
+            "coverage_by_environment",
+            pl.String(),
+            "reconcile only: JSON array of {event_date, environment_name, source_count, unheld_count}: the events in "
+            "its answers, and those of coverage's unheld_count; NULL where they were not counted so",
+        ),
     ),
 )

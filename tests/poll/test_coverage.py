@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.home.times import EPOCH
 from pipelines.oneschema.json_text import Json
+from pipelines.poll.coverage import Coverage
 from pipelines.poll.report import SweepKind, SweepReport
 from pipelines.raw.landing import EventLanding, LandedBatch
 from pipelines.settings import Settings
@@ -76,6 +77,13 @@ def test_coverage(home: Path, is_killed: bool, monkeypatch: pytest.MonkeyPatch) 
             assert day["held_at_source_count"] == held[event_date] - purged[event_date]
             assert day["unheld_count"] == 3 * (event_date == date_of(now - HOUR))
         assert sum(day["new_at_source_count"] for day in found.values()) >= 1
+        by_environment = report.coverage_by_environment or []
+        assert {day["environment_name"] for day in by_environment} == {"Production"}
+        assert {day["event_date"]: (day["source_count"], day["unheld_count"]) for day in by_environment} == {
+            event_date: (sum(day[name] for name in Coverage.COUNTS), day["unheld_count"])
+            for event_date, day in found.items()
+            if any(day[name] for name in Coverage.COUNTS)
+        }
 
         again = sweep_now(settings, simulator, "reconcile")
         assert sum(day["unheld_count"] + day["new_at_source_count"] for day in again.coverage or []) == 0

@@ -1,5 +1,6 @@
 """A generated history of a home: batches with late days, resumes, re-deliveries, changed tokens and templates."""
 
+import json
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -58,7 +59,26 @@ class History:
                 failed_count=random.choice([0, 0, 3]),
                 coverage=f'[{{"event_date": "{START:%Y-%m-%d}", "held_at_source_count": 1, "held_purged_count": 0, '
                 f'"unheld_count": {random.randrange(2)}}}]',
+                environment_name=random.choice(["Production", None]),
+                coverage_by_environment=random.choice([None, self._found(), self._found()]),
+                unseen_embed_count=random.choice([None, 0, 0, 2]),
+                unseen_from=START,
+                unseen_until=START + timedelta(days=random.randrange(3)),
+                clock_ahead_sweeps=random.choice([None] * 9 + ['["another"]']),
             )
+
+    def _found(self) -> str:
+        """A day of which a reconcile says that it found no more than is held, as a rule."""
+        row = self.random.choice([*self.events.values(), None])
+        if row is None:
+            return "[]"
+        found = {
+            "event_date": row["lake_partition"],
+            "environment_name": row["environment_name"],
+            "source_count": self.random.choice([0, 1, 1, 1, 99]),
+            "unheld_count": self.random.choice([0, 0, 0, 1]),
+        }
+        return json.dumps([found])
 
     def _add(self) -> str:
         random = self.random

@@ -80,6 +80,8 @@ def test_incremental_equals_full(
             options = changed(options, embed_analytics_funnel_window_days=random.choice([2, 48]) / 24)
         if random.random() < 0.1:
             options = changed(options, embed_analytics_plan_claim=random.choice(["user_id", "rare_1", None]))
+        if random.random() < 0.3:
+            options = changed(options, oneschema_retention_days=random.choice([2, 30, 3000, None]))
         report = build(lake.home, options, check_everything=random.random() < 0.3)
         refreshed += not report.is_full
         counted(f"recycled: {report.is_recycled}")

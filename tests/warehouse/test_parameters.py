@@ -54,6 +54,7 @@ def test_each_kind_arrives_with_its_type(monkeypatch: pytest.MonkeyPatch) -> Non
         "label": ("VARCHAR", None),
         "size": ("VARCHAR", "small"),
         "opening": ("DATE", date(2026, 1, 31)),
+        "oneschema_retention": ("INTERVAL", None),
         "team_claim": ("VARCHAR[]", ["/org/a~0b~1c", "/org.a~0b~1c"]),
         **dict.fromkeys(("customer_claim", "customer_id_claim", "plan_claim"), ("VARCHAR[]", None)),
     }

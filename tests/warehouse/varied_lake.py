@@ -16,7 +16,10 @@ PARTITIONS = [*((START + timedelta(days=day)).date().isoformat() for day in rang
 EMBEDS = 40
 
 # Models read these as JSON.
-_JSON = {"data", "extra", "claims", "payload", "coverage", "failures"}
+_JSON = {
+    *("data", "extra", "claims", "payload", "coverage", "failures"),
+    *("coverage_by_environment", "clock_ahead_sweeps"),
+}
 _DOCUMENTS = ['{"user_id": "u"}', '{"user_id": "v", "team": 1}', "[]"]
 
 # What an error row has from its event.
