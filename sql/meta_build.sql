@@ -34,6 +34,8 @@ select
     table_rows, -- rows of each table: a JSON object
     epoch(idle_after) as idle_after_seconds, -- setting: a session idle for longer than this is no longer open
     epoch(funnel_window) as funnel_window_seconds, -- setting: time a session has to convert
+    chain_link_count, -- links of the chain of raw when this was built; a chain with fewer has lost its end; NULL where the end could not be read
+    chain_head, -- digest of the last of these links (SHA-256, hex; zeros where there is none), which no later link changes; NULL where the end could not be read
 from build
 cross join parameters
 cross join sizes

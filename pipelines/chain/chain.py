@@ -86,8 +86,13 @@ def append(home: Home, new: Iterable[tuple[str, dict[str, Any]]], at: datetime |
     return head
 
 
+def folder_name(number: int) -> str:
+    """The folder of the file whose first link has this number."""
+    return f"{number // _NUMBERS_IN_A_FOLDER:06d}"
+
+
 def _file(home: Home, number: int) -> Path:
-    return home.raw_chain / f"{number // _NUMBERS_IN_A_FOLDER:06d}" / f"{number:012d}{SUFFIX}"
+    return home.raw_chain / folder_name(number) / f"{number:012d}{SUFFIX}"
 
 
 def _last_file(home: Home) -> Path | None:

@@ -205,6 +205,28 @@ def anchor(
 
 
 @app.command()
+def verify(
+    key: Annotated[
+        list[Path] | None, typer.Option(help="A public key (PEM): only its signatures count. May be repeated.")
+    ] = None,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Also read every row of raw, and compare it with its link.")
+    ] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take files of raw that have no link into the chain; needs --reason.")
+    ] = False,
+    reason: Annotated[str | None, typer.Option(help="Why you verify or accept: the chain keeps it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """Hold raw, the lake and the warehouse against the chain, offline; exit code 1 when something is not as it was."""
+    from pipelines.settings import load_settings
+    from pipelines.terminal.verify import run_verify
+
+    if not run_verify(load_settings(), keys=key or (), with_rows=rows, accepts=accept, reason=reason, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
 def simulate(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8787,
     embeds: Annotated[int, typer.Option(min=0, help="Embed sessions in the world.")] = 3000,

@@ -10,6 +10,7 @@ from secrets import token_hex
 
 import duckdb
 
+from pipelines.chain import chain
 from pipelines.home.code_version import code_version
 from pipelines.home.full_disk import is_full_disk
 from pipelines.home.layout import Home
@@ -200,6 +201,7 @@ class _Build:
             self.options.code_version,
             self.continued is None,
             None if self.continued is None else self.continued.build_id,
+            *_chain_end(self.home),
         )
         with duckdb.connect() as connection:
             begun = self._begin(connection, may_recycle=may_recycle)
@@ -361,6 +363,15 @@ class _Build:
             connection.execute("checkpoint warehouse")
         connection.execute("use memory")
         connection.execute("detach warehouse")
+
+
+def _chain_end(home: Home) -> tuple[int | None, str | None]:
+    """How many links the chain of raw has, and its head; None where its end cannot be read, which stops no build."""
+    try:
+        head = chain.head_of(home)
+    except OSError:
+        return None, None
+    return head.count, head.digest
 
 
 def _data_through(connection: duckdb.DuckDBPyConnection, built_at: datetime) -> datetime | None:

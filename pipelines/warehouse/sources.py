@@ -6,7 +6,7 @@ its views show only what changed, and the models do not notice.
 
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 import duckdb
@@ -49,13 +49,16 @@ _DUCKDB_TYPES: dict[type[pl.DataType], str] = {
 
 @dataclass(frozen=True)
 class BuildFacts:
-    """The one row of source.build: facts that only the builder knows. `built_at` is naive UTC."""
+    """The one row of source.build: facts that only the builder knows. `built_at` is naive UTC. The chain's are None
+    where its end cannot be read."""
 
     build_id: str
     built_at: datetime
     code_version: str
     is_full: bool
     previous_build_id: str | None
+    chain_link_count: int | None
+    chain_head: str | None
 
 
 def read_catalogues(home: Home) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -189,8 +192,9 @@ def create_build(connection: duckdb.DuckDBPyConnection, facts: BuildFacts, table
     """source.build and source.table_rows."""
     connection.execute(
         "create or replace table source.build as select $1::varchar as build_id, $2::timestamp as built_at, "
-        "$3::varchar as code_version, $4::boolean as is_full, $5::varchar as previous_build_id",
-        [facts.build_id, facts.built_at, facts.code_version, facts.is_full, facts.previous_build_id],
+        "$3::varchar as code_version, $4::boolean as is_full, $5::varchar as previous_build_id, "
+        "$6::bigint as chain_link_count, $7::varchar as chain_head",
+        [getattr(facts, field.name) for field in fields(BuildFacts)],
     )
     rows = pl.DataFrame(
         {"table_name": list(table_rows), "row_count": list(table_rows.values())},
