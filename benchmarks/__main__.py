@@ -29,6 +29,7 @@ QUESTIONS = {
     "time_spent": "Where the time goes",
     "growth": "Cost against growth",
     "sizing": "How much an account takes",
+    "chain": "The chain",
     "counts": "What machines do not move",
 }
 

@@ -19,7 +19,7 @@ _LINES_PER_SEGMENT = 50_000
 _STATE_BYTES = "bytes of state"
 
 
-def landing(*, scratch: Path, lines: str, events: int) -> Work:
+def landing(*, scratch: Path, lines: str, events: int, signing_key: Path | None = None) -> Work:
     """Journal segments of so many events become raw."""
     from itertools import islice
 
@@ -33,7 +33,7 @@ def landing(*, scratch: Path, lines: str, events: int) -> Work:
     from pipelines.webhooks.records import encode
     from pipelines.webhooks.segments import SUFFIX
 
-    home, tokens = Home(scratch / "home"), TokenReader({}, {}, None)
+    home, tokens = Home(scratch / "home", signing_key=signing_key), TokenReader({}, {}, None)
     home.webhook_journal.mkdir(parents=True)
     received_at = micros(utc_now())
     with Path(lines).open("rb") as file:

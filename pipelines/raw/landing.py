@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from pipelines.chain import chain
-from pipelines.chain.file_links import facts_of_file, file_facts, sha256_of
+from pipelines.chain.file_links import facts_of_file, file_facts, roots_of, sha256_of
 from pipelines.home.files import TEMPORARY_PREFIX, fsync, put_in_place, write_temporary_parquet
 from pipelines.home.layout import Home, partition_folder
 from pipelines.home.sealed import find_damage
@@ -102,19 +102,20 @@ class _File(NamedTuple):
 
 def _land(home: Home, files: Sequence[_File], sweep_id: str) -> None:
     """Put new files into raw, each whole, and all of them in the chain before any has its name."""
+    if not files:
+        return
     finish_landing(home)
     head = chain.head_of(home)
     temporaries: list[Path] = []
     try:
         for path, rows, metadata in files:
             temporaries.append(write_temporary_parquet(rows, path, metadata))
-        chain.append(
-            home,
-            [
-                ("landed", {**file_facts(home, path, temporary, rows), "sweep": sweep_id})
-                for (path, rows, _), temporary in zip(files, temporaries, strict=True)
-            ],
-        )
+        roots = roots_of([file.rows for file in files])
+        facts = [
+            file_facts(home, file.path, temporary, file.rows.height, root)
+            for file, temporary, root in zip(files, temporaries, roots, strict=True)
+        ]
+        chain.append(home, [("landed", {**each, "sweep": sweep_id}) for each in facts])
     except BaseException:
         # Once they have links, the next writer gives them their names.
         if chain.head_of(home) == head:

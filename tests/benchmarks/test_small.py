@@ -30,6 +30,7 @@ ROWS = {
     "time_spent": [12, 12, 12],
     "growth": [10],
     "sizing": [4, 4],
+    "chain": [3],
     "counts": [12],
 }
 

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from pipelines.chain import chain
-from pipelines.chain.file_links import root_of, sha256_of
+from pipelines.chain.file_links import roots_of, sha256_of
 from pipelines.chain.links import EMPTY, Link
 from pipelines.errors import ConfigurationError
 from pipelines.home.layout import Home
@@ -43,7 +43,7 @@ def check(home: Home) -> list[Link]:
     assert set(files) == {path.relative_to(home.root).as_posix() for path in raw_files(home)}
     for name, facts in files.items():
         frame = pl.read_parquet(home.root / name, glob=False, hive_partitioning=False)
-        assert (facts["rows"], facts["root"]) == (frame.height, root_of(frame))
+        assert (facts["rows"], facts["root"]) == (frame.height, *roots_of([frame]))
         assert (facts["bytes"], facts["sha256"]) == ((home.root / name).stat().st_size, sha256_of(home.root / name))
     return links
 
