@@ -153,6 +153,12 @@ def linked(source: Path, target: Path) -> Path:
     return Path(shutil.copytree(source, target, copy_function=os.link, dirs_exist_ok=True))
 
 
+def add_news(news: Path, home: Path) -> None:
+    """The raw files of `news` come into a linked home. Its chain is its own, so they have no link in it."""
+    chain = shutil.ignore_patterns(Home(news).raw_chain.name)
+    shutil.copytree(news, home, copy_function=os.link, dirs_exist_ok=True, ignore=chain)
+
+
 def with_own_files(home: Home) -> Home:
     """A linked home whose published file and spare have no other name: a refresh writes into the spare."""
     files = {path: published_record.find(home, path) for path in (home.warehouse, spare_file(home)) if path.exists()}

@@ -51,7 +51,7 @@ def refresh(*, scratch: Path, home: str, news: str) -> Work:
     if spare_file(grown).exists():
         data.with_own_files(grown)
     before = _staged(grown)
-    data.linked(Path(news), grown.root)
+    data.add_news(Path(news), grown.root)
     # As in a run: Dagster has read the models by then.
     load_models()
 
