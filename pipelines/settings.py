@@ -219,6 +219,15 @@ class Settings(BaseSettings):
         description="Address where you keep a copy of `report.html`, for links in the digest and in Dagster",
     )
     embed_analytics_keep_warehouses: int = Field(3, ge=0, description="How many earlier published files are kept")
+    embed_analytics_keep_warehouses_days: int | None = Field(
+        None,
+        ge=1,
+        le=_DAYS,
+        description="Earlier published files and failed builds that are older go; by number alone by default",
+    )
+    embed_analytics_keep_quarantine_days: int | None = Field(
+        None, ge=1, le=_DAYS, description="Quarantined rows that landed earlier go, and are counted; never by default"
+    )
     embed_analytics_memory_limit: Annotated[
         ByteSize | None, BeforeValidator(_size_in_words), AfterValidator(_enough_memory)
     ] = Field(

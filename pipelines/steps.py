@@ -119,10 +119,12 @@ def flatten(
 ) -> FlattenReport:
     """Flatten the days whose raw files or flattening changed, and always those of `redo` (YYYY-MM-DD)."""
     from pipelines.flatten.days import FlattenOptions, flatten_days
+    from pipelines.home.times import utc_now
 
     with full_disk_named(settings.home), writer_lock(settings.home, on_wait):
-        report = flatten_days(settings.home, FlattenOptions.from_settings(settings), redo=redo)
+        report = flatten_days(settings.home, FlattenOptions.from_settings(settings, utc_now()), redo=redo)
         report.say_made_again(on_wait)
+        report.say_expired(on_wait)
         return report
 
 

@@ -1,4 +1,5 @@
 -- What could not be read: a whole event (level = event), or one field of an event that is staged (level = field).
+-- Rows that EMBED_ANALYTICS_KEEP_QUARANTINE_DAYS removed are counted in stg_lake_days.
 -- refresh: lake_partition
 with quarantine as (
     select * from source.quarantine

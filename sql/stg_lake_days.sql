@@ -12,6 +12,8 @@ select
     merged_count, -- deliveries merged into another delivery of the same uuid; not null
     quarantined_count, -- deliveries quarantined whole; not null
     field_quarantined_count, -- unreadable fields of events that have a row
+    coalesce(expired_quarantined_count, 0) as expired_quarantined_count, -- of quarantined_count: those whose row a setting removed from meta_quarantine; not null
+    coalesce(expired_field_quarantined_count, 0) as expired_field_quarantined_count, -- of field_quarantined_count: likewise; not null
     conflict_count, -- events whose deliveries disagreed in a field, leaving NULLs aside
     validation_error_count, -- rows of validation errors
     unlisted_claim_count, -- claim paths beyond the bound of what a date lists for meta_claims

@@ -7,7 +7,8 @@ a row is from; the column `event_date` is the date of the event's own time.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import accumulate
 from typing import Any
 
@@ -45,6 +46,20 @@ class FlatDay:
     """The listed claim paths."""
     claim_choice: str
     """The digest of the choice of columns."""
+
+
+def without_expired(day: FlatDay, limit: datetime | None) -> FlatDay:
+    """The day without the quarantined rows that landed before `limit` (UTC). Its report counts them."""
+    kept = day.quarantine if limit is None else day.quarantine.filter(pl.col("fetched_at") >= limit)
+    if kept.height == day.quarantine.height:
+        return day
+    kept_whole = kept.filter(pl.col("level") == "event").height
+    report = {
+        **day.report,
+        "expired_quarantined_count": day.report["quarantined_count"] - kept_whole,
+        "expired_field_quarantined_count": day.report["field_quarantined_count"] - (kept.height - kept_whole),
+    }
+    return replace(day, quarantine=kept, report=report)
 
 
 def flatten_event_dates(
@@ -114,6 +129,8 @@ def _day(
         "merged_count": raw.height - rejected_count - events.height,
         "quarantined_count": rejected_count,
         "field_quarantined_count": quarantined.height - rejected_count,
+        "expired_quarantined_count": 0,
+        "expired_field_quarantined_count": 0,
         "conflict_count": int(events["is_conflict"].sum()),
         "validation_error_count": errors.height,
         "unlisted_claim_count": claims.unlisted_count,

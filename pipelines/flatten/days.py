@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Self
 
 import polars as pl
@@ -18,7 +19,7 @@ from pipelines.flatten import claim_lists
 from pipelines.flatten.claim_columns import ClaimColumn, check_claim_types
 from pipelines.flatten.claim_lists import ClaimsOfDate, replaced
 from pipelines.flatten.claims import Seen
-from pipelines.flatten.day import FlatDay, flatten_event_dates
+from pipelines.flatten.day import FlatDay, flatten_event_dates, without_expired
 from pipelines.flatten.files import (
     LakeRecords,
     damaged_raw_files,
@@ -33,6 +34,7 @@ from pipelines.flatten.files import (
 from pipelines.flatten.lake_tables import LAKE_DAYS, LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
 from pipelines.home.layout import Home
 from pipelines.home.sealed import Damage
+from pipelines.home.times import start_of_kept
 from pipelines.settings import Settings, default_of
 
 FLATTEN_VERSION = "5"
@@ -42,6 +44,9 @@ FLATTEN_VERSION = "5"
 # keep two cores busy, and bound memory to two chunks, or to two days where days are larger.
 _BYTES_TOGETHER = 6_000_000
 _CHUNKS_AT_A_TIME = 2
+
+# Of LAKE_RECORDS: how many quarantined rows of a date have been removed.
+_EXPIRED = pl.sum_horizontal("expired_quarantined_count", "expired_field_quarantined_count")
 
 _TABLES = (LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE)
 
@@ -53,16 +58,20 @@ class FlattenOptions:
     claim_column_limit: int = default_of("embed_analytics_claim_column_limit")
     claim_types: Mapping[str, str] = field(default_factory=dict[str, str])
     column_key_limit: int = default_of("embed_analytics_column_key_limit")
+    quarantine_from: datetime | None = None
+    """Quarantined rows that landed earlier (UTC) go."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "claim_types", check_claim_types(self.claim_types))
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: Settings, now: datetime) -> Self:
+        """The options at a time (UTC, without a zone)."""
         return cls(
             settings.embed_analytics_claim_column_limit,
             settings.embed_analytics_claim_types,
             settings.embed_analytics_column_key_limit,
+            start_of_kept(settings.embed_analytics_keep_quarantine_days, now),
         )
 
     @property
@@ -71,7 +80,7 @@ class FlattenOptions:
 
     @property
     def version(self) -> str:
-        """The version in a file's metadata. It covers all but the choice of claim columns."""
+        """The version in a file's metadata. It covers all but the choice of claim columns and what has expired."""
         return f"{flatten_version()}-{self.claim_list_length}-{self.column_key_limit}"
 
     def choose(self, claims: pl.DataFrame) -> dict[str, ClaimColumn]:
@@ -85,11 +94,21 @@ class FlattenReport:
     days: pl.DataFrame
     damages: Sequence[Damage] = ()
     """Derived files that were missing or damaged, and have been made again."""
+    expired_count: int = 0
+    """Quarantined rows that have been removed."""
 
     def say_made_again(self, say: Callable[[str], None]) -> None:
         """A line for each of `damages`."""
         for damage in self.damages:
             say(f"{damage}: it has been made again.")
+
+    def say_expired(self, say: Callable[[str], None]) -> None:
+        """A line where quarantined rows have been removed."""
+        if self.expired_count:
+            say(
+                f"{self.expired_count} rows of the quarantine were older than EMBED_ANALYTICS_KEEP_QUARANTINE_DAYS and "
+                "have been removed."
+            )
 
     @property
     def dates(self) -> list[str]:
@@ -144,7 +163,7 @@ def flatten_days(
     """
     held = read_records(home, looks_at_all=looks_at_all)
     records = held.records
-    is_current = pl.col("version") == options.version
+    is_current = (pl.col("version") == options.version) & _expires_otherwise(options.quarantine_from).not_()
     clean = _clean(home, records.filter(is_current & pl.col("event_date").is_in(list(redo)).not_()))
     names = raw_files(home, {*event_dates(home.raw_embed_events), *records["event_date"], *held.damages, *redo})
     todo = {event_date for event_date in names if clean.get(event_date) != names[event_date]}
@@ -163,9 +182,28 @@ def flatten_days(
         todo = claim_lists.chosen_otherwise(records, options.choose(claim_lists.of_records(records)))
         if not todo:
             break
+    expired = _expired_count(records) - _expired_count(held.records)
     return FlattenReport(
-        records.select(LAKE_DAYS.names).filter(pl.col("event_date").is_in(list(redone))), _damages(held)
+        records.select(LAKE_DAYS.names).filter(pl.col("event_date").is_in(list(redone))),
+        _damages(held),
+        max(0, expired),
     )
+
+
+def _expired_count(records: pl.DataFrame) -> int:
+    return int(records.select(_EXPIRED.sum()).item())
+
+
+def _expires_otherwise(limit: datetime | None) -> pl.Expr:
+    """Of LAKE_RECORDS, whether a date's quarantine holds rows that landed before the limit, or may lack one that did
+    not: the setting was changed since."""
+    if limit is None:
+        return _EXPIRED > 0
+    held = pl.sum_horizontal("quarantined_count", "field_quarantined_count") - _EXPIRED
+    # A former version did not note when the first one landed.
+    first_at = pl.coalesce("quarantined_at", "first_landed_at")
+    lacks = (_EXPIRED > 0) & (pl.col("quarantine_from") > limit)
+    return lacks.fill_null(value=False) | ((held > 0) & (first_at < limit)).fill_null(value=False)
 
 
 def _clean(home: Home, records: pl.DataFrame) -> dict[str, list[str]]:
@@ -218,7 +256,14 @@ def _flatten(
             column_key_limit=options.column_key_limit,
         )
         for day in days:
-            write_day(home, day, options.version, todo[day.event_date], damaged[day.event_date])
+            write_day(
+                home,
+                without_expired(day, options.quarantine_from),
+                options.version,
+                todo[day.event_date],
+                damaged[day.event_date],
+                options.quarantine_from,
+            )
         return days
 
     with ThreadPoolExecutor(_CHUNKS_AT_A_TIME) as pool:

@@ -38,6 +38,9 @@ LAKE_RECORDS = pl.Schema(
         "claims": pl.List(pl.Struct(CLAIM_RECORD)),
         # The digest of the choice of columns that the date was flattened with.
         "claim_choice": pl.String(),
+        # The time before which quarantined rows were removed; NULL where none was. And that of the first one left.
+        "quarantine_from": TIMESTAMP,
+        "quarantined_at": TIMESTAMP,
         # Tells the date's files from those that replace them: a new file has another inode.
         "stamp": pl.String(),
     }
@@ -115,10 +118,18 @@ def _quarantine_file(home: Home, event_date: str) -> Path:
     return partition_folder(home.quarantine, event_date) / _QUARANTINE
 
 
-def write_day(home: Home, day: FlatDay, version: str, names: list[str], damaged: Mapping[str, str]) -> None:
+def write_day(
+    home: Home,
+    day: FlatDay,
+    version: str,
+    names: list[str],
+    damaged: Mapping[str, str],
+    quarantine_from: datetime | None = None,
+) -> None:
     """Replaces the event date's files. A crash at any moment leaves the date unchanged or dirty.
 
-    `names` are its raw files. `damaged` are those of them that were left out, each with its raw_file_state.
+    `names` are its raw files. `damaged` are those of them that were left out, each with its raw_file_state. The rows
+    that were quarantined before `quarantine_from` are no longer in `day`.
     """
     quarantine_file = _quarantine_file(home, day.event_date)
     errors_file = _errors_file(home, day.event_date)
@@ -141,6 +152,8 @@ def write_day(home: Home, day: FlatDay, version: str, names: list[str], damaged:
         "report": day.report,
         "claims": day.claims,
         "claim_choice": day.claim_choice,
+        "quarantine_from": quarantine_from if _expired_count(day.report) else None,
+        "quarantined_at": day.quarantine["fetched_at"].min(),
     }
     metadata = {_METADATA_KEY: orjson.dumps(record).decode()}
     write_parquet(day.events.drop(FOLDER_COLUMN), events_file(home, day.event_date), metadata)
@@ -237,7 +250,7 @@ def _record(home: Home, event_date: str, stamp: str, *, is_written: bool) -> dic
     expected = {
         path: counts["event_count"],
         errors: counts["validation_error_count"],
-        quarantined: counts["quarantined_count"] + counts["field_quarantined_count"],
+        quarantined: counts["quarantined_count"] + counts["field_quarantined_count"] - _expired_count(counts),
     }
     for file, count in expected.items():
         if _row_count(file) != count:
@@ -247,15 +260,24 @@ def _record(home: Home, event_date: str, stamp: str, *, is_written: bool) -> dic
         # An older flattening listed claims in another way. Its version already makes the date dirty.
         stored |= {"claims": [], "claim_choice": None}
     report = {
-        name: datetime.fromisoformat(value)
-        if value is not None and LAKE_DAYS.polars_schema[name] == TIMESTAMP
-        else value
+        name: _time(value) if LAKE_DAYS.polars_schema[name] == TIMESTAMP else value
         for name, value in stored["report"].items()
     }
     claims = [dict(zip(CLAIM_RECORD, row, strict=True)) for row in stored["claims"]]
     kept = {name: stored[name] for name in ("version", "raw_files", "claim_choice")}
     damaged = [{"name": name, "state": state} for name, state in stored.get("damaged_raw_files", {}).items()]
-    return {**report, **kept, "damaged_raw_files": damaged, "claims": claims, "stamp": stamp}
+    expiry = {name: _time(stored.get(name)) for name in ("quarantine_from", "quarantined_at")}
+    return {**report, **kept, **expiry, "damaged_raw_files": damaged, "claims": claims, "stamp": stamp}
+
+
+def _expired_count(report: Mapping[str, Any]) -> int:
+    """How many quarantined rows of a date have been removed. A former version removed none."""
+    names = ("expired_quarantined_count", "expired_field_quarantined_count")
+    return sum(report.get(name, 0) for name in names)
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _row_count(path: Path) -> int:

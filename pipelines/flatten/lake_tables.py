@@ -102,6 +102,9 @@ LAKE_DAYS = Table(
         Column("merged_count", pl.Int64(), "deliveries merged into another row of the same uuid", required=True),
         Column("quarantined_count", pl.Int64(), "deliveries quarantined whole", required=True),
         Column("field_quarantined_count", pl.Int64(), "quarantined fields of events that have a row", required=True),
+        # NULL in files of a former version, which removed none.
+        Column("expired_quarantined_count", pl.Int64(), "of quarantined_count: those whose row has expired"),
+        Column("expired_field_quarantined_count", pl.Int64(), "of field_quarantined_count: likewise"),
         Column(
             "conflict_count",
             pl.Int64(),

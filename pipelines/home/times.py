@@ -15,6 +15,14 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
+def start_of_kept(days: int | None, now: datetime) -> datetime | None:
+    """The UTC midnight from which on something is kept for `days` days; None where it is kept for good.
+
+    Whole days, so that what goes does so once a day and not at each refresh.
+    """
+    return None if days is None else datetime(now.year, now.month, now.day) - timedelta(days=days)
+
+
 def micros(moment: datetime) -> int:
     """A naive UTC time as microseconds since 1970, exactly."""
     return (moment - EPOCH) // timedelta(microseconds=1)

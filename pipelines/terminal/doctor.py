@@ -55,6 +55,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _api(settings)
     yield from _retention(settings)
     yield from _home(settings)
+    yield from _kept(settings)
     yield from examine_digest(settings)
     import duckdb
 
@@ -191,6 +192,20 @@ def _home(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", "disk", f"{free:,} bytes free")
+
+
+def _kept(settings: Settings) -> Iterator[Finding]:
+    """For how long what is held stays, and what goes first."""
+    from pipelines.terminal.oldest import layers
+
+    limited = [layer for layer in layers(settings) if layer.days is not None]
+    if not limited:
+        yield Finding(
+            "ok", "kept here", "for good: no setting removes anything but earlier warehouses, by their number"
+        )
+        return
+    words = [f"{name} for {days} days (the oldest is of {oldest or 'no day'})" for name, days, oldest in limited]
+    yield Finding("ok", "kept here", f"{', '.join(words)}; all else for good")
 
 
 def examine_digest(settings: Settings) -> Iterator[Finding]:

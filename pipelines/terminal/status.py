@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
@@ -19,6 +19,7 @@ from pipelines.home.layout import Home
 from pipelines.home.ownership import owner_of
 from pipelines.home.printable import printable
 from pipelines.settings import Settings
+from pipelines.terminal.oldest import layers
 from pipelines.warehouse import findings
 from pipelines.warehouse.freshness import late_after
 from pipelines.warehouse.published import connect_published, unreadable
@@ -71,6 +72,7 @@ class Status:
     known_embeds: int | None
     due_embeds: int | None
     runs: list[Run]
+    oldest: dict[str, date | None]
     bytes: dict[str, int]
     free_bytes: int
 
@@ -107,6 +109,7 @@ def read_status(settings: Settings, now: datetime) -> Status:
         known_embeds=known,
         due_embeds=due,
         runs=_runs(settings),
+        oldest={layer.name: layer.oldest for layer in layers(settings)},
         bytes={name: sum(_sizes(home.root / name)) for name in ("raw", "lake", "quarantine", "state", "dagster")}
         | {"warehouses": sum(size for path in home.root.glob("warehouse*") for size in _sizes(path))},
         free_bytes=shutil.disk_usage(home.root).free,
@@ -205,6 +208,7 @@ def status_lines(status: Status) -> list[str]:
         ("embeds", _embed_words(status)),
         ("next refresh", f"{_minute(status.next_refresh_at)}, where `embed-analytics dev` runs"),
         *(("" if number else "runs", _run_words(run)) for number, run in enumerate(status.runs)),
+        ("oldest", ", ".join(f"{name} {day or 'none'}" for name, day in status.oldest.items())),
         ("disk", ", ".join(f"{name} {_size(size)}" for name, size in status.bytes.items())),
         ("", f"{_size(status.free_bytes)} free"),
     ]

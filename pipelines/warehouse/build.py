@@ -15,7 +15,7 @@ from pipelines.home.code_version import code_version
 from pipelines.home.full_disk import is_full_disk
 from pipelines.home.layout import Home
 from pipelines.home.ownership import open_home
-from pipelines.home.times import utc_now
+from pipelines.home.times import start_of_kept, utc_now
 from pipelines.settings import Settings
 from pipelines.warehouse import continuing, findings, ledger, passed_checks, published_record, published_state, sources
 from pipelines.warehouse.bounded import create_within, memory_limit, rows_at_once
@@ -37,7 +37,7 @@ from pipelines.warehouse.macros import create_macros
 from pipelines.warehouse.model import Model
 from pipelines.warehouse.models import downstream_of, load_models
 from pipelines.warehouse.parameters import TIMES, Parameters
-from pipelines.warehouse.publish import Publication
+from pipelines.warehouse.publish import BUILT_AT, Publication
 from pipelines.warehouse.published import first_line
 from pipelines.warehouse.published_state import PublishedState
 from pipelines.warehouse.refresh import Refresh
@@ -77,7 +77,7 @@ def build(
     """
     phases = Phases(on_progress)
     built_at = utc_now()
-    publication = Publication(home, f"{built_at:%Y%m%dT%H%M%S%f}-{token_hex(3)}")
+    publication = Publication(home, f"{built_at:{BUILT_AT}}-{token_hex(3)}")
     open_home(home)
     publication.require_replaceable()
     require_acknowledgeable(options.settings.embed_analytics_acknowledged, load_checks())
@@ -231,7 +231,8 @@ class _Build:
         with self.phases("publish"):
             previous = published.build_id if published else None
             keep = self.options.settings.embed_analytics_keep_warehouses
-            self.publication.publish(previous, keep, looks_at_all=looks_at_all)
+            limit = start_of_kept(self.options.settings.embed_analytics_keep_warehouses_days, built_at)
+            self.publication.publish(previous, keep, looks_at_all=looks_at_all, limit=limit)
             held = {result.name: self.check_versions[result.name] for result in results if result.passed}
             may_be_continued = [file.build_id for file in published_record.read(self.home) or ()]
             passed_checks.write(self.home, facts.build_id, held, may_be_continued)

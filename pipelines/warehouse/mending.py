@@ -11,10 +11,12 @@ import duckdb
 
 from pipelines.flatten.days import FlattenOptions, flatten_days
 from pipelines.home.full_disk import is_full_disk
+from pipelines.home.times import start_of_kept, utc_now
 from pipelines.settings import Settings
 from pipelines.warehouse.build import BuildOptions, build
 from pipelines.warehouse.build_report import BuildReport
 from pipelines.warehouse.ledger import DamagedLakeError
+from pipelines.warehouse.publish import remove_older
 from pipelines.warehouse.published import first_line, unreadable_part
 from pipelines.warehouse.sql_errors import ContinuationError
 
@@ -32,6 +34,9 @@ def publish_home(
     home, looks_at_all = settings.home, full_refresh or check_everything
     # Another run may have landed events since this one flattened. A warehouse without them would contradict raw.
     _flatten(settings, say, looks_at_all=looks_at_all)
+    # Before anything that may fail: it goes while nothing can be published, too.
+    for path in remove_older(home, start_of_kept(settings.embed_analytics_keep_warehouses_days, utc_now())):
+        say(f"{path} was older than EMBED_ANALYTICS_KEEP_WAREHOUSES_DAYS and has been removed.")
     options = BuildOptions(settings)
     said: set[str] = set()
 
@@ -78,6 +83,7 @@ def publish_home(
 
 def _flatten(settings: Settings, say: Callable[[str], None], *, looks_at_all: bool) -> bool:
     """Flatten what is dirty; whether any file of the lake was damaged."""
-    report = flatten_days(settings.home, FlattenOptions.from_settings(settings), looks_at_all=looks_at_all)
+    report = flatten_days(settings.home, FlattenOptions.from_settings(settings, utc_now()), looks_at_all=looks_at_all)
     report.say_made_again(say)
+    report.say_expired(say)
     return bool(report.damages)

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.errors import ConfigurationError
@@ -21,6 +22,9 @@ from pipelines.warehouse import published_record, spare
 from pipelines.warehouse.published_record import PublishedFile
 
 _BUILDING = "warehouse.duckdb.building-"
+
+# How a build's id begins, before a hyphen. So ids, and the names of kept files, sort by time.
+BUILT_AT = "%Y%m%dT%H%M%S%f"
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Publication:
     @property
     def failed(self) -> Path:
         """The last build that failed, kept for inspection."""
-        return self.home.root / "warehouse.failed.duckdb"
+        return failed_file(self.home)
 
     def require_replaceable(self) -> None:
         """Raises ConfigurationError where the published file is a symbolic link: a rename would replace the link."""
@@ -67,12 +71,14 @@ class Publication:
         fsync(self.building)
         return self.building.stat().st_size
 
-    def publish(self, previous_build_id: str | None, keep: int, *, looks_at_all: bool) -> None:
+    def publish(
+        self, previous_build_id: str | None, keep: int, *, looks_at_all: bool, limit: datetime | None = None
+    ) -> None:
         """Rename the closed, complete file over the published one, and keep the last `keep` published files.
 
         The one before them becomes the spare, if no build since then was made from nothing or looked at everything, as
-        this one does if `looks_at_all`. The file first gets the mode and the group of the published one. Raises
-        ConfigurationError if that is not allowed.
+        this one does if `looks_at_all`. None that was built before `limit` is kept or becomes the spare. The file first
+        gets the mode and the group of the published one. Raises ConfigurationError if that is not allowed.
         """
         share_as_published(self.home, self.building)
         fsync(self.building)
@@ -92,7 +98,8 @@ class Publication:
         # A client that opened the file for writing may have left a log, which DuckDB would replay on the new file.
         published_record.log_file(self.home).unlink(missing_ok=True)
         put_in_place(self.building, self.home.warehouse)
-        # Names begin with the time of the build.
+        # One that is published here for the first time since long ago is too old already.
+        remove_older(self.home, limit)
         for number, old in enumerate(sorted(kept_folder(self.home).glob("*.duckdb"), reverse=True)[keep:]):
             if number == 0 and (file := recorded.get(old.stem)) and file.base_build_id == base_build_id:
                 spare.retire(self.home, old)
@@ -120,6 +127,30 @@ class Publication:
 def kept_folder(home: Home) -> Path:
     """The folder of earlier published files, each named after its build."""
     return home.root / "warehouses"
+
+
+def kept_builds(home: Home) -> dict[Path, datetime]:
+    """The earlier published files, the oldest first, with the time of their build (UTC)."""
+    kept = sorted(kept_folder(home).glob("*.duckdb"))
+    return {path: datetime.strptime(path.stem.partition("-")[0], BUILT_AT) for path in kept}
+
+
+def failed_file(home: Home) -> Path:
+    """The last build that failed."""
+    return home.root / "warehouse.failed.duckdb"
+
+
+def remove_older(home: Home, limit: datetime | None) -> list[Path]:
+    """Remove the kept files that were built before `limit`, and a build that failed before it. Returns which."""
+    if limit is None:
+        return []
+    removed = [path for path, built_at in kept_builds(home).items() if built_at < limit]
+    failed = failed_file(home)
+    if failed.exists() and failed.stat().st_mtime < limit.replace(tzinfo=UTC).timestamp():
+        removed.append(failed)
+    for path in removed:
+        path.unlink()
+    return removed
 
 
 def _keep(published: Path, kept: Path, *, may_copy: bool) -> None:

@@ -1,4 +1,5 @@
--- Everything in the lake is staged: events, validation errors and quarantined events are as many as flattening counted.
+-- Everything in the lake is staged: events, validation errors and quarantined events are as many as flattening counted,
+-- less the quarantined ones whose row has expired.
 -- table: stg_lake_days
 -- severity: error
 -- scope: lake_partition
@@ -21,7 +22,7 @@ select
     lake_partition,
     event_count, staged_count,
     validation_error_count, staged_error_count,
-    quarantined_count, staged_quarantined_count
+    quarantined_count, expired_quarantined_count, staged_quarantined_count
 from stg_lake_days
 full join events using (lake_partition)
 full join errors using (lake_partition)
@@ -29,4 +30,4 @@ full join quarantined using (lake_partition)
 where
     coalesce(event_count, 0) <> coalesce(staged_count, 0)
     or coalesce(validation_error_count, 0) <> coalesce(staged_error_count, 0)
-    or coalesce(quarantined_count, 0) <> coalesce(staged_quarantined_count, 0)
+    or coalesce(quarantined_count - expired_quarantined_count, 0) <> coalesce(staged_quarantined_count, 0)

@@ -39,10 +39,17 @@ def findings(folder: Path, **settings: str) -> tuple[int, dict[str, tuple[str, s
 def test_a_home_that_is_well(folder: Path, simulator: RunningSimulator) -> None:
     code, found = findings(folder, **of(simulator))
     assert code == 0
-    topics = {"versions", "key", "clock", "retention", "permissions", "disk", "event types", "claims"}
+    topics = {"versions", "key", "clock", "retention", "permissions", "disk", "kept here", "event types", "claims"}
     assert found.keys() == topics
     assert {topic for topic, (level, _) in found.items() if level != "ok"} <= {"event types"}
     assert simulator.url in found["key"][1]
+
+
+def test_what_a_setting_lets_expire(folder: Path, simulator: RunningSimulator) -> None:
+    _, found = findings(folder, **of(simulator))
+    assert found["kept here"] == ("ok", "for good: no setting removes anything but earlier warehouses, by their number")
+    _, found = findings(folder, **of(simulator, EMBED_ANALYTICS_KEEP_QUARANTINE_DAYS="30"))
+    assert found["kept here"][1].startswith("quarantine for 30 days (the oldest is of ")
 
 
 def test_a_key_that_is_refused_is_not_shown(folder: Path, simulator: RunningSimulator) -> None:

@@ -62,6 +62,15 @@ def test_runs_that_failed_are_among_the_latest(folder: Path) -> None:
     assert all(run["started_at"] <= run["ended_at"] for run in found["runs"])
 
 
+def test_the_oldest_days_are_shown(folder: Path) -> None:
+    _, found = status(folder)
+    (raw, lake) = (
+        min(path.name for path in (folder / "home" / layer / "embed_events").iterdir()) for layer in ("raw", "lake")
+    )
+    assert (found["oldest"]["raw"], found["oldest"]["lake"]) == (raw[-10:], lake[-10:])
+    assert f"raw {raw[-10:]}" in run(folder, "status").stdout
+
+
 def test_the_disk_is_counted(folder: Path) -> None:
     _, found = status(folder)
     raw = [path for path in (folder / "home" / "raw").rglob("*") if path.is_file()]
