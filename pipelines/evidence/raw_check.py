@@ -19,7 +19,7 @@ from pathlib import Path
 import orjson
 import polars as pl
 
-from pipelines.chain.file_links import root_of, sha256_of
+from pipelines.chain.file_links import roots_of, sha256_of
 from pipelines.chain.links import Head, Link
 from pipelines.evidence.chain_check import Append, ReadChain, links_after
 from pipelines.evidence.findings import Checked, Finding, Since
@@ -152,7 +152,7 @@ def _rows(path: Path) -> tuple[int, str] | None:
         frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
         return None
-    return frame.height, root_of(frame)
+    return frame.height, roots_of([frame])[0]
 
 
 def _size(path: Path) -> int:
