@@ -36,6 +36,7 @@ SOURCES = {
     "claims": lake.EMBED_EVENTS,
     "embeds": raw.EMBEDS,
     "sweeps": raw.SWEEPS,
+    "webhook_gaps": raw.EMBED_EVENTS,
 }
 
 # Those whose asset has the relation's column names.

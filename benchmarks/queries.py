@@ -81,7 +81,7 @@ def on_lake(*, scratch: Path, home: str, sql: str) -> Work:
             sources.attach(connection)
             create_functions(connection)
             sources.create_lake(connection, source, found, None)
-            sources.create_raw(connection, source, found.files("embeds", "sweeps"))
+            sources.create_raw(connection, source, found.files(*ledger.FLAT_KINDS))
             sources.create_catalogues(connection, source, None)
             sources.create_raw_deliveries(connection, found)
             facts = sources.BuildFacts("lake", datetime(2026, 1, 1), "benchmark", True, None, None, None)

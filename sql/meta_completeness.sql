@@ -5,8 +5,9 @@
 -- earlier answers should have had (unheld_count). What such a reconcile finds, it lands: afterwards all is held that the source had.
 -- If any reconcile since has found such an event after all, the day is proven no more, until another one proves it again.
 -- A gap is a reason to think that events of the day are missing. Kinds: sessions that were due and had no answer for longer than
--- the retention period; no complete sweep for longer than it; a sweep's clock that was wrong; damaged files of raw; fewer
--- events in the partition of that date than a reconcile found.
+-- the retention period; no complete sweep for longer than it; a sweep's clock that was wrong; webhooks that were refused, or whose
+-- segment of the journal is damaged, up to an hour before and after (meta_webhook_gaps); damaged files of raw; fewer events in
+-- the partition of that date than a reconcile found. Each counts for every environment, since nobody knows whose events are missing.
 -- A gap is closed, and no longer known, once a reconcile has proven the day that began after the gap came up: the event that
 -- it stood for would have been in its answers. A damaged file and events that are gone here close when they are back, since nobody
 -- knows whether that reconcile had seen them here.
@@ -220,6 +221,13 @@ lake_days as (
     select lake_partition, event_count + quarantined_count as held_count from stg_lake_days
 ),
 
+pushed as (
+    select
+        unnest(list_distinct([(began_at - interval 1 hour)::date, (began_at + interval 59 minute)::date])) as event_date,
+        began_at, reason, refused_count
+    from meta_webhook_gaps
+),
+
 -- Each gap with its days, and from when on a reconcile that proves a day closes it. What no answer had in time, a reconcile in
 -- time did have, whenever it is that this was noticed.
 gaps as (
@@ -253,6 +261,22 @@ gaps as (
         format('a clock was wrong before the sweep of {}', strftime(started_at, '%Y-%m-%d %H:%M'))
     from sweeps as stepped
     where clock_ahead_sweeps is not null
+    union all
+    select
+        'damaged journal', event_date, event_date, began_at + interval 1 hour, 'a segment of the webhook journal is damaged'
+    from pushed
+    where reason = 'damaged'
+    union all
+    select
+        'refused webhooks', event_date, event_date, max(began_at) + interval 1 hour,
+        format('webhooks were refused ({})', string_agg(format('{}: {}', reason, refused_count), ', ' order by reason))
+    from (
+        select event_date, reason, max(began_at) as began_at, sum(refused_count)::bigint as refused_count
+        from pushed
+        where reason <> 'damaged'
+        group by event_date, reason
+    )
+    group by event_date
     union all
     select
         'damaged files', try_cast(lake_partition as date), try_cast(lake_partition as date), 'infinity'::timestamp,

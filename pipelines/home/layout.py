@@ -42,6 +42,10 @@ class Home:
         return self.root / "raw" / "access"
 
     @property
+    def raw_webhook_gaps(self) -> Path:
+        return self.root / "raw" / "webhook_gaps"
+
+    @property
     def lake(self) -> Path:
         return self.root / "lake"
 

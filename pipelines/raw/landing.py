@@ -154,7 +154,10 @@ def begin_chain(home: Home, say: Callable[[str], None]) -> None:
 
 def raw_files(home: Home) -> list[Path]:
     """Every file of raw that the chain has a link for, sorted."""
-    folders = (home.raw_embed_events, home.raw_embeds, home.raw_sweeps, home.raw_unreadable)
+    folders = (
+        *(home.raw_embed_events, home.raw_embeds, home.raw_sweeps),
+        *(home.raw_unreadable, home.raw_webhook_gaps),
+    )
     return sorted(
         path for folder in folders for path in folder.rglob("*.parquet") if not path.name.startswith(TEMPORARY_PREFIX)
     )
@@ -165,6 +168,15 @@ def land_rows(home: Home, table: Table, folder: Path, rows: Iterable[dict[str, A
     frame = pl.DataFrame(list(rows), schema=table.polars_schema, orient="row")
     if frame.height:
         _land(home, [_File(folder / f"{sweep_id}-{token_hex(NAME_BYTES)}.parquet", frame, {})], sweep_id)
+
+
+def land_once(home: Home, table: Table, folder: Path, rows: pl.DataFrame, sweep_id: str, key: list[str]) -> None:
+    """`land_rows` of those rows whose key is not yet in a file that `sweep_id` landed, nor twice among them."""
+    rows = rows.unique(key, maintain_order=True)
+    # What a damaged file of raw holds is added again: twice is better than not at all.
+    for path in filter(lambda path: find_damage(path) is None, sorted(folder.glob(f"{sweep_id}-*.parquet"))):
+        rows = rows.join(pl.read_parquet(path, columns=key), on=key, how="anti", maintain_order="left")
+    land_rows(home, table, folder, rows.iter_rows(named=True), sweep_id)
 
 
 def land_embeds(home: Home, rows: Iterable[dict[str, Any]], sweep_id: str) -> None:

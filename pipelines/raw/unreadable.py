@@ -7,16 +7,14 @@ is counted and quarantined like every delivery without a uuid. This table has on
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from pipelines.home.layout import Home
-from pipelines.home.sealed import find_damage
 from pipelines.home.tables import TIMESTAMP, Column, Table
 from pipelines.home.times import moment
-from pipelines.raw.landing import land_rows
+from pipelines.raw.landing import land_once
 
 RAW_UNREADABLE = Table(
     name="unreadable",
@@ -66,13 +64,5 @@ def land_unreadable(home: Home, segment: str, bodies: list[tuple[int, Unreadable
     A segment may be read more than once. Bodies that are there already are not added again.
     """
     rows = [{**asdict(body), "received_at": moment(received_at), "sweep_id": segment} for received_at, body in bodies]
-    found = pl.DataFrame(rows, schema=RAW_UNREADABLE.polars_schema, orient="row").unique(_KEY, maintain_order=True)
-    # What a damaged file of raw holds is added again: twice is better than not at all.
-    for path in filter(lambda path: find_damage(path) is None, unreadable_files(home, segment)):
-        found = found.join(pl.read_parquet(path, columns=_KEY), on=_KEY, how="anti", maintain_order="left")
-    land_rows(home, RAW_UNREADABLE, home.raw_unreadable, found.iter_rows(named=True), segment)
-
-
-def unreadable_files(home: Home, segment: str) -> list[Path]:
-    """The files that hold a segment's unreadable bodies."""
-    return sorted(home.raw_unreadable.glob(f"{segment}-*.parquet"))
+    found = pl.DataFrame(rows, schema=RAW_UNREADABLE.polars_schema, orient="row")
+    land_once(home, RAW_UNREADABLE, home.raw_unreadable, found, segment, _KEY)

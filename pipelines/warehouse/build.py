@@ -31,7 +31,7 @@ from pipelines.warehouse.checks import load_checks, require_acknowledgeable
 from pipelines.warehouse.continuing import Begun, changed_partitions
 from pipelines.warehouse.contracts import noted_units
 from pipelines.warehouse.functions import create_functions
-from pipelines.warehouse.ledger import Ledger
+from pipelines.warehouse.ledger import FLAT_KINDS, Ledger
 from pipelines.warehouse.literals import quoted
 from pipelines.warehouse.macros import create_macros
 from pipelines.warehouse.model import Model
@@ -285,7 +285,7 @@ class _Build:
             sources.create_lake(connection, self.home, self.found, lake_partitions)
             new_files = [
                 file
-                for file in self.found.files("embeds", "sweeps")
+                for file in self.found.files(*FLAT_KINDS)
                 if self.continued is None or file not in self.continued.ledger.row_counts
             ]
             sources.create_raw(connection, self.home, new_files)

@@ -112,7 +112,7 @@ def _merges(model: Model, _: Mapping[str, Model]) -> str | None:
         return None
     observed = OBSERVED.intersection(model.sources)
     if len(observed) != 1:
-        return "is of kind merge and does not read one of source.embeds and source.sweeps"
+        return f"is of kind merge and does not read one of {', '.join(f'source.{name}' for name in sorted(OBSERVED))}"
     from sqlglot import exp
 
     (source,) = observed

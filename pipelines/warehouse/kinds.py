@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 # In a refresh these show only what changed since the build before.
 PARTITIONED = frozenset({"embed_events", "validation_errors", "quarantine", "days"})
-OBSERVED = frozenset({"embeds", "sweeps"})
+OBSERVED = frozenset({"embeds", "sweeps", "webhook_gaps"})
 
 # These say the same for every row. When they change, the model is made from nothing.
 VOCABULARY = frozenset({"event_types", "trigger_types", "funnel_steps", "embed_statuses"})
@@ -77,7 +77,7 @@ KINDS: Mapping[str, Kind] = {
         ),
         Kind(
             "merge",
-            "the rows that the API has answered again",
+            "the rows that were said again",
             OBSERVED | SETTLED,
             is_merged=True,
             is_staging=True,

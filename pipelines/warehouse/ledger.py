@@ -25,10 +25,10 @@ from pipelines.warehouse.frames import shown
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Kind = Literal["lake_events", "lake_errors", "quarantine", "raw_events", "embeds", "sweeps"]
+Kind = Literal["lake_events", "lake_errors", "quarantine", "raw_events", "embeds", "sweeps", "webhook_gaps"]
 
-# Their files are few, and new in a refresh that finds nothing, too.
-_OF_EVERY_SWEEP: tuple[Kind, ...] = ("embeds", "sweeps")
+# The tables of raw without partitions. Their files are few, and new in a refresh that finds nothing, too.
+FLAT_KINDS: tuple[Kind, ...] = ("embeds", "sweeps", "webhook_gaps")
 
 # The kinds of files that make up a partition of the lake, which is replaced as a whole.
 LAKE_KINDS: tuple[Kind, ...] = ("lake_events", "lake_errors", "quarantine")
@@ -109,7 +109,7 @@ def scan(home: Home, known: Ledger | None = None) -> Ledger:
                 raise DamagedLakeError(f"{damage}: refresh again, which makes it from raw.")
             damages[file] = damage
             continue
-        if file.kind in _OF_EVERY_SWEEP:
+        if file.kind in FLAT_KINDS:
             row_counts[file] = pl.scan_parquet(home.root / file.path, glob=False).select(pl.len()).collect().item()
             continue
         # Opens a file in a fraction of the time that Polars takes. Where nothing has landed it is not needed, and
@@ -138,7 +138,11 @@ def _list_files(home: Home) -> Iterator[SourceFile]:
         for folder in _entries(str(table)):
             if (lake_partition := event_date_of(folder.name)) is not None and folder.is_dir():
                 yield from _parquet_files(home, kind, folder.path, lake_partition)
-    flat: dict[Kind, Path] = {"embeds": home.raw_embeds, "sweeps": home.raw_sweeps}
+    flat: dict[Kind, Path] = {
+        "embeds": home.raw_embeds,
+        "sweeps": home.raw_sweeps,
+        "webhook_gaps": home.raw_webhook_gaps,
+    }
     for kind, table in flat.items():
         yield from _parquet_files(home, kind, str(table), "")
 

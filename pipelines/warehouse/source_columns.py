@@ -12,12 +12,13 @@ def source_columns() -> dict[str, list[str]]:
     """The columns of every relation of schema `source`, without the claim columns, which differ from home to home."""
     from pipelines.flatten import lake_tables as lake
     from pipelines.raw import raw_tables as raw
+    from pipelines.raw.webhook_gaps import RAW_WEBHOOK_GAPS
     from pipelines.warehouse.claim_settings import CLAIM_PATTERNS
     from pipelines.warehouse.sources import BuildFacts
 
     tables = (
         *(lake.LAKE_EMBED_EVENTS, lake.LAKE_VALIDATION_ERRORS, lake.QUARANTINE, lake.LAKE_DAYS, lake.CLAIMS_CATALOGUE),
-        *(raw.RAW_EMBEDS, raw.RAW_SWEEPS),
+        *(raw.RAW_EMBEDS, raw.RAW_SWEEPS, RAW_WEBHOOK_GAPS),
     )
     columns: dict[str, list[str]] = {table.name: table.names for table in tables}
     for name in ("embed_events", "validation_errors"):

@@ -27,6 +27,7 @@ from pipelines.oneschema.vocabulary import (
 )
 from pipelines.raw import claim_patterns as policy_patterns
 from pipelines.raw.raw_tables import RAW_EMBEDS, RAW_SWEEPS
+from pipelines.raw.webhook_gaps import RAW_WEBHOOK_GAPS
 from pipelines.settings import Settings
 from pipelines.warehouse.claim_settings import claim_patterns
 from pipelines.warehouse.frames import shown
@@ -108,15 +109,15 @@ def create_lake(
 
 
 def create_raw(connection: duckdb.DuckDBPyConnection, home: Home, files: list[SourceFile]) -> None:
-    """source.embeds and source.sweeps over these files."""
-    for table, kind in ((RAW_EMBEDS, "embeds"), (RAW_SWEEPS, "sweeps")):
+    """source.embeds, source.sweeps and source.webhook_gaps over these files."""
+    for table, kind in ((RAW_EMBEDS, "embeds"), (RAW_SWEEPS, "sweeps"), (RAW_WEBHOOK_GAPS, "webhook_gaps")):
         chosen = [file for file in files if file.kind == kind]
         _create_view(connection, home, f"new_{table.name}", table, chosen, is_grown=True)
         connection.execute(f"create or replace view source.{table.name} as from source.new_{table.name}")
 
 
 def show_held(connection: duckdb.DuckDBPyConnection, source: str, table: str, key: Iterable[str]) -> None:
-    """Have source.embeds or source.sweeps show the rows that a table holds of the new rows' keys as well.
+    """Have source.embeds or its like show the rows that a table holds of the new rows' keys as well.
 
     The one to pick is among them, so old files need not be read again.
     """

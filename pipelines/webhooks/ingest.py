@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from pipelines.raw import claim_patterns
 from pipelines.raw.landing import EventLanding
 from pipelines.raw.raw_rows import Envelope, to_raw
 from pipelines.raw.unreadable import UnreadableBody, land_unreadable, may_keep_text
+from pipelines.raw.webhook_gaps import WebhookGap, land_webhook_gaps
 from pipelines.webhooks.records import Record, decode, is_torn
-from pipelines.webhooks.segments import SUFFIX, Segment, SegmentError
+from pipelines.webhooks.segments import SUFFIX, Segment, SegmentError, began_at
 
 # A batch lands when it reaches one of these bounds.
 BATCH_EVENTS = 50_000
@@ -93,6 +95,7 @@ class _Ingest:
         self._batch_bytes = 0
         self._fingerprints: dict[int, str | None] = {}
         self._unreadable: dict[str, list[tuple[int, UnreadableBody]]] = {}
+        self._gaps: dict[str, list[WebhookGap]] = {}
         # These stay open until they are removed; finished ones are also locked.
         self._segments: list[Segment] = []
 
@@ -104,12 +107,18 @@ class _Ingest:
             return
         except OSError as error:
             self.report.damages.append(Damage(path, f"cannot be read ({error.strerror})"))
+            self._note_gap(path, "damaged", began_at(path), "damaged", None)
             return
         self._segments.append(segment)
         before = self.report.damaged_count
         try:
-            for line in segment.lines():
-                self._batch.append(self._delivery(line, segment))
+            for number, line in enumerate(segment.lines()):
+                record = decode(line)
+                if record is not None and record.refusal is not None:
+                    refusal, hour = record.refusal, moment(record.received_at)
+                    self._note_gap(path, str(number), hour, refusal.reason, refusal.count)
+                    continue
+                self._batch.append(self._delivery(record, line, segment))
                 self._batch_bytes += len(line)
                 if len(self._batch) >= BATCH_EVENTS or self._batch_bytes >= BATCH_BYTES:
                     self._land_batch()
@@ -124,6 +133,7 @@ class _Ingest:
 
     def _name(self, segment: Segment, reason: str) -> None:
         segment.is_damaged = True
+        self._note_gap(segment.path, "damaged", segment.started_at, "damaged", None)
         self.report.damages.append(Damage(segment.path, reason))
 
     def finish(self) -> None:
@@ -133,6 +143,9 @@ class _Ingest:
         for name, bodies in self._unreadable.items():
             land_unreadable(self._home, name, bodies)
         self._unreadable = {}
+        for name, gaps in self._gaps.items():
+            land_webhook_gaps(self._home, name, gaps)
+        self._gaps = {}
         gone = [segment for segment in self._segments if segment.may_be_removed]
         chain.append(self._home, [("segment", self._facts(segment)) for segment in gone if segment.byte_count])
         for segment in gone:
@@ -171,8 +184,11 @@ class _Ingest:
             self._fingerprints[embed_id] = self._fingerprint_of(embed_id)
         return self._fingerprints[embed_id]
 
-    def _delivery(self, line: bytes, segment: Segment) -> tuple[Any, Envelope]:
-        record = decode(line)
+    def _note_gap(self, path: Path, place: str, since: datetime, reason: str, count: int | None) -> None:
+        segment = path.name.removesuffix(SUFFIX)
+        self._gaps.setdefault(segment, []).append(WebhookGap(f"{segment}-{place}", since, reason, count, segment))
+
+    def _delivery(self, record: Record | None, line: bytes, segment: Segment) -> tuple[Any, Envelope]:
         if record is None:
             self.report.damaged_count += 1
             # The receiver wrote no credential, but damage may have changed the line in any way.

@@ -2,19 +2,23 @@
 
 An event's future is done only when its line is on disk. Waiting lines are bounded in number, in bytes and in the time
 that the disk may take. Beyond these bounds, and after a disk error, an event is refused, so that the vendor sends it
-again.
+again. How many were refused is written as well, within a minute, or once the disk takes it.
 """
 
 import asyncio
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.webhooks.records import Refusal, encode_refusal
 from pipelines.webhooks.segments import create_segment, write_whole
+
+_HOUR_SECONDS = 3600
 
 
 class JournalRefusedError(Exception):
@@ -27,13 +31,15 @@ class JournalRefusedError(Exception):
 
 @dataclass(frozen=True)
 class JournalLimits:
-    """How much may wait, and when to close a segment so that a refresh can remove it."""
+    """How much may wait, when to close a segment so that a refresh can remove it, and how long to count refusals before
+    they are written: a kill loses no more than that."""
 
     waiting_count: int = 10_000
     waiting_bytes: int = 32 * 1024 * 1024
     stall_seconds: float = 5.0
     segment_bytes: int = 64 * 1024 * 1024
     segment_seconds: float = 60.0
+    refusal_seconds: float = 60.0
 
 
 @dataclass
@@ -41,6 +47,15 @@ class _Batch:
     lines: list[bytes] = field(default_factory=list[bytes])
     futures: list[asyncio.Future[None]] = field(default_factory=list[asyncio.Future[None]])
     byte_count: int = 0
+    refusals: Counter[tuple[int, str]] = field(default_factory=Counter[tuple[int, str]])
+
+    @property
+    def content(self) -> bytes:
+        refused = (
+            encode_refusal(Refusal(reason, count), hour * _HOUR_SECONDS * 1_000_000)
+            for (hour, reason), count in sorted(self.refusals.items())
+        )
+        return b"".join([*self.lines, *refused])
 
 
 class Journal:
@@ -58,6 +73,9 @@ class Journal:
         self._waiting = _Batch()
         self._writing = _Batch()
         self._writing_since: float | None = None
+        # Refused events that are not on disk yet, by the hour since 1970 and the reason: few, however many there are.
+        self._refusals = Counter[tuple[int, str]]()
+        self._refused_since = 0.0
         self._is_open = False
         # False once the writer's thread has died: nothing can be stored any more.
         self.is_sound = True
@@ -101,6 +119,14 @@ class Journal:
                 self._changed.notify()
         await stored
 
+    def refused(self, reason: str) -> None:
+        """Count an event that was refused. What is counted is written later, and nobody waits for it."""
+        with self._lock:
+            if not self._refusals:
+                self._refused_since = time.monotonic()
+                self._changed.notify()
+            self._refusals[int(time.time()) // _HOUR_SECONDS, reason] += 1
+
     async def close(self) -> None:
         """Accept nothing more, write what is waiting, and end."""
         with self._changed:
@@ -129,29 +155,41 @@ class Journal:
     def _next_batch(self) -> _Batch | None:
         with self._changed:
             self._writing, self._writing_since = _Batch(), None
-            while not self._waiting.lines:
+            while not self._waiting.lines and self._seconds_to_refusals() != 0:
                 if not self._is_open:
                     return None
-                is_woken = self._changed.wait(self._seconds_to_rotation())
-                if not is_woken:
+                waits = [self._seconds_to_rotation(), self._seconds_to_refusals()]
+                self._changed.wait(min((wait for wait in waits if wait is not None), default=None))
+                if self._seconds_to_rotation() == 0:
                     self._close_segment()
             self._writing, self._waiting = self._waiting, _Batch()
+            if self._seconds_to_refusals() == 0:
+                self._writing.refusals, self._refusals = self._refusals, self._writing.refusals
             self._writing_since = time.monotonic()
             return self._writing
 
     def _store(self, batch: _Batch) -> JournalRefusedError | None:
         try:
             descriptor = self._open_segment() if self._descriptor is None else self._descriptor
-            write_whole(descriptor, b"".join(batch.lines))
+            content = batch.content
+            write_whole(descriptor, content)
             began = time.perf_counter()
             os.fsync(descriptor)
             self._on_commit(len(batch.lines), time.perf_counter() - began)
-            self._durable_bytes += batch.byte_count
+            self._durable_bytes += len(content)
         except OSError:
             # After a failed fsync it is not known what is on disk, so this segment ends at its last durable byte.
             self._abandon_segment()
+            self._keep(batch.refusals)
             return JournalRefusedError("disk")
         return None
+
+    def _keep(self, refusals: Counter[tuple[int, str]]) -> None:
+        """Try again later to write these, unless this process is ending."""
+        with self._lock:
+            if refusals and self._is_open:
+                self._refusals.update(refusals)
+                self._refused_since = time.monotonic()
 
     def _open_segment(self) -> int:
         self._path, self._descriptor = create_segment(self.folder)
@@ -185,6 +223,14 @@ class Journal:
         if self._descriptor is None or not self._durable_bytes:
             return None
         return max(self._started_at + self._limits.segment_seconds - time.monotonic(), 0.0)
+
+    def _seconds_to_refusals(self) -> float | None:
+        """How long the writer may wait before it must write how many events were refused. None: there are none."""
+        if not self._refusals:
+            return None
+        if not self._is_open:
+            return 0.0
+        return max(self._refused_since + self._limits.refusal_seconds - time.monotonic(), 0.0)
 
 
 def _settle(futures: list[asyncio.Future[None]], error: JournalRefusedError | None) -> None:

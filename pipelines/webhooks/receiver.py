@@ -201,6 +201,9 @@ class Events:
 
     def _rejected(self, reason: str, answer: Answer) -> Answer:
         self._metrics.rejected[reason].inc()
+        # Anybody can send what has no secret. What has one may be an event that is lost, and a day's verdict knows it.
+        if answer is not UNAUTHORIZED:
+            self._journal.refused(reason)
         return answer
 
 

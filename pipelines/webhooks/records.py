@@ -8,6 +8,9 @@ For a body that could not be read, the first JSON has an UnreadableBody without 
 the place of the event. The matched patterns are those of the claim policy that have fitted a claim of any token so far:
 claims that it dropped are no longer there to show it. Elements at the end that are null are left out.
 
+A line may instead say how many events were refused in an hour, and why: then the first JSON ends with {reason, count},
+received_at is when that hour began, and null takes the place of the event.
+
 JSON writes no raw tab or line feed, so a line is one event whatever is in it. A line without its line feed is
 unfinished, because its writer was killed. received_at is in microseconds since 1970. The claim policy is the one
 already applied to the claims. A refresh may have another.
@@ -32,7 +35,7 @@ _BEGINNING = re.compile(rb"[0-9a-f]{0,8}|[0-9a-f]{8}\t(\[[^\x00]*)?")
 class Record:
     """One received delivery as the journal holds it. `received_at` is in microseconds since 1970. The token was read
     under `claim_policy`, and `matched_patterns` of it have fitted a claim of this token or of earlier ones. An
-    unreadable body has no event."""
+    unreadable body has no event, and neither has a refusal."""
 
     received_at: int
     token: ReadToken
@@ -40,6 +43,15 @@ class Record:
     event: Json
     unreadable: UnreadableBody | None = None
     matched_patterns: tuple[str, ...] = ()
+    refusal: "Refusal | None" = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """How many events were refused, and why, in the hour that began at the record's `received_at`."""
+
+    reason: str
+    count: int
 
 
 def encode(event: Json, received_at: int, tokens: TokenReader) -> bytes:
@@ -55,6 +67,11 @@ def encode_unreadable(body: UnreadableBody, received_at: int, tokens: TokenReade
     return _line(received_at, MISSING, tokens, facts, orjson.dumps(body.text))
 
 
+def encode_refusal(refusal: Refusal, hour_began_at: int) -> bytes:
+    """The journal line of a refusal."""
+    return _checked([hour_began_at, None, MISSING.jwt_status, None, {}, None, None, asdict(refusal)], b"null")
+
+
 def _line(
     received_at: int, read: ReadToken, tokens: TokenReader, unreadable: dict[str, object] | None, body: bytes
 ) -> bytes:
@@ -64,6 +81,10 @@ def _line(
         head.append(unreadable)
     if matched:
         head.append(matched)
+    return _checked(head, body)
+
+
+def _checked(head: list[object], body: bytes) -> bytes:
     content = b"%b\t%b" % (orjson.dumps(head), body)
     return b"%08x\t%b\n" % (zlib.crc32(content), content)
 
@@ -81,8 +102,9 @@ def decode(line: bytes) -> Record | None:
         return None
     head, _, body = content.partition(b"\t")
     received_at, claims, jwt_status, fingerprint, claim_policy, *rest = orjson.loads(head)
-    facts, matched = (*rest, None, None)[:2]
+    facts, matched, refused = (*rest, None, None, None)[:3]
     event = loads(body)
     unreadable = replace(UnreadableBody(**facts), text=event) if facts else None
     token = ReadToken(claims, jwt_status, fingerprint)
-    return Record(received_at, token, claim_policy, None if facts else event, unreadable, tuple(matched or ()))
+    refusal = Refusal(**refused) if refused else None
+    return Record(received_at, token, claim_policy, None if facts else event, unreadable, tuple(matched or ()), refusal)

@@ -76,12 +76,12 @@ def segment_sizes(folder: Path) -> list[SegmentSize]:
             # A refresh has landed and removed it meanwhile.
             continue
         if size:
-            found.append(SegmentSize(path.name, size, _started_at(path)))
+            found.append(SegmentSize(path.name, size, began_at(path)))
     return found
 
 
-def _started_at(path: Path) -> datetime:
-    """From its name; of a file that a person named, when it was last written."""
+def began_at(path: Path) -> datetime:
+    """When a segment was begun (naive UTC): from its name; of a file that a person named, when it was last written."""
     try:
         return datetime.strptime(path.name.partition("-")[0], "%Y%m%dT%H%M%S%f")
     except ValueError:
@@ -115,7 +115,7 @@ class Segment:
     @property
     def started_at(self) -> datetime:
         """When its receiver began it (naive UTC)."""
-        return _started_at(self.path)
+        return began_at(self.path)
 
     def lines(self) -> Iterator[bytes]:
         """The whole lines. What follows the last line feed was never acknowledged: its writer was killed, or is still

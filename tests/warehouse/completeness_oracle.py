@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 PLAUSIBLE_FROM = datetime(2020, 1, 1)
 
 
@@ -54,8 +55,8 @@ class Sweep:
 
 @dataclass
 class World:
-    """All that meta_completeness reads. `held` has the events and the agreed ones by date and environment, `missed` the
-    webhooks' gaps as (kind, first date, last date, from when on a proof closes it)."""
+    """All that meta_completeness reads. `held` has the events and the agreed ones by date and environment, `pushed` the
+    webhooks' gaps as (began_at, reason, count)."""
 
     built_at: datetime
     retention: timedelta | None
@@ -63,7 +64,7 @@ class World:
     held: dict[tuple[date, str | None], tuple[int, int]] = field(default_factory=dict[Any, Any])
     quarantined: dict[date, int] = field(default_factory=dict[date, int])
     damaged: list[date | None] = field(default_factory=list[date | None])
-    missed: list[tuple[str, date, date, datetime]] = field(default_factory=list[Any])
+    pushed: list[tuple[datetime, str, int | None]] = field(default_factory=list[Any])
 
     @property
     def seen_sweeps(self) -> list[Sweep]:
@@ -126,8 +127,11 @@ class Gaps(defaultdict[date, dict[str, datetime | None]]):
         self.of_clocks()
         self.of_times_without_sweeps()
         self.of_raw()
-        for gap in world.missed:
-            self.add(*gap)
+        for began_at, reason, _ in world.pushed:
+            kind = "damaged journal" if reason == "damaged" else "refused webhooks"
+            # Of a refusal the hour is known alone: from its beginning to just before its end, and what happened before.
+            until = began_at + HOUR - timedelta(minutes=1)
+            self.add(kind, began_at - HOUR, until, began_at + HOUR)
 
     def add(self, kind: str, first: datetime | date, last: datetime | date, closes_after: datetime | None) -> None:
         for day in days_between(first, last):

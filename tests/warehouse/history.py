@@ -50,6 +50,9 @@ class History:
         self._write(dirty)
         if random.random() < 0.7:
             self.lake.embeds([self._observation() for _ in range(random.randrange(1, 6))])
+        if random.random() < 0.3:
+            number = random.randrange(4)
+            self.lake.webhook_gap(f"gap-{number}", START + timedelta(hours=number), "disk", 1 + number)
         if random.random() < 0.9:
             self.lake.sweep(
                 # Now and then a clock is far ahead.

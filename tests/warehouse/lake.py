@@ -20,6 +20,7 @@ from pipelines.flatten.lake_tables import (
 from pipelines.home.layout import Home, lake_folder, partition_folder
 from pipelines.home.tables import Table
 from pipelines.raw.raw_tables import RAW_EMBEDS, RAW_SWEEPS
+from pipelines.raw.webhook_gaps import RAW_WEBHOOK_GAPS
 
 START = datetime(2026, 3, 2, 9)
 
@@ -192,6 +193,12 @@ class Lake:
             "failed_count": 0,
         } | fields
         self._replace(self.home.raw_sweeps / f"{self.writes:06}.parquet", frame(RAW_SWEEPS, [row]))
+
+    def webhook_gap(self, gap_id: str, began_at: datetime, reason: str, refused_count: int | None) -> None:
+        """A gap of webhooks, which may be told more than once."""
+        self.writes += 1
+        row = {"gap_id": gap_id, "began_at": began_at, "reason": reason, "refused_count": refused_count}
+        self._replace(self.home.raw_webhook_gaps / f"{self.writes:06}.parquet", frame(RAW_WEBHOOK_GAPS, [row]))
 
     def embeds(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """More observations of embeds."""

@@ -18,6 +18,7 @@ from pipelines.warehouse.source_columns import source_columns
 from tests.proving import examples
 from tests.warehouse.completeness_oracle import (
     DAY,
+    HOUR,
     PLAUSIBLE_FROM,
     Found,
     Sweep,
@@ -37,6 +38,8 @@ KINDS = {
     "a clock was wrong": "clock",
     "of raw are damaged": "damaged files",
     "are not held": "gone",
+    "webhooks were refused": "refused webhooks",
+    "of the webhook journal is damaged": "damaged journal",
 }
 
 
@@ -103,12 +106,15 @@ def rows_of(connection: duckdb.DuckDBPyConnection, world: World) -> list[dict[st
         {"lake_partition": "varchar", "event_count": "bigint", "quarantined_count": "bigint"},
     )
     table("meta_sweeps", [recorded(sweep) for sweep in world.sweeps], SWEEP_TYPES)
+    pushed = [dict(zip(PUSHED_TYPES, gap, strict=True)) for gap in world.pushed]
+    table("meta_webhook_gaps", pushed, PUSHED_TYPES)
     (model,) = [model for model in load_models() if model.name == "meta_completeness"]
     answer = connection.execute(model.sql)
     names = [column[0] for column in answer.description or []]
     return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
 
+PUSHED_TYPES = {"began_at": "timestamp", "reason": "varchar", "refused_count": "bigint"}
 SWEEP_TYPES = {
     **dict.fromkeys(("sweep_id", "kind"), "varchar"),
     **dict.fromkeys(("started_at", "finished_at"), "timestamp"),
@@ -182,6 +188,10 @@ def a_world(random: Random) -> World:
         world.quarantined[a_day(random)] = 1
     if random.random() < 0.1:
         world.damaged = [random.choice([a_day(random), None])]
+    for _ in range(random.choice([0, 0, 1, 2])):
+        reason = random.choice(["too_large", "disk", "damaged"])
+        began_at = a_time(random) + timedelta(minutes=random.choice([0, 30]))
+        world.pushed.append((began_at, reason, None if reason == "damaged" else random.randrange(1, 9)))
     return world
 
 
@@ -285,6 +295,16 @@ CASES: list[tuple[World, str, str]] = [
         "incomplete",
         "sessions had no answer for longer than the retention period (2)",
     ),
+    (
+        a_held_day(pushed=[(FIRST, "disk", 2), (FIRST + HOUR, "disk", 3), (NEXT, "too_large", 1)]),
+        "incomplete",
+        "webhooks were refused (disk: 5, too_large: 1)",
+    ),
+    (a_held_day(reconcile(NEXT + HOUR), pushed=[(NEXT, "disk", 2)]), "complete", "every listed session"),
+    (a_held_day(reconcile(NEXT), pushed=[(NEXT, "disk", 2)]), "incomplete", "webhooks were refused (disk: 2)"),
+    (a_held_day(pushed=[(FIRST, "damaged", None)]), "incomplete", "a segment of the webhook journal is damaged"),
+    (a_held_day(reconcile(NEXT), pushed=[(FIRST, "damaged", None)]), "complete", "every listed session"),
+    (a_held_day(reconcile(NEXT), retention=None, pushed=[(FIRST, "disk", 2)]), "incomplete", "webhooks were refused"),
     (a_held_day(reconcile(NEXT, unseen=(2, FIRST, FIRST))), "complete", "every listed session"),
 ]
 

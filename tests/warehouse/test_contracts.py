@@ -96,7 +96,7 @@ REFUSED = {
     "merge without a source": (merge(relations="stg_embeds"), "reads stg_embeds, which a model of kind merge cannot"),
     "merge of two": (
         merge(relations="source.embeds cross join source.sweeps"),
-        "does not read one of source.embeds and source.sweeps",
+        "does not read one of source.embeds, source.sweeps, source.webhook_gaps",
     ),
     "merge without a key": (merge().replace("-- grain: embed_id\n", ""), "needs a line `-- grain:`"),
     "merge of a key that may be NULL": (merge().replace("; not null", ""), "needs a line `-- grain:`"),
