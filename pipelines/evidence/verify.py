@@ -3,7 +3,7 @@
 It works offline and beside a running refresh, changes nothing, and takes no lock.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from pipelines.chain.links import Head
 from pipelines.errors import ConfigurationError
 from pipelines.evidence.accepting import taken_in_notes
 from pipelines.evidence.chain_check import ReadChain, check_signatures, read_chain, read_public_key
-from pipelines.evidence.findings import Checked, Finding
+from pipelines.evidence.findings import Checked
 from pipelines.evidence.published_head import check_published_head, read_published_head
 from pipelines.evidence.raw_check import check_raw
 from pipelines.settings import Settings
@@ -20,8 +20,8 @@ from pipelines.settings import Settings
 OnProgress = Callable[[str, int, int], None]
 """Takes what is being read, and how much of it is done, of how much."""
 
-ChainCheck = Callable[[ReadChain], Iterable[Finding]]
-"""Another check of the chain, as an anchor's: it takes the chain as it was read, and returns what is wrong with it."""
+ChainCheck = Callable[[ReadChain], Checked]
+"""Another check of the chain, as an anchor's: it takes the chain as it was read."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def verify(
     checked.add(check_signatures(home, read, public_keys))
     checked.add(check_published_head(home, read, published))
     for check in chain_checks:
-        checked.findings += check(read)
+        checked.add(check(read))
     checked.notes += taken_in_notes(read)
     raw = check_raw(home, read, with_rows=with_rows, on_progress=lambda done, total: on_progress("raw", done, total))
     checked.add(raw.checked)

@@ -209,6 +209,12 @@ def verify(
     key: Annotated[
         list[Path] | None, typer.Option(help="A public key (PEM): only its signatures count. May be repeated.")
     ] = None,
+    anchor: Annotated[
+        list[Path] | None, typer.Option(help="A file of `anchor --out`, which the chain must hold. May be repeated.")
+    ] = None,
+    authority: Annotated[
+        list[Path] | None, typer.Option(help="A time-stamp authority's certificate (PEM). May be repeated.")
+    ] = None,
     rows: Annotated[
         bool, typer.Option("--rows", help="Also read every row of raw, and compare it with its link.")
     ] = False,
@@ -222,7 +228,17 @@ def verify(
     from pipelines.settings import load_settings
     from pipelines.terminal.verify import run_verify
 
-    if not run_verify(load_settings(), keys=key or (), with_rows=rows, accepts=accept, reason=reason, as_json=as_json):
+    is_sound = run_verify(
+        load_settings(),
+        keys=key or (),
+        anchors=anchor or (),
+        authorities=authority or (),
+        with_rows=rows,
+        accepts=accept,
+        reason=reason,
+        as_json=as_json,
+    )
+    if not is_sound:
         raise typer.Exit(1)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipelines.errors import ConfigurationError, PermanentError
 from pipelines.evidence.accepting import accept_files
 from pipelines.evidence.access_log import note_access
+from pipelines.evidence.outside_checks import AnchorCheck, TimestampCheck
 from pipelines.evidence.verify import OnProgress, Verified, verify
 from pipelines.home.printable import printable
 from pipelines.settings import Settings
@@ -23,6 +24,8 @@ def run_verify(
     settings: Settings,
     *,
     keys: Sequence[Path],
+    anchors: Sequence[Path],
+    authorities: Sequence[Path],
     with_rows: bool,
     accepts: bool,
     reason: str | None,
@@ -31,8 +34,9 @@ def run_verify(
     """Verify, print, and note it in the chain. Returns whether nothing was found. Raises ConfigurationError."""
     if accepts:
         _accept(settings, reason)
+    checks = [AnchorCheck(anchors), TimestampCheck(authorities)]
     with _progress() as on_progress:
-        found = verify(settings, keys=keys, with_rows=with_rows, on_progress=on_progress)
+        found = verify(settings, keys=keys, with_rows=with_rows, chain_checks=checks, on_progress=on_progress)
     if as_json:
         sys.stdout.write(json.dumps(found.as_json(), indent=2) + "\n")
     else:

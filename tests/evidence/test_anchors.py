@@ -159,6 +159,37 @@ def test_no_chain_and_no_room_are_said(tmp_path: Path, home: Home) -> None:
 
 
 @pytest.mark.slow
+def test_verify_holds_the_chain_against_anchors_and_time_stamps(
+    home: Home, authority: Authority, tmp_path: Path
+) -> None:
+    def verified(*options: str) -> tuple[int, str]:
+        done = run(tmp_path, "verify", *options, EMBED_ANALYTICS_HOME=str(home.root))
+        return done.returncode, done.stdout
+
+    anchor_home(home, tmp_path / "anchor.json", authority.url, pytest.fail)
+    status, said = verified()
+    assert status == 0
+    assert "1 time-stamps were not looked at" in said
+    status, said = verified("--anchor", "anchor.json", "--authority", str(authority.root))
+    assert status == 0
+    assert "proven: Links 0 to 1 are as they were when anchor.json was written." in said
+    assert "proven: Links 0 to 0 existed at " in said
+    status, said = verified("--authority", str(make_authority(tmp_path)))
+    assert status == 1
+    assert "the time-stamp of link 1 does not hold" in said
+    # Cut off behind the first link, where what is left fits itself, and then written on.
+    for path in chain.link_files(home)[1:]:
+        path.unlink()
+    status, said = verified("--anchor", "anchor.json")
+    assert status == 1
+    assert "anchor.json is broken: the chain ends before link 1" in said
+    chain.append(home, [("access", {"details": "other"})])
+    status, said = verified("--anchor", "anchor.json")
+    assert status == 1
+    assert "link 1, or one before it, is not the one that the anchor has seen" in said
+
+
+@pytest.mark.slow
 def test_the_command_prints_what_it_writes(tmp_path: Path, home: Home) -> None:
     done = run(tmp_path, "anchor", "--out", "anchor.json", EMBED_ANALYTICS_HOME=str(home.root))
     assert done.returncode == 0, done.stderr
