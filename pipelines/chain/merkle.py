@@ -36,16 +36,22 @@ def root(digests: Sequence[bytes]) -> bytes:
 
 def proof(digests: Sequence[bytes], position: int) -> list[Sibling]:
     """What leads from the leaf at `position` to the root. Raises IndexError where there is no such leaf."""
-    if not 0 <= position < len(digests):
-        raise IndexError(position)
-    siblings: list[Sibling] = []
-    level = list(digests)
+    return proofs(digests, [position])[0]
+
+
+def proofs(digests: Sequence[bytes], positions: Sequence[int]) -> list[list[Sibling]]:
+    """The proof of each position, for the work of hashing the tree once. Raises IndexError."""
+    if not all(0 <= position < len(digests) for position in positions):
+        raise IndexError(positions)
+    found: list[list[Sibling]] = [[] for _ in positions]
+    level, places = list(digests), list(positions)
     while len(level) > 1:
-        other = position ^ 1
-        if other < len(level):
-            siblings.append(Sibling("left" if other < position else "right", level[other]))
-        level, position = _above(level), position // 2
-    return siblings
+        for siblings, place in zip(found, places, strict=True):
+            other = place ^ 1
+            if other < len(level):
+                siblings.append(Sibling("left" if other < place else "right", level[other]))
+        level, places = _above(level), [place // 2 for place in places]
+    return found
 
 
 def root_of_proof(text: bytes, siblings: Iterable[Sibling]) -> bytes:

@@ -61,6 +61,11 @@ def _as_strings(frame: pl.DataFrame) -> dict[str, str]:
 
 def write_text(text: str, path: Path, *, is_private: bool = False) -> None:
     """Write a text file in the same way. `is_private`: its mode is 0600, whatever the umask and the folder allow."""
+    write_bytes(text.encode("utf-8"), path, is_private=is_private)
+
+
+def write_bytes(content: bytes, path: Path, *, is_private: bool = False) -> None:
+    """The same for bytes."""
     temporary = _temporary(path)
     with _removed_if_it_fails(temporary):
         if is_private:
@@ -68,7 +73,7 @@ def write_text(text: str, path: Path, *, is_private: bool = False) -> None:
             temporary.unlink(missing_ok=True)
             temporary.touch(mode=0o600, exist_ok=False)
             temporary.chmod(0o600)
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
         fsync(temporary)
     put_in_place(temporary, path)
 
