@@ -7,12 +7,11 @@ being guessed. So the details can be erased, and the chain stays as it is.
 
 import getpass
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
-
-import orjson
 
 from pipelines.chain import chain
 from pipelines.chain.links import Head
@@ -33,8 +32,9 @@ def note_access(
     Waits for the home's writer lock. Returns the chain's new head, whose last link but signatures is this one. Raises
     PermanentError where raw has files and no chain yet: the chain begins with them.
     """
-    details = {"about": about, "command": command, "reason": reason, "user": getpass.getuser()}
-    text = orjson.dumps({**details, "salt": token_hex(_SALT_BYTES)}, option=orjson.OPT_SORT_KEYS).decode()
+    said = {name: _utf8(value) if isinstance(value, str) else value for name, value in about.items()}
+    details = {"about": said, "command": command, "reason": reason and _utf8(reason), "user": getpass.getuser()}
+    text = json.dumps({**details, "salt": token_hex(_SALT_BYTES)}, sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
     with writer_lock(home, on_wait):
         # A later append would hide from the next writer what a killed one still had to name.
@@ -44,6 +44,11 @@ def note_access(
         # Before the link: a file that no link names tells nothing, and a link without its details would be a loss.
         write_text(text, details_file(home, digest), is_private=True)
         return chain.append(home, [("access", {"details": digest})])
+
+
+def _utf8(text: str) -> str:
+    """The text, with escapes for what a terminal or a path gave that is not UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def details_file(home: Home, digest: str) -> Path:

@@ -243,6 +243,24 @@ def verify(
 
 
 @app.command()
+def evidence(
+    embed: Annotated[int, typer.Option(help="The session's embed_id.")],
+    out: Annotated[Path, typer.Option(help="The zip to write, for you alone (0600).")],
+    reason: Annotated[str, typer.Option(help="Why; the home's log keeps it, and the pack shows it.")],
+) -> None:
+    """Write a session's evidence pack: its timeline, its raw rows, and what proves them to somebody else."""
+    from pipelines.evidence.pack import write_pack
+    from pipelines.settings import load_settings
+
+    pack = write_pack(load_settings(), embed, out, reason, lambda line: typer.echo(line, err=True))
+    for left in pack.left_out:
+        typer.echo(f"warning: left out, {left.file} {left.reason}", err=True)
+    typer.echo(f"written: {pack.path.absolute()}")
+    typer.echo(f"It has {pack.row_count} rows of raw, and this head of the chain: {pack.head.digest}")
+    typer.echo("Tell the head by another way. `python3 verify.py PACK --head HEX` checks the pack by it.")
+
+
+@app.command()
 def simulate(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8787,
     embeds: Annotated[int, typer.Option(min=0, help="Embed sessions in the world.")] = 3000,
