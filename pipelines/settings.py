@@ -228,6 +228,12 @@ class Settings(BaseSettings):
     embed_analytics_keep_quarantine_days: int | None = Field(
         None, ge=1, le=_DAYS, description="Quarantined rows that landed earlier go, and are counted; never by default"
     )
+    embed_analytics_keep_unreadable_days: int | None = Field(
+        None,
+        ge=1,
+        le=_DAYS,
+        description="Files of `raw/unreadable` whose bodies came earlier go, and the chain says so; never by default",
+    )
     embed_analytics_memory_limit: Annotated[
         ByteSize | None, BeforeValidator(_size_in_words), AfterValidator(_enough_memory)
     ] = Field(

@@ -143,18 +143,28 @@ def publish(
 
 
 def _take_in(settings: Settings, state: PollState, on_wait: Callable[[str], None]) -> IngestReport:
-    """Land the journal, and name its segments that are damaged."""
+    """Land the journal, name its segments that are damaged, and remove what has expired of raw/unreadable."""
+    from pipelines.home.times import start_of_kept, utc_now
+    from pipelines.raw.expiry import expire_unreadable
     from pipelines.raw.landing import remove_stale_temporaries
     from pipelines.webhooks.ingest import ingest_journal
 
     remove_stale_temporaries(settings.home)
+    unreadable_from = start_of_kept(settings.embed_analytics_keep_unreadable_days, utc_now())
     report = ingest_journal(
         settings.home,
         state.connection,
         _token_reader(settings),
         settings.oneschema_environment,
         state.embed_token_fingerprint,
+        unreadable_from,
     )
+    expired = expire_unreadable(settings.home, unreadable_from, "EMBED_ANALYTICS_KEEP_UNREADABLE_DAYS")
+    if expired:
+        on_wait(
+            f"{len(expired)} files of raw/unreadable were older than EMBED_ANALYTICS_KEEP_UNREADABLE_DAYS and have "
+            "been removed; raw/chain says which."
+        )
     for damage in report.damages:
         on_wait(f"{damage}: what could be read of it has landed; it stays until it is mended or moved away.")
     return report

@@ -127,15 +127,18 @@ def _land(home: Home, files: Sequence[_File], sweep_id: str) -> None:
 
 
 def finish_landing(home: Home) -> None:
-    """Give the files of the latest links their names, where a writer was killed before it had.
+    """Give the files of the latest links their names, where a writer was killed before it had, and remove those that
+    these links say were removed.
 
     The caller holds the home's writer lock, and has not removed temporary files yet.
     """
     for link in chain.last_links(home):
-        if link.kind != "landed":
+        if link.kind not in ("landed", "expired"):
             continue
         path = home.root / link.facts["path"]
         if path.exists():
+            if link.kind == "expired" and sha256_of(path) == link.facts["sha256"]:
+                path.unlink()
             continue
         for temporary in path.parent.glob(f"{TEMPORARY_PREFIX}*-{glob.escape(path.name)}"):
             if sha256_of(temporary) == link.facts["sha256"]:

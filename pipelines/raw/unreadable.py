@@ -7,6 +7,7 @@ is counted and quarantined like every delivery without a uuid. This table has on
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -58,11 +59,16 @@ def may_keep_text(claim_policy: Mapping[str, str]) -> bool:
     return set(claim_policy.values()) <= {"keep"}
 
 
-def land_unreadable(home: Home, segment: str, bodies: list[tuple[int, UnreadableBody]]) -> None:
+def land_unreadable(
+    home: Home, segment: str, bodies: list[tuple[int, UnreadableBody]], limit: datetime | None = None
+) -> None:
     """Add the bodies of one journal segment, each with the time when it was received (microseconds since 1970).
 
-    A segment may be read more than once. Bodies that are there already are not added again.
+    A segment may be read more than once. Bodies that are there already are not added again, nor those that were
+    received before `limit` (UTC): these have expired, or would at once.
     """
     rows = [{**asdict(body), "received_at": moment(received_at), "sweep_id": segment} for received_at, body in bodies]
     found = pl.DataFrame(rows, schema=RAW_UNREADABLE.polars_schema, orient="row")
+    if limit is not None:
+        found = found.filter(pl.col("received_at") >= limit)
     land_once(home, RAW_UNREADABLE, home.raw_unreadable, found, segment, _KEY)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class Layer(NamedTuple):
     """A layer of a home: for how many days it is kept (None: for good), and the oldest day that it has (None: none).
 
-    The day is that of the events in raw and lake, the day of landing in the quarantine, and that of the build for
-    earlier warehouses.
+    The day is that of the events in raw and lake, of their landing in the quarantine, of their arrival in
+    raw/unreadable, and of the build for earlier warehouses.
     """
 
     name: str
@@ -29,6 +29,7 @@ def layers(settings: Settings) -> list[Layer]:
         Layer("raw", None, _oldest_event_date(home, is_raw=True)),
         Layer("lake", None, _oldest_event_date(home, is_raw=False)),
         Layer("quarantine", settings.embed_analytics_keep_quarantine_days, _oldest_quarantined(home)),
+        Layer("unreadable", settings.embed_analytics_keep_unreadable_days, _oldest_unreadable(home)),
         Layer("warehouses", settings.embed_analytics_keep_warehouses_days, _oldest_kept(home)),
     ]
 
@@ -49,6 +50,13 @@ def _oldest_quarantined(home: Home) -> date | None:
         return None
     landed_at = pl.scan_parquet(files, glob=False, hive_partitioning=False).select(pl.col("fetched_at").min())
     first = landed_at.collect().item()
+    return None if first is None else first.date()
+
+
+def _oldest_unreadable(home: Home) -> date | None:
+    from pipelines.raw.expiry import oldest_unreadable
+
+    first = oldest_unreadable(home)
     return None if first is None else first.date()
 
 

@@ -58,14 +58,15 @@ def ingest_journal(
     tokens: TokenReader,
     environment_name: str | None,
     fingerprint_of: Callable[[int], str | None],
+    unreadable_from: datetime | None = None,
 ) -> IngestReport:
     """Land everything that the receiver has acknowledged, and remove the finished segments.
 
     `connection` is the state's. `environment_name` is for events that do not name theirs. `fingerprint_of` gives the
-    token fingerprint of an embed, if known. The caller holds the home's writer lock. The receiver may be running
-    meanwhile.
+    token fingerprint of an embed, if known. Bodies that came before `unreadable_from` do not go to raw/unreadable.
+    The caller holds the home's writer lock. The receiver may be running meanwhile.
     """
-    ingest = _Ingest(home, connection, tokens, environment_name, fingerprint_of)
+    ingest = _Ingest(home, connection, tokens, environment_name, fingerprint_of, unreadable_from)
     with closing(ingest):
         for path in sorted(home.webhook_journal.glob(f"*{SUFFIX}")):
             ingest.read(path)
@@ -83,6 +84,7 @@ class _Ingest:
         tokens: TokenReader,
         environment_name: str | None,
         fingerprint_of: Callable[[int], str | None],
+        unreadable_from: datetime | None,
     ) -> None:
         self.report = IngestReport()
         self._home = home
@@ -90,6 +92,7 @@ class _Ingest:
         self._tokens = tokens
         self._environment_name = environment_name
         self._fingerprint_of = fingerprint_of
+        self._unreadable_from = unreadable_from
         self._landing = EventLanding(home, connection)
         self._batch: list[tuple[Any, Envelope]] = []
         self._batch_bytes = 0
@@ -141,7 +144,7 @@ class _Ingest:
         if self._batch:
             self._land_batch()
         for name, bodies in self._unreadable.items():
-            land_unreadable(self._home, name, bodies)
+            land_unreadable(self._home, name, bodies, self._unreadable_from)
         self._unreadable = {}
         for name, gaps in self._gaps.items():
             land_webhook_gaps(self._home, name, gaps)
