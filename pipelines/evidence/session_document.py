@@ -116,12 +116,17 @@ def _definitions(facts: SessionFacts) -> Section:
 
 
 def _table(facts: SessionFacts, heading: str, name: str) -> Section:
-    """All rows of a published table, without columns that are NULL in all of them."""
+    """All rows of a published table. A text that is the same in all of several rows is a fact before them, and a column
+    that is NULL in all is left out."""
     rows = facts.rows(name)
     columns = [column for column in facts.tables[name].columns if any(row[column] is not None for row in rows)]
+    texts = [column for column in columns if len(rows) > 1 and isinstance(rows[0][column], str)]
+    common = [column for column in texts if all(row[column] == rows[0][column] for row in rows)]
+    columns = [column for column in columns if column not in common]
     return Section(
         f"{heading} ({name})",
         [] if rows else ["None."],
+        [(f"{_words(column)} of all", shown(rows[0][column])) for column in common],
         columns=[_words(column) for column in columns],
         rows=[[shown(row[column]) for column in columns] for row in rows],
     )
