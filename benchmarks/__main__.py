@@ -25,6 +25,7 @@ QUESTIONS = {
     "queries": "Analyst queries",
     "analysis": "Macros of analysis",
     "page": "The page",
+    "pack": "An evidence pack",
     "webhooks": "Webhooks",
     "time_spent": "Where the time goes",
     "growth": "Cost against growth",

@@ -26,6 +26,7 @@ ROWS = {
     # Each macro twice, and a model.
     "analysis": [2 * len(macro_files()) + 1],
     "page": [2],
+    "pack": [2],
     "webhooks": [2],
     "time_spent": [12, 12, 12],
     "growth": [10],
