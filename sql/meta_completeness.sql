@@ -24,13 +24,14 @@ with parameters as (
     cross join source.build
 ),
 
+-- An environment is a name behind a sign here, and nothing where it is not known: so joins find that one, too.
 held as (
     select
-        event_date, environment_name,
+        event_date, coalesce('=' || environment_name, '') as environment,
         sum(event_count)::bigint as held_count,
         sum(agreed_count)::bigint as agreed_count
     from fct_events_daily
-    group by event_date, environment_name
+    group by all
 ),
 
 recorded as (
@@ -60,16 +61,16 @@ sweeps as (
 reconciles as (
     select
         sweep_id, started_at, finished_at, is_complete, failed_count, is_clock_right,
-        environment_name as key_environment_name, coverage_by_environment
+        '=' || environment_name as environment, coverage_by_environment
     from sweeps
     where kind = 'reconcile'
 ),
 
-found as (
+found as materialized (
     select
         sweep_id, started_at, is_complete, is_clock_right,
         try_cast(item ->> '$.event_date' as date) as event_date,
-        item ->> '$.environment_name' as environment_name,
+        coalesce('=' || (item ->> '$.environment_name'), '') as environment,
         (item ->> '$.source_count')::bigint as source_count,
         (item ->> '$.unheld_count')::bigint as unheld_count
     from (
@@ -81,42 +82,40 @@ found as (
 ),
 
 seen_environments as (
-    select sweep_id, environment_name from found
+    select sweep_id, environment from found
     union
-    select sweep_id, key_environment_name
-    from reconciles
-    where key_environment_name is not null and coverage_by_environment is not null
+    select sweep_id, environment from reconciles where environment is not null and coverage_by_environment is not null
 ),
 
 known_days as (
-    select event_date, environment_name, held_count from held
+    select event_date, environment, held_count from held
     union all
-    select event_date, environment_name, 0
+    select event_date, environment, 0
     from found
     cross join parameters
     where event_date between plausible_from::date and plausible_until::date
 ),
 
 environments as (
-    select environment_name, min(event_date) as first_date, max(event_date) as last_date
+    select environment, min(event_date) as first_date, max(event_date) as last_date
     from known_days
-    group by environment_name
-    qualify row_number() over (order by sum(held_count) desc, environment_name) <= 100
+    group by environment
+    qualify row_number() over (order by sum(held_count) desc, environment) <= 100
 ),
 
 days as (
     select
-        environment_name,
+        environment,
         unnest(generate_series(first_date, greatest(last_date, built_at::date), interval 1 day))::date as event_date
     from environments
     cross join parameters
     union
-    select environment_name, event_date from known_days
+    select environment, event_date from known_days
 ),
 
 windows as (
     select
-        environment_name, event_date, event_date + interval 1 day as ends_at,
+        environment, event_date, event_date + interval 1 day as ends_at,
         event_date + retention as whole_until,
         event_date + interval 1 day + retention as horizon_at,
         retention, coalesce(data_through, built_at) as now_at
@@ -126,20 +125,26 @@ windows as (
 
 -- The latest complete reconcile that is known to see the environment.
 latest as (
-    select environment_name, max_by(sweep_id, (started_at, sweep_id)) as sweep_id, max(started_at) as reconciled_at
+    select
+        seen_environments.environment, max_by(sweep_id, (started_at, sweep_id)) as sweep_id,
+        max(started_at) as reconciled_at
     from reconciles
     inner join seen_environments using (sweep_id)
     where is_complete and is_clock_right
-    group by environment_name
+    group by seen_environments.environment
+),
+
+unheld as (
+    select sweep_id, started_at, event_date, environment, unheld_count from found where unheld_count > 0
 ),
 
 -- What keeps each reconcile of a day's window from proving the day; NULL: nothing does.
 candidates as (
     select
-        windows.event_date, windows.environment_name, reconciles.sweep_id, reconciles.started_at,
+        windows.event_date, windows.environment, reconciles.sweep_id, reconciles.started_at,
         case
-            when not reconciles.is_clock_right then 'had a wrong clock, or one that was set back'
-            when not reconciles.is_complete then 'broke off'
+            when not is_clock_right then 'had a wrong clock, or one that was set back'
+            when not is_complete then 'broke off'
             when failed_count > 0 then format('did not get everything (failures in meta_sweeps: {})', failed_count)
             when coverage_by_environment is null then 'was one of an older version, which did not count by environment'
             when seen.sweep_id is null then 'is not known to have seen this environment'
@@ -148,42 +153,36 @@ candidates as (
                 then format('found events that earlier answers should have had ({}), and landed them', unheld_count)
         end as objection
     from windows
-    inner join reconciles on reconciles.started_at >= windows.ends_at and reconciles.started_at < windows.whole_until
+    inner join reconciles on reconciles.started_at >= ends_at and reconciles.started_at < whole_until
     left join seen_environments as seen
-        on seen.sweep_id = reconciles.sweep_id
-        and seen.environment_name is not distinct from windows.environment_name
-    left join found
-        on found.sweep_id = reconciles.sweep_id
-        and found.event_date = windows.event_date
-        and found.environment_name is not distinct from windows.environment_name
+        on seen.sweep_id = reconciles.sweep_id and seen.environment = windows.environment
+    left join unheld
+        on unheld.sweep_id = reconciles.sweep_id
+        and unheld.event_date = windows.event_date
+        and unheld.environment = windows.environment
 ),
 
 attempts as (
     select
-        event_date, environment_name,
+        event_date, environment,
         max(started_at) filter (objection is null) as proven_at,
         max(started_at) as tried_at,
         max_by(objection, (started_at, sweep_id)) filter (objection is not null) as objection
     from candidates
-    group by event_date, environment_name
+    group by event_date, environment
 ),
 
 contradictions as (
-    select event_date, environment_name, max(started_at) as unheld_at
-    from found
-    where unheld_count > 0
-    group by event_date, environment_name
+    select event_date, environment, max(started_at) as unheld_at from unheld group by event_date, environment
 ),
 
 proofs as (
     select
-        attempts.event_date, attempts.environment_name, tried_at, objection, unheld_at,
+        event_date, environment, tried_at, objection, unheld_at,
         case when unheld_at >= proven_at then null else proven_at end as proven_at,
         unheld_at >= proven_at as is_contradicted
     from attempts
-    left join contradictions
-        on contradictions.event_date = attempts.event_date
-        and contradictions.environment_name is not distinct from attempts.environment_name
+    left join contradictions using (event_date, environment)
 ),
 
 complete_sweeps as (
@@ -311,41 +310,34 @@ gap_days as (
 
 known_gaps as (
     select
-        days.event_date, days.environment_name,
+        event_date, environment,
         count(*) filter (proven_at >= closes_after) as closed_gap_count,
         count(*) filter ((proven_at >= closes_after) is not true) as gap_count,
         string_agg(gap, '; ' order by kind) filter ((proven_at >= closes_after) is not true) as gaps
     from days
     inner join gap_days using (event_date)
-    left join proofs
-        on proofs.event_date = days.event_date
-        and proofs.environment_name is not distinct from days.environment_name
-    group by days.event_date, days.environment_name
+    left join proofs using (event_date, environment)
+    group by event_date, environment
 ),
 
 joined as (
     select
-        windows.event_date, windows.environment_name, retention, ends_at, whole_until, horizon_at, now_at,
+        windows.event_date, case when windows.environment <> '' then windows.environment[2:] end as environment_name,
+        retention, ends_at, whole_until, horizon_at, now_at,
         coalesce(held_count, 0) as held_count, coalesce(agreed_count, 0) as agreed_count,
         coalesce(gap_count, 0) as gap_count, coalesce(closed_gap_count, 0) as closed_gap_count, gaps,
         proven_at, is_contradicted, unheld_at, tried_at, objection,
         case when latest.reconciled_at >= windows.event_date then latest.reconciled_at end as reconciled_at,
         coalesce(found.source_count, 0) as source_count, coalesce(found.unheld_count, 0) as unheld_count
     from windows
-    left join held
-        on held.event_date = windows.event_date
-        and held.environment_name is not distinct from windows.environment_name
-    left join proofs
-        on proofs.event_date = windows.event_date
-        and proofs.environment_name is not distinct from windows.environment_name
-    left join known_gaps
-        on known_gaps.event_date = windows.event_date
-        and known_gaps.environment_name is not distinct from windows.environment_name
-    left join latest on latest.environment_name is not distinct from windows.environment_name
+    left join held using (event_date, environment)
+    left join proofs using (event_date, environment)
+    left join known_gaps using (event_date, environment)
+    left join latest using (environment)
     left join found
         on found.sweep_id = latest.sweep_id
         and found.event_date = windows.event_date
-        and found.environment_name is not distinct from windows.environment_name
+        and found.environment = windows.environment
 )
 
 select

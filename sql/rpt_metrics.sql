@@ -17,7 +17,8 @@
 -- operations, and of these operations_by_hand (trigger user).
 -- Metrics of now: open (sessions); stuck and stuck_helpable (rpt_stuck_embeds; those who can still be helped); held_events,
 -- quarantined_events, purged_events (held here, gone at the source when last reconciled), unheld_events (there, and not here), unreconciled_days
--- (partitions of the lake that no reconcile has compared); broken_sweeps (begun since data_through, and not complete);
+-- (partitions of the lake that no reconcile has compared); complete_days, incomplete_days and unproven_days (complete as far as the
+-- source can say), which are rows of meta_completeness by verdict; broken_sweeps (begun since data_through, and not complete);
 -- failed_embeds (in the sweep that set data_through). The last two tell how far to believe the rest.
 -- refresh: view
 with build as (

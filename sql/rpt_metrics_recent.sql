@@ -113,6 +113,14 @@ broken_sweeps as (
     where started_at <= (select built_at from source.build)
 ),
 
+completeness as (
+    select
+        count(*) filter (verdict = 'complete') as complete_count,
+        count(*) filter (verdict = 'complete as far as the source can say') as unproven_count,
+        count(*) filter (verdict = 'incomplete') as incomplete_count
+    from meta_completeness
+),
+
 quality as (
     select
         unnest(
@@ -122,12 +130,16 @@ quality as (
                 {'metric': 'purged_events', 'numerator': purged_count},
                 {'metric': 'unheld_events', 'numerator': unheld_count},
                 {'metric': 'unreconciled_days', 'numerator': unreconciled_count},
-                {'metric': 'broken_sweeps', 'numerator': broken_count}
+                {'metric': 'broken_sweeps', 'numerator': broken_count},
+                {'metric': 'complete_days', 'numerator': complete_count},
+                {'metric': 'unproven_days', 'numerator': unproven_count},
+                {'metric': 'incomplete_days', 'numerator': incomplete_count}
             ],
             recursive := true
         )
     from coverage
     cross join broken_sweeps
+    cross join completeness
 ),
 
 counted as (

@@ -33,7 +33,7 @@ _PROGRAM = (
     *("metrics.js", "tables.js", "texts.js", "filters.js", "drawing.js", "rows.js"),
     *("header.js", "numbers.js", "funnel.js", "conversion.js"),
     *("bubbles.js", "leaving.js", "repair.js", "times.js"),
-    *("customers.js", "stuck.js", "session.js"),
+    *("customers.js", "stuck.js", "session.js", "completeness.js"),
     "start.js",
 )
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # A page of many filters holds as many lists of pairs, which are shorter then. Each says how many more there are.
 PAIRS_HELD = 40
 FEWEST_PAIRS_HELD = 10
+DAYS_HELD = 60
 ROWS_OF_PAIRS = 5_000
 _CHOICES = "count(*) filter (pair_number = 1) over ()"
 _HELD = f"least({PAIRS_HELD}, greatest({FEWEST_PAIRS_HELD}, {ROWS_OF_PAIRS} // ({_CHOICES})))"
@@ -58,6 +59,13 @@ TABLES: Mapping[str, str] = {
             {_rate("submitted_rate")}, pair_number, pair_count
         qualify pair_number <= {_HELD}
         order by pair_number
+    """,
+    # The worst first, then the latest.
+    "meta_completeness": f"""
+        select event_date, environment_name, verdict, reason, source_count, held_count, agreed_count, gap_count,
+            proven_at
+        order by verdict = 'complete', verdict <> 'incomplete', event_date desc, environment_name
+        limit {DAYS_HELD}
     """,
 }
 """By table or view of the warehouse: which of its rows the page holds, as the end of a SELECT.

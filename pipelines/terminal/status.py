@@ -38,10 +38,21 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Day:
+    """A row of meta_completeness: what is known of one day of one environment."""
+
+    event_date: date
+    environment_name: str | None
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Published:
     """What the published file says. `counts` are its rows of rpt_metrics that are of now, by metric, of all together.
 
-    `warnings` are what checks found and no setting acknowledges. Both are None where an older version published it.
+    `worst_day` is the latest day that is incomplete, else the latest that is not known to be complete. `warnings` are
+    what checks found and no setting acknowledges. What an older version did not publish is None.
     """
 
     build_id: str
@@ -50,6 +61,7 @@ class Published:
     reconciled_at: datetime | None
     counts: dict[str, int | None] | None
     warnings: list[str] | None
+    worst_day: Day | None
 
 
 @dataclass(frozen=True)
@@ -127,16 +139,14 @@ def _published(home: Home) -> Published | None:
         row = connection.execute("select build_id, built_at, data_through from meta_build").fetchall()[0]
         (reconciled_at,) = connection.execute("select max(reconciled_at) from meta_coverage").fetchall()[0]
         counts = _counts(connection)
+        worst_day = _worst_day(connection)
         found = findings.read(connection)
     warnings = None if found is None else [f"{f.table_name}: {f.name}: {f.finding}" for f in found if not f.passed]
-    return Published(*row, reconciled_at=reconciled_at, counts=counts, warnings=warnings)
+    return Published(*row, reconciled_at=reconciled_at, counts=counts, warnings=warnings, worst_day=worst_day)
 
 
 def _counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int | None] | None:
-    has_metrics = connection.execute(
-        "from duckdb_views() where database_name = 'warehouse' and view_name = 'rpt_metrics'"
-    ).fetchone()
-    if has_metrics is None:
+    if not (_has(connection, "rpt_metrics") and _has(connection, "meta_completeness")):
         return None
     rows = connection.execute("""
         select metric, value::bigint from rpt_metrics
@@ -144,6 +154,26 @@ def _counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int | None] | No
         order by metric
     """).fetchall()
     return dict(rows)
+
+
+def _worst_day(connection: duckdb.DuckDBPyConnection) -> Day | None:
+    if not _has(connection, "meta_completeness"):
+        return None
+    row = connection.execute("""
+        select event_date, environment_name, verdict, reason from meta_completeness
+        where verdict <> 'complete'
+        order by verdict <> 'incomplete', event_date desc, environment_name
+        limit 1
+    """).fetchone()
+    return None if row is None else Day(*row)
+
+
+def _has(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Whether the published file has a table or view of this name."""
+    found = connection.execute(
+        "from information_schema.tables where table_catalog = 'warehouse' and table_name = $1", [name]
+    ).fetchone()
+    return found is not None
 
 
 def _embeds(home: Home, now: datetime) -> tuple[int | None, int | None]:
@@ -248,11 +278,24 @@ def _published_rows(published: Published | None) -> list[tuple[str, str]]:
     return [
         build,
         ("events", f"{counts['held_events']} held, {compared}"),
+        *_day_rows(counts, published.worst_day),
         ("quarantine", f"{counts['quarantined_events']} events"),
         ("sweeps", f"{counts['broken_sweeps']} broken off since, {counts['failed_embeds']} embeds failed in the last"),
         ("sessions", f"{counts['open']} open, {counts['stuck']} stuck, {counts['stuck_helpable']} can still be helped"),
         *(("" if number else "warnings", text) for number, text in enumerate(published.warnings or ["none"])),
     ]
+
+
+def _day_rows(counts: dict[str, str], worst: Day | None) -> list[tuple[str, str]]:
+    """How many days of an environment have which verdict, and the worst of them."""
+    told = (
+        f"{counts['complete_days']} complete, {counts['unproven_days']} complete as far as the source can say, "
+        f"{counts['incomplete_days']} incomplete"
+    )
+    if worst is None:
+        return [("days", told)]
+    environment = "an environment that is not known" if worst.environment_name is None else worst.environment_name
+    return [("days", told), ("", f"{worst.event_date} of {environment} is {worst.verdict}: {worst.reason}")]
 
 
 def _embed_words(status: Status) -> str:

@@ -134,6 +134,21 @@ def test_the_page_says_whether_to_believe_it(opened: Opened) -> None:
 
 
 @pytest.mark.slow
+def test_days_are_the_worst_of_the_warehouse_and_only_text(opened: Opened) -> None:
+    by_sql = opened.ask(opened.page.locator("#completeness pre").text_content() or "")
+    assert len(by_sql) == opened.ask("select count(*) as n from meta_completeness")[0]["n"] > 60
+    lines = opened.page.locator("#completeness table.listed tr").evaluate_all(
+        "found => found.slice(1).map(line => [...line.children].map(cell => cell.textContent))"
+    )
+    assert lines == [
+        [str(row["event_date"]), row["environment_name"] or "(not known)", row["verdict"], row["reason"]]
+        for row in by_sql[:14]
+    ]
+    assert opened.told()["incomplete_days", None] == str(sum(row["verdict"] == "incomplete" for row in by_sql))
+    assert {row["environment_name"] for row in by_sql} == {*ENVIRONMENTS}
+
+
+@pytest.mark.slow
 def test_pictures_have_tables_lines_and_a_csv_that_no_spreadsheet_runs(opened: Opened) -> None:
     page = opened.page
     about = page.locator("#conversion-about")

@@ -45,12 +45,23 @@ def test_it_says_what_the_warehouse_says(folder: Path, simulator: RunningSimulat
         (held,) = connection.execute("select count(*) from stg_embed_events").fetchall()[0]
         (stuck,) = connection.execute("select count(*) from rpt_stuck_embeds").fetchall()[0]
         (open_count,) = connection.execute("select count(*) from fct_embeds where outcome = 'open'").fetchall()[0]
+        days = connection.execute("""
+            select count(*) filter (verdict like 'complete as%'), count(*) filter (verdict = 'incomplete')
+            from meta_completeness
+        """).fetchall()[0]
+        (latest,) = connection.execute("""
+            select event_date::varchar, environment_name, verdict, reason
+            from meta_completeness order by event_date desc, environment_name limit 1
+        """).fetchall()
         checks = connection.execute("select table_name, name, finding from builder.checks where not passed").fetchall()
     published = found["published"]
     assert published["build_id"] == build_id
     assert datetime.fromisoformat(published["data_through"]).replace(tzinfo=None) == through
     counts = published["counts"]
     assert (counts["held_events"], counts["stuck"], counts["open"]) == (held, stuck, open_count)
+    assert [counts[name] for name in ("complete_days", "unproven_days", "incomplete_days")] == [0, *days]
+    worst = published["worst_day"]
+    assert (worst["event_date"], worst["environment_name"], worst["verdict"], worst["reason"]) == latest
     assert sorted(published["warnings"]) == sorted(f"{table}: {name}: {text}" for table, name, text in checks)
     assert found["known_embeds"] == 40
     assert found["due_embeds"] <= 40

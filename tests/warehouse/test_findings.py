@@ -68,7 +68,13 @@ def test_every_warning_says_what_it_found_and_can_be_acknowledged(lake: Lake, na
     of_types(lake, "odd")
     lake.write([event("late", 1, "odd", at(60 * 24 * 99), trigger_type="robot")], {"unknown": 1})
     lake.days["unknown"] = lake.days["unknown"] | {"unlisted_claim_count": 1}
-    lake.sweep(at(0), kind="reconcile", coverage='[{"event_date": "2026-03-02", "unheld_count": 3}]')
+    found_more = '[{"event_date": "2026-03-02", "environment_name": null, "source_count": 9, "unheld_count": 3}]'
+    lake.sweep(
+        at(0),
+        kind="reconcile",
+        coverage='[{"event_date": "2026-03-02", "unheld_count": 3}]',
+        coverage_by_environment=found_more,
+    )
     lake.sweep(at(1), failed_count=1, unasked_embed_count=2, first_loss_at=at(9))
     lake.embeds([{"embed_id": 1, "status": "odd"}])
     lake.home.root.chmod(0o755)

@@ -294,6 +294,7 @@ def test_an_empty_warehouse_says_what_it_holds_and_one_session_is_in_every_perio
     assert empty == {
         "open": 0, "stuck": 0, "stuck_helpable": 0, "held_events": 0, "quarantined_events": 0, "purged_events": None,
         "unheld_events": None, "unreconciled_days": 0, "broken_sweeps": 0, "failed_embeds": 0,
+        "complete_days": 0, "unproven_days": 0, "incomplete_days": 0,
     }  # fmt: skip
     lake.write([event("a", 1, "embed_initialized", START)])
     build(lake.home, options())
@@ -428,7 +429,10 @@ def test_now_counts_who_is_open_and_stuck_and_how_complete_this_is(lake: Lake) -
     lake.sweep(START + timedelta(hours=6), failed_count=2)
     lake.sweep(START + timedelta(hours=7), is_complete=False)
     coverage = '[{"event_date": "2026-03-02", "held_at_source_count": 3, "held_purged_count": 2, "unheld_count": 1}]'
-    lake.sweep(START + timedelta(hours=5), kind="reconcile", coverage=coverage)
+    found_more = (
+        '[{"event_date": "2026-03-02", "environment_name": "Production", "source_count": 9, "unheld_count": 0}]'
+    )
+    lake.sweep(START + timedelta(hours=5), kind="reconcile", coverage=coverage, coverage_by_environment=found_more)
     build(lake.home, options())
     found = {key(row): row["value"] for row in published_rows(lake.home, "from rpt_metrics where period = 'now'")}
     totals = {
@@ -438,10 +442,18 @@ def test_now_counts_who_is_open_and_stuck_and_how_complete_this_is(lake: Lake) -
         lake.home, "select count(*) as n, count(*) filter (can_still_be_helped) as helped from rpt_stuck_embeds"
     )[0].values()
     assert stuck > helpable > 0
+    verdicts = {
+        row["verdict"]: row["n"]
+        for row in published_rows(lake.home, "select verdict, count(*) as n from meta_completeness group by verdict")
+    }
+    (built_on,) = published_rows(lake.home, "select built_at::date as built_on from meta_build")[0].values()
     assert totals == {
         "open": 5, "stuck": stuck, "stuck_helpable": helpable, "held_events": 5, "quarantined_events": 4,
         "purged_events": 2, "unheld_events": 1, "unreconciled_days": 1, "broken_sweeps": 1, "failed_embeds": 2,
+        "complete_days": 0, "unproven_days": verdicts["complete as far as the source can say"],
+        "incomplete_days": verdicts["incomplete"],
     }  # fmt: skip
+    assert verdicts == {"incomplete": 1, "complete as far as the source can say": (built_on - START.date()).days}
     assert found[Key("open", None, "now", None, ALL, "t0", ALL, ALL)] == 3
 
 

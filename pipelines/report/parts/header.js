@@ -21,6 +21,7 @@ function showHeader() {
     ["purged_events", "of these gone at the vendor", false],
     ["unheld_events", "At the vendor, not held", true],
     ["unreconciled_days", "Days not reconciled", false],
+    ["incomplete_days", "Days incomplete", true],
     ["quarantined_events", "Quarantined", true],
     ["stuck", "Sessions stuck now", false],
   ]) {

@@ -1,7 +1,7 @@
 function show() {
   for (const dimension of DIMENSIONS) document.getElementById(dimension).value = String(chosen[dimension]);
   document.getElementById("grain").value = chosen.grain;
-  showSections(showCards, showFunnel, showConversion, showLeaving, showRepair, showTimes, showSpans, showCustomers, showStuck, showSession);
+  showSections(showCards, showFunnel, showConversion, showLeaving, showRepair, showTimes, showSpans, showCustomers, showStuck, showCompleteness, showSession);
 }
 
 function showSections(...sections) {
