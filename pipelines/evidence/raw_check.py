@@ -71,6 +71,9 @@ def check_raw(
     linked = linked_files(read.links, checked)
     result = CheckedRaw(checked, linked, last_clean=_last_clean(home, linked))
     files = {path.relative_to(home.root).as_posix(): path for path in raw_tree(home)}
+    if files and not read.appends:
+        checked.findings.append(_no_chain(home, len(files)))
+        return result
     found = _read_files(files, linked.held if with_rows else {}, on_progress)
     wrong = [path for path, link in linked.held.items() if not _fits(link, found.get(path), with_rows=with_rows)]
     unlinked = [path for path in found if path not in linked.held]
@@ -88,6 +91,15 @@ def check_raw(
     rows = ", and so are the rows in them" if with_rows else ""
     checked.proven.append(f"{whole:,} files of raw ({size:,} bytes) are as their links say{rows}.")
     return result
+
+
+def _no_chain(home: Home, count: int) -> Finding:
+    reason = f"does not exist, and raw holds {count} files"
+    way_out = (
+        "Put it back from a backup. If there never was one, since an older version made this home, the next refresh or "
+        "`embed-analytics publish` begins it."
+    )
+    return Finding("raw", home.raw_chain.relative_to(home.root).as_posix(), None, reason, Since(), way_out)
 
 
 def raw_tree(home: Home) -> Iterator[Path]:

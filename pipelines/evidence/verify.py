@@ -12,9 +12,13 @@ from pipelines.chain.links import Head
 from pipelines.errors import ConfigurationError
 from pipelines.evidence.accepting import taken_in_notes
 from pipelines.evidence.chain_check import ReadChain, check_signatures, read_chain, read_public_key
-from pipelines.evidence.findings import Checked
+from pipelines.evidence.findings import Checked, Since
+from pipelines.evidence.lake_check import check_lake
 from pipelines.evidence.published_head import check_published_head, read_published_head
 from pipelines.evidence.raw_check import check_raw
+from pipelines.evidence.warehouse_check import check_warehouse
+from pipelines.flatten.days import FlattenOptions
+from pipelines.home.times import utc_now
 from pipelines.settings import Settings
 
 OnProgress = Callable[[str, int, int], None]
@@ -70,4 +74,9 @@ def verify(
     checked.notes += taken_in_notes(read)
     raw = check_raw(home, read, with_rows=with_rows, on_progress=lambda done, total: on_progress("raw", done, total))
     checked.add(raw.checked)
+    options = FlattenOptions.from_settings(settings, utc_now())
+    since = Since.between(raw.last_clean, None)
+    lake = check_lake(home, options, raw.dates, since, lambda done, total: on_progress("the lake", done, total))
+    checked.add(lake.checked)
+    checked.add(check_warehouse(settings, lake, lambda done, total: on_progress("the warehouse", done, total)))
     return Verified(home.root, read.head, checked)

@@ -19,7 +19,7 @@ from pipelines.flatten import claim_lists
 from pipelines.flatten.claim_columns import ClaimColumn, check_claim_types
 from pipelines.flatten.claim_lists import ClaimsOfDate, replaced
 from pipelines.flatten.claims import Seen
-from pipelines.flatten.day import FlatDay, flatten_event_dates, without_expired
+from pipelines.flatten.day import ChooseColumns, FlatDay, flatten_event_dates, without_expired
 from pipelines.flatten.files import (
     LakeRecords,
     damaged_raw_files,
@@ -43,7 +43,7 @@ FLATTEN_VERSION = "5"
 # Small days are flattened together, up to this many bytes of raw files (some 100,000 events). Two such chunks at a time
 # keep two cores busy, and bound memory to two chunks, or to two days where days are larger.
 _BYTES_TOGETHER = 6_000_000
-_CHUNKS_AT_A_TIME = 2
+CHUNKS_AT_A_TIME = 2
 
 # Of LAKE_RECORDS: how many quarantined rows of a date have been removed.
 _EXPIRED = pl.sum_horizontal("expired_quarantined_count", "expired_field_quarantined_count")
@@ -163,8 +163,7 @@ def flatten_days(
     """
     held = read_records(home, looks_at_all=looks_at_all)
     records = held.records
-    is_current = (pl.col("version") == options.version) & _expires_otherwise(options.quarantine_from).not_()
-    clean = _clean(home, records.filter(is_current & pl.col("event_date").is_in(list(redo)).not_()))
+    clean = clean_dates(home, options, records.filter(pl.col("event_date").is_in(list(redo)).not_()))
     names = raw_files(home, {*event_dates(home.raw_embed_events), *records["event_date"], *held.damages, *redo})
     todo = {event_date for event_date in names if clean.get(event_date) != names[event_date]}
     redone: set[str] = set()
@@ -206,11 +205,14 @@ def _expires_otherwise(limit: datetime | None) -> pl.Expr:
     return lacks.fill_null(value=False) | ((held > 0) & (first_at < limit)).fill_null(value=False)
 
 
-def _clean(home: Home, records: pl.DataFrame) -> dict[str, list[str]]:
-    """By event date its raw files, without the dates where a damaged raw file has changed since."""
+def clean_dates(home: Home, options: FlattenOptions, records: pl.DataFrame) -> dict[str, list[str]]:
+    """By event date the raw files that it was flattened from, without the dates that would be flattened otherwise now,
+    whatever raw holds, and those where a damaged raw file has changed since."""
+    is_current = (pl.col("version") == options.version) & _expires_otherwise(options.quarantine_from).not_()
+    current = records.filter(is_current).select("event_date", "raw_files", "damaged_raw_files")
     return {
         event_date: names
-        for event_date, names, damaged in records.select("event_date", "raw_files", "damaged_raw_files").iter_rows()
+        for event_date, names, damaged in current.iter_rows()
         if all(raw_file_state(home, event_date, file["name"]) == file["state"] for file in damaged)
     }
 
@@ -237,39 +239,45 @@ def _flatten(
         return options.choose(replaced(claims, listed))
 
     def flatten(together: list[str]) -> list[FlatDay]:
-        damaged = {
-            event_date: {
-                name: raw_file_state(home, event_date, name)
-                for name in damaged_raw_files(home, event_date, todo[event_date])
-            }
-            for event_date in together
-        }
-        days = flatten_event_dates(
-            {
-                event_date: read_raw(
-                    home, event_date, [name for name in todo[event_date] if name not in damaged[event_date]]
-                )
-                for event_date in together
-            },
-            choose,
-            claim_list_length=options.claim_list_length,
-            column_key_limit=options.column_key_limit,
-        )
-        for day in days:
+        days = make_days(home, options, {event_date: todo[event_date] for event_date in together}, choose)
+        for day, damaged in days:
             write_day(
                 home,
                 without_expired(day, options.quarantine_from),
                 options.version,
                 todo[day.event_date],
-                damaged[day.event_date],
+                damaged,
                 options.quarantine_from,
             )
-        return days
+        return [day for day, _ in days]
 
-    with ThreadPoolExecutor(_CHUNKS_AT_A_TIME) as pool:
-        for days in pool.map(flatten, _chunks(home, todo)):
+    with ThreadPoolExecutor(CHUNKS_AT_A_TIME) as pool:
+        for days in pool.map(flatten, chunks(home, todo)):
             claims = replaced(claims, {day.event_date: day.claims for day in days})
             yield days
+
+
+def make_days(
+    home: Home, options: FlattenOptions, names: Mapping[str, Sequence[str]], choose: ChooseColumns
+) -> list[tuple[FlatDay, dict[str, str]]]:
+    """Flattens event dates from these raw files, in memory, with all that is quarantined. Each comes with those of its
+    files that are damaged and were left out, and their raw_file_state."""
+    damaged = {
+        event_date: {
+            name: raw_file_state(home, event_date, name) for name in damaged_raw_files(home, event_date, of_date)
+        }
+        for event_date, of_date in names.items()
+    }
+    days = flatten_event_dates(
+        {
+            event_date: read_raw(home, event_date, [name for name in of_date if name not in damaged[event_date]])
+            for event_date, of_date in names.items()
+        },
+        choose,
+        claim_list_length=options.claim_list_length,
+        column_key_limit=options.column_key_limit,
+    )
+    return [(day, damaged[day.event_date]) for day in days]
 
 
 def flatten_version() -> str:
@@ -278,15 +286,15 @@ def flatten_version() -> str:
     return f"{FLATTEN_VERSION}-{hashlib.blake2b(repr(columns).encode(), digest_size=4).hexdigest()}"
 
 
-def _chunks(home: Home, todo: Mapping[str, list[str]]) -> list[list[str]]:
+def chunks(home: Home, todo: Mapping[str, list[str]]) -> list[list[str]]:
     """Groups of neighbouring event dates to flatten together: _BYTES_TOGETHER of raw, or one date that has more."""
-    chunks: list[list[str]] = []
+    made: list[list[str]] = []
     left = 0
     for event_date, names in todo.items():
         size = raw_size(home, event_date, names)
-        if size > left or not chunks:
-            chunks.append([])
+        if size > left or not made:
+            made.append([])
             left = _BYTES_TOGETHER
-        chunks[-1].append(event_date)
+        made[-1].append(event_date)
         left -= size
-    return chunks
+    return made

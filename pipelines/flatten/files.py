@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import polars as pl
@@ -195,6 +195,39 @@ def read_records(home: Home, *, written: Collection[str] = (), looks_at_all: boo
     records = pl.concat([known, pl.DataFrame(read, schema=LAKE_RECORDS)]).sort("event_date")
     write_parquet(records, cache)
     return LakeRecords(records, damages, cache_damage)
+
+
+def day_files(home: Home, event_date: str) -> tuple[Path, Path, Path]:
+    """The lake's files of an event date: events, validation errors and quarantine."""
+    return events_file(home, event_date), _errors_file(home, event_date), _quarantine_file(home, event_date)
+
+
+def day_stamp(home: Home, event_date: str) -> str:
+    """What tells an event date's files from those that replace them."""
+    return _stamps(home)(event_date)
+
+
+def read_day_record(home: Home, event_date: str) -> dict[str, Any] | Damage:
+    """A row of LAKE_RECORDS of one event date, from its files, every byte of which is read; or what is wrong with them.
+    Nothing is taken from a cache, and nothing is written."""
+    return _record(home, event_date, day_stamp(home, event_date), is_written=False)
+
+
+class StoredInputs(NamedTuple):
+    """What a day's events file says it was made of."""
+
+    event_date: str
+    version: str
+    raw_files: list[str]
+
+
+def stored_inputs(home: Home, event_date: str) -> StoredInputs | None:
+    """What the events file in the place of an event date was made of. None where it says nothing that can be read."""
+    try:
+        stored = orjson.loads(pl.read_parquet_metadata(events_file(home, event_date))[_METADATA_KEY])
+        return StoredInputs(stored["report"]["event_date"], stored["version"], stored["raw_files"])
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _tables(home: Home) -> tuple[Path, Path, Path]:

@@ -8,7 +8,7 @@ never wrong. The ledger lives in the warehouse itself (schema `builder`), so a p
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -121,6 +121,27 @@ def scan(home: Home, known: Ledger | None = None) -> Ledger:
             if file.kind == "lake_events":
                 claim_types[file] = _claim_types(parquet.schema_arrow)
     return Ledger(row_counts, claim_types, damages)
+
+
+def lake_files(home: Home) -> list[SourceFile]:
+    """The files of the lake and the quarantine as they are now."""
+    return [file for file in _list_files(home) if file.kind in LAKE_KINDS]
+
+
+def lake_ledger(home: Home, without: Collection[str]) -> Ledger:
+    """The ledger of the lake's files as they are now, except those of the partitions `without`. Their footers alone are
+    read. Raises ValueError or OSError for one that cannot be read."""
+    import pyarrow.parquet as pq
+
+    row_counts: dict[SourceFile, int] = {}
+    claim_types: dict[SourceFile, ClaimTypes] = {}
+    for file in lake_files(home):
+        if file.lake_partition not in without:
+            with pq.ParquetFile(home.root / file.path) as parquet:
+                row_counts[file] = parquet.metadata.num_rows
+                if file.kind == "lake_events":
+                    claim_types[file] = _claim_types(parquet.schema_arrow)
+    return Ledger(row_counts, claim_types)
 
 
 def _claim_types(schema: "pa.Schema") -> ClaimTypes:

@@ -83,6 +83,13 @@ def published_damage(home: Home, found: PublishedFile | None) -> str | None:
     return "is not as it was published"
 
 
+def is_of_a_build(home: Home) -> bool | None:
+    """Whether the published file has the headers of a build that was recorded: nothing wrote to it through DuckDB. A
+    copy of a home still has them, though nothing else that the file system says. None where no build is recorded."""
+    recorded = read(home)
+    return None if recorded is None else _header_digest(home.warehouse) in {file.header for file in recorded}
+
+
 def log_file(home: Home) -> Path:
     """The log that DuckDB writes beside the published file when a client changes it, and leaves when that is killed."""
     return home.warehouse.with_name(f"{home.warehouse.name}.wal")
