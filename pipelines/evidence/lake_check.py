@@ -48,6 +48,12 @@ class CheckedLake:
     """The event dates whose files cannot be read whole, or are not all ours."""
     unmade: set[str] = field(default_factory=set[str])
     """The event dates that raw holds and the lake has no files of."""
+    stamps: dict[str, str] = field(default_factory=dict[str, str])
+    """By event date the day_stamp of its files before they were read."""
+
+    def was_replaced(self, home: Home, date: str) -> bool:
+        """Whether a day's files are others now than when they were looked at."""
+        return self.stamps.get(date) != day_stamp(home, date)
 
 
 def check_lake(
@@ -79,14 +85,13 @@ class _Check:
         self._since = since
         self._on_progress = on_progress
         self._result = CheckedLake(Checked(), LAKE_RECORDS.to_frame())
-        self._stamps: dict[str, str] = {}
 
     def run(self) -> CheckedLake:
         home, checked = self._home, self._result.checked
         tables = (home.raw_embed_events, home.lake_embed_events, home.lake_validation_errors, home.quarantine)
         names = raw_files(home, sorted({date for table in tables for date in event_dates(table)}))
         self._find_strays(names)
-        self._stamps = {date: day_stamp(home, date) for date in names}
+        self._result.stamps = {date: day_stamp(home, date) for date in names}
         records = self._read_records(names)
         self._result.records = pl.DataFrame(records, schema=LAKE_RECORDS).sort("event_date")
         choice = self._choice(names)
@@ -220,7 +225,7 @@ class _Check:
 
     def _add_of_day(self, date: str, path: Path, reason: str) -> None:
         """A finding, unless the day was replaced while it was read."""
-        if day_stamp(self._home, date) != self._stamps[date]:
+        if self._result.was_replaced(self._home, date):
             self._wait(date, "a running refresh has replaced it meanwhile")
             return
         way_out = f"Remove {_relative(self._home, day_files(self._home, date)[0])} and run `embed-analytics publish`, "

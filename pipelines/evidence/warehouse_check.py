@@ -180,7 +180,8 @@ class _Comparison:
     def _find_missing(self, read: Ledger, newer: Collection[str]) -> None:
         """Days whose files the warehouse was made of, and that the lake has none of, though raw has them."""
         for date in sorted(self._lake.unmade.intersection(newer)):
-            if paths := [file.path for file in read.files("lake_events") if file.lake_partition == date]:
+            paths = [file.path for file in read.files("lake_events") if file.lake_partition == date]
+            if paths and not (self._home.root / paths[0]).exists():
                 reason = "is missing, and the published warehouse was made of it"
                 way_out = "`embed-analytics publish` makes it again from raw."
                 self._checked.findings.append(Finding("lake", paths[0], date, reason, Since(), way_out))
@@ -194,7 +195,8 @@ class _Comparison:
         newer: Collection[str],
         built_at: datetime,
     ) -> None:
-        if date in newer or date in _newer(self._home, ledger.read(self._connection)):
+        was_replaced = self._lake.was_replaced(self._home, date)
+        if was_replaced or date in newer or date in _newer(self._home, ledger.read(self._connection)):
             if not any(each.date == date and each.layer == "warehouse" for each in self._checked.waiting):
                 reason = "the lake has changed since the warehouse was published"
                 self._checked.waiting.append(Waiting("warehouse", date, reason))

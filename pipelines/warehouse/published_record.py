@@ -86,8 +86,10 @@ def published_damage(home: Home, found: PublishedFile | None) -> str | None:
 def is_of_a_build(home: Home) -> bool | None:
     """Whether the published file has the headers of a build that was recorded: nothing wrote to it through DuckDB. A
     copy of a home still has them, though nothing else that the file system says. None where no build is recorded."""
+    header = _header_digest(home.warehouse)
+    # After the file: what is about to be published is recorded before it gets its name.
     recorded = read(home)
-    return None if recorded is None else _header_digest(home.warehouse) in {file.header for file in recorded}
+    return None if recorded is None else header in {file.header for file in recorded}
 
 
 def log_file(home: Home) -> Path:

@@ -264,6 +264,7 @@ def test_the_command_prints_lines_or_json(settings: Settings) -> None:
 
 def command(settings: Settings, **options: Any) -> bool:
     given: dict[str, Any] = {"keys": (), "with_rows": False, "accepts": False, "reason": None, "as_json": False}
+    given |= {"anchors": (), "authorities": ()}
     return run_verify(settings, **{**given, **options})
 
 
