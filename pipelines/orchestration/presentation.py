@@ -184,7 +184,11 @@ def file_row_count(folder: Path) -> int:
 
 
 def _row_count(files: list[Path]) -> int:
-    return pl.scan_parquet(files, glob=False).select(pl.len()).collect().item() if files else 0
+    if not files:
+        return 0
+    # Files of a former version of raw lack columns.
+    rows = pl.scan_parquet(files, glob=False, missing_columns="insert", extra_columns="ignore")
+    return rows.select(pl.len()).collect().item()
 
 
 def markdown_table(columns: list[str], rows: Iterable[tuple[object, ...]]) -> str:

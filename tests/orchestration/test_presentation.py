@@ -139,6 +139,19 @@ def test_each_chart_is_drawn_of_hostile_rows(lake: Lake) -> None:
     assert IMAGE in (events_chart(home, str(at(0).date())) or "")
 
 
+def test_files_of_a_former_version_are_counted_beside_those_of_today(tmp_path: Path) -> None:
+    for name, row in (
+        ("1", {"sweep_id": "a"}),
+        ("2", {"sweep_id": "b", "environment_name": "E"}),
+        ("3", {"sweep_id": "c"}),
+    ):
+        pl.DataFrame([row]).write_parquet(tmp_path / f"{name}.parquet")
+    assert presentation.file_row_count(tmp_path) == 3
+    # Whichever comes first.
+    (tmp_path / "1.parquet").unlink()
+    assert presentation.file_row_count(tmp_path) == 2
+
+
 def test_an_empty_home_has_tables_and_no_chart(lake: Lake) -> None:
     build(lake.home, BuildOptions(code_version="test"))
     assert {table.chart for table in published_tables(lake.home).values()} == {None}
