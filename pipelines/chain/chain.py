@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,9 @@ def _file(home: Home, number: int) -> Path:
 
 def _last_file(home: Home) -> Path | None:
     for folder in reversed(_sorted(home.raw_chain)):
-        if files := [path for path in _sorted(folder) if path.suffix == SUFFIX and path.stem.isdecimal()]:
-            return files[-1]
+        for path in reversed(_sorted(folder)):
+            if path.suffix == SUFFIX and path.stem.isdecimal():
+                return path
     return None
 
 
@@ -110,4 +112,6 @@ def _sorted(folder: Path) -> list[Path]:
     """What lies in a folder, without what is being written."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if not path.name.startswith(TEMPORARY_PREFIX))
+    found = (path for path in folder.iterdir() if not path.name.startswith(TEMPORARY_PREFIX))
+    # By name, since comparing paths takes far longer, and a folder may hold thousands.
+    return sorted(found, key=attrgetter("name"))
