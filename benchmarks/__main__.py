@@ -31,6 +31,7 @@ QUESTIONS = {
     "growth": "Cost against growth",
     "sizing": "How much an account takes",
     "chain": "The chain",
+    "verify": "Verifying",
     "counts": "What machines do not move",
 }
 

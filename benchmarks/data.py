@@ -21,6 +21,8 @@ import orjson
 import polars as pl
 
 from benchmarks.contest import CACHE, ROOT
+from pipelines.chain import chain
+from pipelines.chain.file_links import facts_of_file
 from pipelines.flatten.days import FlattenOptions, flatten_days
 from pipelines.home.files import fsync, write_parquet
 from pipelines.home.layout import Home, partition_folder
@@ -231,7 +233,7 @@ class _Block:
 
     def land(self, home: Home, events: pl.DataFrame, embeds: pl.DataFrame, end: float, copy: int, copies: int) -> None:
         """Write events and embeds as a sweep at `end` does, `copy` blocks back, the oldest of `copies` with the
-        smallest ids. A day has a file for every six hours."""
+        smallest ids. A day has a file for every six hours. Each file gets its link."""
         back = timedelta(days=BLOCK_DAYS * copy)
         at = _utc(end) - back
         older = copies - 1 - copy
@@ -243,16 +245,21 @@ class _Block:
             pl.col("fetched_at") - back,
             sweep_id=pl.lit(f"{at:%Y%m%dT%H%M%S}"),
         )
+        paths: list[Path] = []
         quarter = (pl.col("created_at") // (DAY / 4)).cast(pl.Int64)
         for (number,), rows in landed.group_by(quarter, maintain_order=True):
             folder = partition_folder(home.raw_embed_events, f"{_utc(int(number) * DAY / 4):%Y-%m-%d}")
             folder.mkdir(parents=True, exist_ok=True)
             # Sealed, as landing writes it: a file without a seal would be decoded once more to see that it is whole.
-            write_parquet(rows.select(RAW_EMBED_EVENTS.names), folder / f"{at:%Y%m%dT%H%M%S}-{int(number) % 4}.parquet")
+            paths.append(folder / f"{at:%Y%m%dT%H%M%S}-{int(number) % 4}.parquet")
+            write_parquet(rows.select(RAW_EMBED_EVENTS.names), paths[-1])
         home.raw_embeds.mkdir(parents=True, exist_ok=True)
+        paths.append(home.raw_embeds / f"{at:%Y%m%dT%H%M%S}.parquet")
         embeds.with_columns(pl.col("embed_id") + older * self._embed_stride, pl.col("fetched_at") - back).write_parquet(
-            home.raw_embeds / f"{at:%Y%m%dT%H%M%S}.parquet", compression="zstd"
+            paths[-1], compression="zstd"
         )
+        sweep = f"{at:%Y%m%dT%H%M%S}"
+        chain.append(home, [("landed", {**facts_of_file(home, path), "sweep": sweep}) for path in paths])
         land_sweep(home, SweepReport(f"{at:%Y%m%dT%H%M%S}", "refresh", at, at, is_complete=True).row())
 
     def lines(self, copy: int, copies: int) -> Iterator[bytes]:

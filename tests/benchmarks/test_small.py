@@ -32,6 +32,7 @@ ROWS = {
     "growth": [10],
     "sizing": [4, 4],
     "chain": [3],
+    "verify": [1],
     "counts": [12],
 }
 

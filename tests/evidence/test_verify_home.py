@@ -9,7 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import orjson
+import polars as pl
 import pytest
 
 from pipelines import steps
@@ -20,6 +22,7 @@ from pipelines.evidence.accepting import accept_files
 from pipelines.evidence.access_log import note_access
 from pipelines.evidence.findings import Checked
 from pipelines.evidence.verify import verify
+from pipelines.home.files import write_parquet
 from pipelines.home.layout import Home
 from pipelines.home.times import EPOCH
 from pipelines.settings import Settings
@@ -209,6 +212,28 @@ def test_what_the_next_refresh_makes_is_waiting(settings: Settings) -> None:
     assert found.findings == []
     assert [(each.layer, each.date) for each in found.waiting] == [("warehouse", date)]
     steps.publish(settings, on_wait=pytest.fail)
+    found = checked(settings)
+    assert (found.findings, found.waiting) == ([], [])
+
+
+def test_the_way_out_mends_the_lake_and_the_warehouse(settings: Settings) -> None:
+    home = settings.home
+    path = next(path for path in lake_files(home) if path.name == "events.parquet" and "2026" in path.parent.name)
+    rows = pl.read_parquet(path, glob=False, hive_partitioning=False)
+    metadata = {"embed_analytics": pl.read_parquet_metadata(path)["embed_analytics"]}
+    write_parquet(rows.with_columns(embed_id=pl.col("embed_id") + 1), path, metadata)
+    put(home.warehouse, home.warehouse.read_bytes())
+    with duckdb.connect(str(home.warehouse)) as connection:
+        connection.execute("update stg_embed_events set environment_name = 'x' where lake_partition = '2026-01-27'")
+    found = checked(settings)
+    (finding,) = [each for each in found.findings if each.layer == "lake"]
+    assert (finding.path, finding.date) == (relative(home, path), path.parent.name.partition("=")[2])
+    assert f"has {rows.height} rows that raw makes otherwise (embed_id)" in finding.reason
+    assert {each.date for each in found.findings if each.layer == "warehouse"} == {None, "2026-01-27"}
+    assert f"Remove {relative(home, path)} and run `embed-analytics publish`" in finding.way_out
+    path.unlink()
+    steps.flatten(settings, on_wait=lambda _: None)
+    steps.publish(settings, on_wait=lambda _: None, full_refresh=True)
     found = checked(settings)
     assert (found.findings, found.waiting) == ([], [])
 
