@@ -54,6 +54,7 @@ def test_the_vectors_of_the_rfc(key: str, message: str, signature: str) -> None:
     assert not is_signed(*map(bytes.fromhex, (key, signature, message + "00")))
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @settings(max_examples=examples(60))
 @given(

@@ -104,6 +104,7 @@ def forms(texts: list[str]) -> tuple[str, str]:
     return as_html(document), as_text(document)
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @settings(max_examples=examples(60))
 @given(st.lists(hostile, min_size=2, max_size=4))
