@@ -156,9 +156,10 @@ class Settings(BaseSettings):
         description="How many pairs of column key and error code an event may report; one with more has no counts, "
         "and a check says so",
     )
-    embed_analytics_claim_policy: dict[str, Literal["keep", "hash", "drop"]] = Field(
+    embed_analytics_claim_policy: dict[str, Literal["keep", "encrypt", "hash", "drop"]] = Field(
         {},
-        description='What is stored of claims, by path with wildcards, as JSON: `{"email": "hash", "x.*": "drop"}`',
+        description="What is stored of claims, by path with wildcards, as JSON: "
+        '`{"email": "encrypt", "id": "hash", "x.*": "drop"}`; `encrypt` needs the extra `evidence`',
     )
     embed_analytics_claim_hash_key: SecretStr | None = Field(None, description="Key of the claim policy's `hash`")
     embed_analytics_refresh_cron: str = Field(

@@ -17,6 +17,8 @@ select
     conflict_count, -- events whose deliveries disagreed in a field, leaving NULLs aside
     validation_error_count, -- rows of validation errors
     unlisted_claim_count, -- claim paths beyond the bound of what a date lists for meta_claims
+    encrypted_count, -- events of whose claims raw has any encrypted
+    missing_key_count, -- those of them with a claim that is NULL because its key is missing; what was erased has none
     first_landed_at, -- first landing of a delivery (UTC)
     last_landed_at, -- last landing of a delivery (UTC)
 from days

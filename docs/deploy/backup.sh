@@ -1,6 +1,6 @@
 #!/bin/sh
 # Copies what nothing else can make again of a home: raw/, the journal of webhooks, home.json and annotations.csv. No
-# settings and no keys are in the copy.
+# settings and no keys are in the copy: backup-keys.sh copies keys/ to another place.
 #
 #     backup.sh HOME COPY
 #
@@ -42,6 +42,12 @@ for segment in "$copy"/webhooks/*.journal; do
         set -- "$@" "$segment"
     fi
 done
+
+# Which keys have encrypted claims comes before any such claim: who has the copy then knows what can be read.
+if [ -d "$home/raw/keyrings" ]; then
+    mkdir -p "$copy/raw"
+    take --ignore-existing "$home/raw/keyrings/" "$copy/raw/keyrings/" || fail "raw/keyrings/ was not copied whole"
+fi
 
 # The journal first: an event that leaves it meanwhile is in raw/ when raw/ is copied. A segment that grows is copied as
 # far as it goes, and whole the next time. 24: rsync says that one has gone.

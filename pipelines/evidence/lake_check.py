@@ -17,8 +17,9 @@ from pipelines.flatten import claim_lists
 from pipelines.flatten.claim_columns import ClaimColumn
 from pipelines.flatten.claim_lists import CLAIM_RECORD, ClaimsOfDate, replaced
 from pipelines.flatten.claims import Seen
-from pipelines.flatten.day import FlatDay, without_expired
+from pipelines.flatten.day import ChooseColumns, FlatDay, without_expired
 from pipelines.flatten.days import CHUNKS_AT_A_TIME, FlattenOptions, chunks, clean_dates, make_days
+from pipelines.flatten.decryption import decryption_of
 from pipelines.flatten.files import (
     LAKE_RECORDS,
     day_files,
@@ -32,6 +33,7 @@ from pipelines.flatten.lake_tables import FOLDER_COLUMN
 from pipelines.home.files import TEMPORARY_PREFIX
 from pipelines.home.layout import Home, event_date_of
 from pipelines.home.sealed import Damage
+from pipelines.keys.keyrings import Keyrings
 
 OnProgress = Callable[[int, int], None]
 
@@ -81,6 +83,8 @@ class _Check:
     ) -> None:
         self._home = home
         self._options = options
+        self._keyrings = Keyrings(home)
+        self._decryption = decryption_of(self._keyrings)
         self._wrong_in_raw = wrong_in_raw
         self._since = since
         self._on_progress = on_progress
@@ -159,7 +163,9 @@ class _Check:
             return self._options.choose(replaced(claims, listed))
 
         for together in chunks(self._home, {date: list(of_date) for date, of_date in lost.items()}):
-            made = make_days(self._home, self._options, {date: lost[date] for date in together}, choose)
+            made = make_days(
+                self._home, self._options, self._decryption, {date: lost[date] for date in together}, choose
+            )
             claims = replaced(claims, {day.event_date: day.claims for day, _ in made})
         return self._options.choose(claims)
 
@@ -168,7 +174,7 @@ class _Check:
     ) -> dict[str, list[str]]:
         """The days that a refresh would leave as they are, with their raw files."""
         records = self._result.records
-        clean = clean_dates(self._home, self._options, records)
+        clean = clean_dates(self._home, self._options, self._keyrings, records)
         otherwise = claim_lists.chosen_otherwise(records, choice)
         todo: dict[str, list[str]] = {}
         for date, version in records.select("event_date", "version").iter_rows():
@@ -177,7 +183,7 @@ class _Check:
             if version != self._options.version:
                 self._wait(date, "it was flattened by another version, or with other settings")
             elif clean.get(date) != names[date]:
-                self._wait(date, "raw has changed since it was flattened, or quarantined rows are to go")
+                self._wait(date, "raw or keys have changed since it was flattened, or quarantined rows are to go")
             elif date in otherwise:
                 self._wait(date, "it was flattened with other claim columns")
             else:
@@ -191,7 +197,9 @@ class _Check:
         same, done = 0, 0
 
         def compare(together: list[str]) -> list[tuple[str, tuple[Path, str] | None]]:
-            made = make_days(self._home, self._options, {date: todo[date] for date in together}, lambda _: choice)
+            made = make_days(
+                self._home, self._options, self._decryption, {date: todo[date] for date in together}, lambda _: choice
+            )
             return [(day.event_date, self._difference(day, records[day.event_date])) for day, _ in made]
 
         with ThreadPoolExecutor(CHUNKS_AT_A_TIME) as pool:
@@ -203,6 +211,9 @@ class _Check:
                 done += len(compared)
                 self._on_progress(done, len(todo))
         return same
+
+    def _make(self, names: Mapping[str, Sequence[str]], choose: ChooseColumns) -> list[tuple[FlatDay, dict[str, str]]]:
+        return make_days(self._home, self._options, self._decryption, names, choose)
 
     def _difference(self, day: FlatDay, record: Mapping[str, Any]) -> tuple[Path, str] | None:
         """The file that is not what raw makes, and how it differs."""

@@ -103,8 +103,9 @@ def _no_chain(home: Home, count: int) -> Finding:
 
 
 def raw_tree(home: Home) -> Iterator[Path]:
-    """Every file below raw but the chain, the details of accesses, and what is being written. Links are followed."""
-    apart = {home.raw_chain, home.raw_access}
+    """Every file below raw but the chain, the details of accesses, the names of keyrings, and what is being written.
+    Links are followed."""
+    apart = {home.raw_chain, home.raw_access, home.raw_keyrings}
     seen: set[tuple[int, int]] = set()
     folders = [home.root / "raw"]
     while folders:

@@ -6,12 +6,14 @@ text untouched. Payloads that fit none are parsed in Python.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import polars as pl
 
 from pipelines.flatten.claim_shapes import Shape, commonest_shape
+from pipelines.flatten.decryption import Decryption
 from pipelines.home.times import PLAUSIBLE_FROM, micros
 from pipelines.oneschema.claim_paths import walk
 from pipelines.oneschema.json_text import JsonText, loads_carefully
@@ -69,15 +71,24 @@ class Seen:
 SeenByDate = dict[int, dict[str, Seen]]
 
 
+class EncryptedCounts(NamedTuple):
+    """The events of a date of whose claims raw has any encrypted, and those of which a key for that is missing."""
+
+    event_count: int
+    missing_key_count: int
+
+
 @dataclass(frozen=True)
 class Claims:
     """The claims of a frame of events, in the order of the events."""
 
     seen: SeenByDate
+    encrypted: Mapping[int, EncryptedCounts]
+    """Of the dates that have any encrypted claims."""
     runs: pl.Series
     """The number of each event's run. Neighbouring events of one date with the same payload form a run."""
     payloads: pl.Series
-    """The payload of each run, NULL for events without claims."""
+    """The payload of each run, decrypted; NULL for events without claims."""
     _shaped: list[pl.DataFrame]
     """`run`, and a String column per path: the text of its scalar, NULL for anything else. A run is in one at most."""
     _open: list[pl.DataFrame]
@@ -117,9 +128,9 @@ class Claims:
         return found.select(pl.col(name).alias(path) for name, path in columns.items()), row_of_run.gather(self.runs)
 
 
-def read_claims(events: pl.DataFrame) -> Claims:
+def read_claims(events: pl.DataFrame, decryption: Decryption | None = None) -> Claims:
     """The claims of events (`date_index`, `claims`, `occurred_at`), which must be sorted by date. This is cheapest when
-    the events of a session are neighbours."""
+    the events of a session are neighbours. Without `decryption`, no claims are encrypted."""
     seen: SeenByDate = defaultdict(lambda: defaultdict(Seen))
     claims, date_index = pl.col("claims"), pl.col("date_index")
     is_start = claims.ne_missing(claims.shift()) | date_index.ne_missing(date_index.shift())
@@ -133,6 +144,11 @@ def read_claims(events: pl.DataFrame) -> Claims:
         .agg(pl.len().alias("event_count"), pl.col("first").min().fill_null(NEVER), pl.col("last").max())
     )
     of_runs = events.select(pl.col("date_index", "claims").gather(starts.arg_true()))
+    encrypted: dict[int, EncryptedCounts] = {}
+    if decryption is not None:
+        found = decryption.decrypt(of_runs["claims"])
+        encrypted = _encrypted_counts(of_runs.select("date_index").hstack(found).hstack(spans.select("event_count")))
+        of_runs = of_runs.with_columns(found["claims"])
     payloads = (
         of_runs.hstack(spans)
         .filter(claims.is_not_null())
@@ -146,7 +162,16 @@ def read_claims(events: pl.DataFrame) -> Claims:
         single += [_read_one_by_one(part, seen) for part in rest.iter_slices(_SINGLE_TOGETHER)]
     by_date = {date_index: dict(paths) for date_index, paths in seen.items()}
     fixed, opened = [group for group, _ in shaped], [others for _, others in shaped]
-    return Claims(by_date, runs, of_runs["claims"], fixed, opened, single)
+    return Claims(by_date, encrypted, runs, of_runs["claims"], fixed, opened, single)
+
+
+def _encrypted_counts(runs: pl.DataFrame) -> dict[int, EncryptedCounts]:
+    counts = (
+        runs.filter("is_encrypted")
+        .group_by("date_index")
+        .agg(pl.col("event_count").sum(), pl.col("event_count").filter("has_missing_key").sum().alias("missing"))
+    )
+    return {date_index: EncryptedCounts(*of_date) for date_index, *of_date in counts.iter_rows()}
 
 
 def _read_shapes(

@@ -1,4 +1,5 @@
-"""Turns raw rows into the two lake tables, by event date. It is a pure function of the rows and the choice of columns.
+"""Turns raw rows into the two lake tables, by event date. It is a pure function of the rows, the choice of columns
+and the keys of encrypted claims.
 
 An event date is the value of the `event_date=` folder: a date as `YYYY-MM-DD`, or `unknown`. Several dates are
 flattened together, because one pass over several small ones costs what a pass over one does. Except for the choice of
@@ -16,7 +17,8 @@ import polars as pl
 
 from pipelines.flatten.claim_columns import ClaimColumn
 from pipelines.flatten.claim_lists import ClaimRow, ClaimsOfDate, choice_digest, first_paths
-from pipelines.flatten.claims import Claims, Seen, read_claims
+from pipelines.flatten.claims import Claims, EncryptedCounts, Seen, read_claims
+from pipelines.flatten.decryption import Decryption
 from pipelines.flatten.event_data import explode_counts, read_data
 from pipelines.flatten.lake_tables import LAKE_EMBED_EVENTS, LAKE_VALIDATION_ERRORS, QUARANTINE
 from pipelines.flatten.merge import merge
@@ -63,16 +65,22 @@ def without_expired(day: FlatDay, limit: datetime | None) -> FlatDay:
 
 
 def flatten_event_dates(
-    raws: Mapping[str, pl.DataFrame], choose: ChooseColumns, *, claim_list_length: int, column_key_limit: int
+    raws: Mapping[str, pl.DataFrame],
+    choose: ChooseColumns,
+    *,
+    claim_list_length: int,
+    column_key_limit: int,
+    decryption: Decryption | None = None,
 ) -> list[FlatDay]:
-    """Flattens the rows (RAW_EMBED_EVENTS) of event dates, given by date; `choose` picks the claim columns."""
+    """Flattens the rows (RAW_EMBED_EVENTS) of event dates, given by date; `choose` picks the claim columns. Without
+    `decryption`, no claims are encrypted."""
     event_dates = list(raws)
     raw = pl.concat(
         rows.with_columns(pl.lit(number, pl.UInt32()).alias("date_index")) for number, rows in enumerate(raws.values())
     )
     merged, origins, rejected, issues = _read(raw, column_key_limit)
     errors = _errors(merged)
-    claims = read_claims(merged)
+    claims = read_claims(merged, decryption)
     seen = {event_date: claims.seen.get(number, {}) for number, event_date in enumerate(event_dates)}
     first = {event_date: first_paths(paths, claim_list_length) for event_date, paths in seen.items()}
     chosen = choose(first)
@@ -94,6 +102,7 @@ def flatten_event_dates(
             quarantine_of.get(number, quarantined.clear()),
             raw_of.get(number, raw.clear()),
             claims_of[event_date],
+            claims.encrypted.get(number, EncryptedCounts(0, 0)),
         )
         for number, event_date in enumerate(event_dates)
     ]
@@ -120,6 +129,7 @@ def _day(
     quarantined: pl.DataFrame,
     raw: pl.DataFrame,
     claims: ClaimsOfDate,
+    encrypted: EncryptedCounts,
 ) -> FlatDay:
     rejected_count = quarantined.filter(pl.col("level") == "event").height
     report = {
@@ -134,6 +144,8 @@ def _day(
         "conflict_count": int(events["is_conflict"].sum()),
         "validation_error_count": errors.height,
         "unlisted_claim_count": claims.unlisted_count,
+        "encrypted_count": encrypted.event_count,
+        "missing_key_count": encrypted.missing_key_count,
         "first_landed_at": raw["fetched_at"].min(),
         "last_landed_at": raw["fetched_at"].max(),
     }

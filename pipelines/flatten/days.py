@@ -1,5 +1,5 @@
 """Flattens the dirty event dates: those whose raw files, flattening or choice of claim columns changed, or whose lake
-files are not whole.
+files are not whole; and where keys of encrypted claims were lost or came back, those that have any.
 
 The home has one choice of claim columns. It follows from the claims of all dates, which the lake's records hold. A date
 whose columns are not those of the choice is flattened again in the same run, so the lake does not depend on the order
@@ -9,6 +9,7 @@ in which dates were flattened.
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
@@ -20,6 +21,7 @@ from pipelines.flatten.claim_columns import ClaimColumn, check_claim_types
 from pipelines.flatten.claim_lists import ClaimsOfDate, replaced
 from pipelines.flatten.claims import Seen
 from pipelines.flatten.day import ChooseColumns, FlatDay, flatten_event_dates, without_expired
+from pipelines.flatten.decryption import Decryption, decryption_of
 from pipelines.flatten.files import (
     LakeRecords,
     damaged_raw_files,
@@ -35,6 +37,7 @@ from pipelines.flatten.lake_tables import LAKE_DAYS, LAKE_EMBED_EVENTS, LAKE_VAL
 from pipelines.home.layout import Home
 from pipelines.home.sealed import Damage
 from pipelines.home.times import start_of_kept
+from pipelines.keys.keyrings import Keyrings
 from pipelines.settings import Settings, default_of
 
 FLATTEN_VERSION = "5"
@@ -158,19 +161,36 @@ def flatten_days(
     """Flattens the dirty event dates and those of `redo` (`YYYY-MM-DD` or `unknown`), each replaced atomically.
 
     A date in `redo` without raw files gets empty lake files. A date whose lake files are missing or damaged is dirty;
+    A date with encrypted claims is dirty after keys were lost, erased or came back.
     `looks_at_all` reads every byte of the lake to find damage. A raw file that cannot be read whole is left out. Its
     date is dirty again once the file changes. `on_progress` gets the number of dates done and the number of all.
     """
+    with closing(Keyrings(home)) as keyrings:
+        return _flatten_dirty(home, options, keyrings, redo=redo, looks_at_all=looks_at_all, on_progress=on_progress)
+
+
+def _flatten_dirty(
+    home: Home,
+    options: FlattenOptions,
+    keyrings: Keyrings,
+    *,
+    redo: Collection[str],
+    looks_at_all: bool,
+    on_progress: Callable[[int, int], None] | None,
+) -> FlattenReport:
     held = read_records(home, looks_at_all=looks_at_all)
     records = held.records
-    clean = clean_dates(home, options, records.filter(pl.col("event_date").is_in(list(redo)).not_()))
+    decryption = decryption_of(keyrings)
+    # As they are now: what becomes of keys meanwhile, the next call sees.
+    keys = keyrings.summaries()
+    clean = clean_dates(home, options, keyrings, records.filter(pl.col("event_date").is_in(list(redo)).not_()))
     names = raw_files(home, {*event_dates(home.raw_embed_events), *records["event_date"], *held.damages, *redo})
     todo = {event_date for event_date in names if clean.get(event_date) != names[event_date]}
     redone: set[str] = set()
     while True:
         if todo:
             for days in _flatten(
-                home, options, records, {event_date: names[event_date] for event_date in sorted(todo)}
+                home, options, decryption, records, {event_date: names[event_date] for event_date in sorted(todo)}
             ):
                 for day in days:
                     redone.add(day.event_date)
@@ -182,6 +202,8 @@ def flatten_days(
         if not todo:
             break
     expired = _expired_count(records) - _expired_count(held.records)
+    if keys:
+        keyrings.remember(keys)
     return FlattenReport(
         records.select(LAKE_DAYS.names).filter(pl.col("event_date").is_in(list(redone))),
         _damages(held),
@@ -205,10 +227,12 @@ def _expires_otherwise(limit: datetime | None) -> pl.Expr:
     return lacks.fill_null(value=False) | ((held > 0) & (first_at < limit)).fill_null(value=False)
 
 
-def clean_dates(home: Home, options: FlattenOptions, records: pl.DataFrame) -> dict[str, list[str]]:
+def clean_dates(home: Home, options: FlattenOptions, keyrings: Keyrings, records: pl.DataFrame) -> dict[str, list[str]]:
     """By event date the raw files that it was flattened from, without the dates that would be flattened otherwise now,
     whatever raw holds, and those where a damaged raw file has changed since."""
     is_current = (pl.col("version") == options.version) & _expires_otherwise(options.quarantine_from).not_()
+    if keyrings.named and keyrings.have_changed():
+        is_current &= pl.col("encrypted_count") == 0
     current = records.filter(is_current).select("event_date", "raw_files", "damaged_raw_files")
     return {
         event_date: names
@@ -229,7 +253,11 @@ def catalogues(home: Home) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _flatten(
-    home: Home, options: FlattenOptions, records: pl.DataFrame, todo: Mapping[str, list[str]]
+    home: Home,
+    options: FlattenOptions,
+    decryption: Decryption | None,
+    records: pl.DataFrame,
+    todo: Mapping[str, list[str]],
 ) -> Iterator[list[FlatDay]]:
     """Flattens and writes event dates in the order given, each with the choice known so far."""
     claims = claim_lists.of_records(records)
@@ -239,7 +267,7 @@ def _flatten(
         return options.choose(replaced(claims, listed))
 
     def flatten(together: list[str]) -> list[FlatDay]:
-        days = make_days(home, options, {event_date: todo[event_date] for event_date in together}, choose)
+        days = make_days(home, options, decryption, {event_date: todo[event_date] for event_date in together}, choose)
         for day, damaged in days:
             write_day(
                 home,
@@ -258,7 +286,11 @@ def _flatten(
 
 
 def make_days(
-    home: Home, options: FlattenOptions, names: Mapping[str, Sequence[str]], choose: ChooseColumns
+    home: Home,
+    options: FlattenOptions,
+    decryption: Decryption | None,
+    names: Mapping[str, Sequence[str]],
+    choose: ChooseColumns,
 ) -> list[tuple[FlatDay, dict[str, str]]]:
     """Flattens event dates from these raw files, in memory, with all that is quarantined. Each comes with those of its
     files that are damaged and were left out, and their raw_file_state."""
@@ -276,6 +308,7 @@ def make_days(
         choose,
         claim_list_length=options.claim_list_length,
         column_key_limit=options.column_key_limit,
+        decryption=decryption,
     )
     return [(day, damaged[day.event_date]) for day in days]
 

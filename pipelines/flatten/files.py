@@ -292,9 +292,10 @@ def _record(home: Home, event_date: str, stamp: str, *, is_written: bool) -> dic
     if "claim_choice" not in stored:
         # An older flattening listed claims in another way. Its version already makes the date dirty.
         stored |= {"claims": [], "claim_choice": None}
+    # One from before claims could be encrypted does not say so.
+    counts = {"encrypted_count": 0, "missing_key_count": 0} | counts
     report = {
-        name: _time(value) if LAKE_DAYS.polars_schema[name] == TIMESTAMP else value
-        for name, value in stored["report"].items()
+        name: _time(value) if LAKE_DAYS.polars_schema[name] == TIMESTAMP else value for name, value in counts.items()
     }
     claims = [dict(zip(CLAIM_RECORD, row, strict=True)) for row in stored["claims"]]
     kept = {name: stored[name] for name in ("version", "raw_files", "claim_choice")}

@@ -118,6 +118,13 @@ LAKE_DAYS = Table(
             "claim paths of its events that are not listed for the catalogue (see flatten.claim_lists)",
             required=True,
         ),
+        Column("encrypted_count", pl.Int64(), "events of whose claims raw has any encrypted", required=True),
+        Column(
+            "missing_key_count",
+            pl.Int64(),
+            "those of them with a claim that is NULL because its key is missing; erased ones have none",
+            required=True,
+        ),
         Column("first_landed_at", TIMESTAMP, "first fetched_at of the event date (UTC)"),
         Column("last_landed_at", TIMESTAMP, "last fetched_at of the event date (UTC)"),
     ),

@@ -46,6 +46,18 @@ class Home:
         return self.root / "raw" / "webhook_gaps"
 
     @property
+    def raw_keyrings(self) -> Path:
+        return self.root / "raw" / "keyrings"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def key_store(self) -> Path:
+        return self.keys / "keys.sqlite"
+
+    @property
     def lake(self) -> Path:
         return self.root / "lake"
 

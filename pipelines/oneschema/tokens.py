@@ -13,7 +13,10 @@ import orjson
 from pydantic import SecretStr
 
 from pipelines.errors import ConfigurationError
-from pipelines.oneschema.claim_policy import ClaimPolicy, PatternMatches
+from pipelines.keys.key_store import KeysUnavailableError
+from pipelines.keys.stored_texts import MARK
+from pipelines.keys.vault import Vault
+from pipelines.oneschema.claim_policy import ClaimPolicy, PatternMatches, encrypts
 from pipelines.oneschema.credentials import may_hold_credentials, without_credentials
 from pipelines.oneschema.json_text import MAX_DEPTH, Json, dumps, loads_carefully
 from pipelines.oneschema.jwt_segments import json_object, segment_bytes
@@ -41,12 +44,14 @@ MISSING = ReadToken(claims=None, jwt_status="missing", fingerprint=None)
 
 
 class TokenReader:
-    """Reads embed tokens. `client_secrets` are by client id (`iss`), `claim_policy` is keep, hash or drop by path.
+    """Reads embed tokens. `client_secrets` are by client id (`iss`), `claim_policy` is an action by path.
 
     A token whose payload can be read is `unverified` if no secret is configured for its `iss`. Otherwise it is
     `verified` if it is HS256 and its signature is right, else `invalid_signature`. Any other alg is invalid, above all
-    `none`. `known_secrets` holds the client secrets, the hash key and `secrets`: none of them may be kept. Raises
-    ConfigurationError for a policy that cannot be carried out.
+    `none`. `known_secrets` holds the client secrets, the hash key and `secrets`: none of them may be kept. `vault` has
+    the home's keys, for claims that are encrypted. Raises ConfigurationError for a policy that cannot be carried out.
+
+    Methods raise KeysUnavailableError and KeysDamagedError where the keys are needed and cannot be used.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class TokenReader:
         claim_policy: Mapping[str, str],
         hash_key: SecretStr | None,
         secrets: Iterable[SecretStr | None] = (),
+        vault: Vault | None = None,
     ) -> None:
         self._secrets = {client: secret.get_secret_value().encode() for client, secret in client_secrets.items()}
         if not all(self._secrets.values()):
@@ -63,12 +69,43 @@ class TokenReader:
         self.known_secrets = KnownSecrets(secret.strip() for secret in held)
         self.claim_policy = dict(claim_policy)
         self._hash_key = hash_key
-        self._policy = ClaimPolicy(claim_policy, hash_key)
-        # Everything that decides how a token is read, without any secret.
-        self.configuration = dumps([sorted(claim_policy.items()), hash_key is not None, sorted(self._secrets)])
+        self._vault = vault
+        self._policy = ClaimPolicy(claim_policy, hash_key, vault=vault)
         self._read: dict[str, ReadToken] = {}
         self._last_header: tuple[str, dict[str, Json] | None] = ("", None)
         self._cached_characters = 0
+
+    @property
+    def configuration(self) -> str:
+        """Everything that decides how a token is read, without any secret."""
+        parts = [sorted(self.claim_policy.items()), self._hash_key is not None, sorted(self._secrets)]
+        # With other keys, each token has to be read again: what is held of it cannot be read any more.
+        keyring = self._vault.keyring if self._vault else None
+        return dumps(parts if keyring is None else [*parts, keyring])
+
+    @property
+    def digest_key(self) -> bytes | None:
+        """The key of digests, in homes where claims are encrypted: a plain digest would let who has raw try guesses."""
+        return self._vault.digest_key if self._vault else None
+
+    def open_keys(self) -> None:
+        """Open the keys, and make them where a home has none yet, if claims are encrypted."""
+        if self._vault is not None:
+            self._vault.keyring  # noqa: B018 - to ask for it opens it
+
+    def flush_keys(self) -> None:
+        """Returns when everything that was read may be written: the keys that encrypted it are on the disk.
+
+        Raises OSError, and KeysUnavailableError if it has to be read again.
+        """
+        if self._vault is None:
+            return
+        try:
+            self._vault.flush()
+        except KeysUnavailableError:
+            self._read.clear()
+            self._cached_characters = 0
+            raise
 
     @property
     def policy_matches(self) -> PatternMatches:
@@ -82,15 +119,16 @@ class TokenReader:
             settings.embed_analytics_claim_policy,
             settings.embed_analytics_claim_hash_key,
             [settings.oneschema_api_key, *settings.embed_analytics_webhook_secrets],
+            Vault(settings.home, encrypts=encrypts(settings.embed_analytics_claim_policy)),
         )
 
     def read(self, token: object) -> ReadToken:
-        """What is kept of a token of any type. None and "" count as missing. Never raises."""
+        """What is kept of a token of any type. None and "" count as missing. No token makes it raise anything."""
         if token is None or token == "":
             return MISSING
         if not isinstance(token, str):
             return ReadToken(
-                claims=None, jwt_status="malformed", fingerprint=_fingerprint(dumps(token, ascii_only=True))
+                claims=None, jwt_status="malformed", fingerprint=self._fingerprint(dumps(token, ascii_only=True))
             )
         known = self._read.get(token)
         if known is None:
@@ -107,14 +145,14 @@ class TokenReader:
         """Apply the present policy to a token that was read under the policy `applied`."""
         if read.claims is None or applied == self.claim_policy:
             return read
-        policy = ClaimPolicy(self.claim_policy, self._hash_key, applied)
+        policy = ClaimPolicy(self.claim_policy, self._hash_key, applied, self._vault)
         claims = dumps(policy.apply(loads_carefully(read.claims, keep_numbers=True)))
         # A pattern that fits nothing of what is left may have fitted the rest.
         self._policy.matches.add(policy.matches.matched, policy.matches.matched)
         return replace(read, claims=claims)
 
     def _read_text(self, token: str) -> ReadToken:
-        fingerprint = _fingerprint(token)
+        fingerprint = self._fingerprint(token)
         segments = token.split(".")
         header = self._header(segments[0]) if len(segments) == 3 else None
         content = segment_bytes(segments[1]) if header is not None else None
@@ -149,12 +187,18 @@ class TokenReader:
         """The payload without credentials, after the policy. If neither changes it, its text stays as it was signed."""
         # An escape could hide a field's name or a token's shape from the cheap look.
         has_credentials = "\\" in claims or may_hold_credentials(claims.encode(), self.known_secrets)
-        if not has_credentials and not self._policy:
+        if not has_credentials and not self._policy and MARK not in claims:
             return claims
         payload = loads_carefully(claims, keep_numbers=True)
         if has_credentials:
             payload = without_credentials(payload, self.known_secrets)
         return dumps(self._policy.apply(payload))
+
+    def _fingerprint(self, token: str) -> str:
+        # Truncated, so that it only tells whether two tokens are the same. A token's signature alone has four times as
+        # many bits; one without a signature could be guessed.
+        content = token.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(content, digest_size=8, person=b"embed-token", key=self.digest_key or b"").hexdigest()
 
 
 def _payload(content: bytes) -> tuple[str, object] | None:
@@ -180,9 +224,3 @@ def _repeats_a_key(content: bytes, value: Json) -> bool:
     does not matter: such a payload is rewritten anyway (see _kept).
     """
     return b"\\" not in content and content.count(b":") != orjson.dumps(value).count(b":")
-
-
-def _fingerprint(token: str) -> str:
-    # Truncated, so that it only tells whether two tokens are the same. A token's signature alone has four times as many
-    # bits.
-    return hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=8, person=b"embed-token").hexdigest()

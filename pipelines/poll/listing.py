@@ -75,6 +75,7 @@ async def list_embeds(
         counts.listed_count = len(listed)
         counts.unreadable_count = sum(embed_id < 0 for embed_id in listed)
         counts.new_embed_count += new_count
+        tokens.flush_keys()
         land_embeds(home, rows, sweep_id)
         state.list_embeds(changed, now)
         claim_patterns.remember(state.connection, tokens.policy_matches)

@@ -90,25 +90,16 @@ def remember(connection: sqlite3.Connection, home: Home, path: Path, news: pl.Da
 
 
 def classify(connection: sqlite3.Connection, deliveries: pl.DataFrame) -> pl.DataFrame:
-    """`deliveries` (event_uuid, digest, event_date, ...) with three more columns.
+    """`deliveries` (event_uuid, digest, plain_digest, event_date, ...) with three more columns.
 
     uuid_hash. is_news (Boolean): its (uuid, digest) is neither held nor earlier in this frame. is_held (Boolean): some
-    version of its uuid is held. If a date already holds the uuid, event_date becomes that date.
+    version of its uuid is held. If a date already holds the uuid, event_date becomes that date. A delivery that is held
+    under its plain digest keeps that, so that a key for digests makes nothing that is held news.
     """
-    keyed = _keyed(deliveries)
-    connection.execute("create temp table if not exists asked (uuid_hash blob primary key) without rowid")
-    connection.execute("delete from asked")
-    connection.executemany(
-        "insert or ignore into asked values (?)", ((uuid_hash,) for uuid_hash in keyed["uuid_hash"].unique())
-    )
-    held = pl.DataFrame(
-        connection.execute(
-            "select uuid_hash, lower(hex(digest)), event_date from held_events join asked using (uuid_hash)"
-        ).fetchall(),
-        schema={"uuid_hash": pl.Binary, "digest": pl.String, "held_date": pl.String},
-        orient="row",
-    )
+    keyed = _keyed(_nameless_under_held_digests(connection, deliveries))
+    held = _held(connection, keyed)
     versions = held.select("uuid_hash", "digest", pl.lit(True).alias("is_held_version"))
+    keyed = _under_held_digests(keyed, versions)
     held_dates = held.group_by("uuid_hash").agg(pl.col("held_date").min())
     return (
         keyed.join(versions, on=["uuid_hash", "digest"], how="left", maintain_order="left")
@@ -120,6 +111,45 @@ def classify(connection: sqlite3.Connection, deliveries: pl.DataFrame) -> pl.Dat
             event_date=pl.coalesce("held_date", pl.col("event_date").first().over("uuid_hash")),
         )
         .drop("is_held_version", "held_date")
+    )
+
+
+def _under_held_digests(keyed: pl.DataFrame, versions: pl.DataFrame) -> pl.DataFrame:
+    """Deliveries (uuid_hash, digest, plain_digest, ...), those that are held under their plain digest with it."""
+    if keyed["plain_digest"].null_count() == keyed.height:
+        return keyed
+    plain = keyed.select("uuid_hash", pl.col("plain_digest").alias("digest"))
+    is_held = plain.join(versions, on=["uuid_hash", "digest"], how="left", maintain_order="left")["is_held_version"]
+    return keyed.with_columns(digest=pl.when(is_held).then("plain_digest").otherwise("digest"))
+
+
+def _nameless_under_held_digests(connection: sqlite3.Connection, deliveries: pl.DataFrame) -> pl.DataFrame:
+    """The same for deliveries whose uuid cannot be read, which are known by their digest alone."""
+    is_nameless = deliveries["event_uuid"].is_null() & deliveries["plain_digest"].is_not_null()
+    if not is_nameless.any():
+        return deliveries
+    plain = _keyed(
+        deliveries.select("event_uuid", "plain_digest", pl.coalesce("plain_digest", "digest").alias("digest"))
+    )
+    asked = plain.filter(is_nameless)
+    known = _held(connection, asked).select("uuid_hash", "digest")
+    is_held = is_nameless & plain["uuid_hash"].is_in(known["uuid_hash"].implode())
+    return deliveries.with_columns(digest=pl.when(is_held).then("plain_digest").otherwise("digest"))
+
+
+def _held(connection: sqlite3.Connection, keyed: pl.DataFrame) -> pl.DataFrame:
+    """uuid_hash, digest and held_date of every held version of these uuids."""
+    connection.execute("create temp table if not exists asked (uuid_hash blob primary key) without rowid")
+    connection.execute("delete from asked")
+    connection.executemany(
+        "insert or ignore into asked values (?)", ((uuid_hash,) for uuid_hash in keyed["uuid_hash"].unique())
+    )
+    return pl.DataFrame(
+        connection.execute(
+            "select uuid_hash, lower(hex(digest)), event_date from held_events join asked using (uuid_hash)"
+        ).fetchall(),
+        schema={"uuid_hash": pl.Binary, "digest": pl.String, "held_date": pl.String},
+        orient="row",
     )
 
 

@@ -31,7 +31,7 @@ _LARGEST_EXACT_IN_A_DOUBLE = 2**53
 # The same event from the other channel is news, whichever came first. Else `source` would depend on the order.
 _DIGEST_PERSON = {"api": b"", "webhook": b"webhook"}
 
-_SCHEMA = {**RAW_EMBED_EVENTS.polars_schema, "odd_occurred_at": pl.Int64()}
+_SCHEMA = {**RAW_EMBED_EVENTS.polars_schema, "plain_digest": pl.String(), "odd_occurred_at": pl.Int64()}
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Envelope:
 
 
 def to_raw(deliveries: Iterable[tuple[Json, Envelope]], tokens: TokenReader) -> pl.DataFrame:
-    """RAW_EMBED_EVENTS with a row per delivery, in the order given, and two more columns, `occurred_at` and
-    `event_date`.
+    """RAW_EMBED_EVENTS with a row per delivery, in the order given, and three more columns, `occurred_at`,
+    `event_date` and `plain_digest`. When this returns, the keys that encrypted its claims are on the disk.
 
     `occurred_at` is the time in created_at (Int64, microseconds since 1970, null where it cannot be read), and
     `event_date` is its date. The date is `unknown` if the time was not plausible when the delivery came: otherwise one
@@ -59,8 +59,12 @@ def to_raw(deliveries: Iterable[tuple[Json, Envelope]], tokens: TokenReader) -> 
 
     The event's own `embed_jwt`, template, environment and embed win over the envelope's. If the event's own value does
     not have the documented type, the typed column holds the envelope's value, and flattening looks at `odd`.
+
+    `plain_digest` is the digest that the delivery had before digests had a key; NULL where they have none.
     """
-    rows = [_row(event, envelope, tokens) for event, envelope in deliveries]
+    digest_key = tokens.digest_key
+    rows = [_row(event, envelope, tokens, digest_key) for event, envelope in deliveries]
+    tokens.flush_keys()
     frame = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
     occurred_at = pl.coalesce("odd_occurred_at", microseconds(pl.col("created_at")))
     is_plausible = occurred_at.cast(TIMESTAMP).is_between(PLAUSIBLE_FROM, pl.col("fetched_at") + PLAUSIBLE_AHEAD)
@@ -69,7 +73,7 @@ def to_raw(deliveries: Iterable[tuple[Json, Envelope]], tokens: TokenReader) -> 
     return frame.with_columns(occurred_at=occurred_at, event_date=event_date).drop("odd_occurred_at")
 
 
-def _row(event: Json, envelope: Envelope, tokens: TokenReader) -> tuple[Any, ...]:
+def _row(event: Json, envelope: Envelope, tokens: TokenReader, digest_key: bytes | None) -> tuple[Any, ...]:
     token = envelope.token
     if type(event) is dict and event.get(TOKEN_FIELD) is not None:
         token = tokens.read(event[TOKEN_FIELD])
@@ -88,10 +92,15 @@ def _row(event: Json, envelope: Envelope, tokens: TokenReader) -> tuple[Any, ...
         envelope.source,
         envelope.fetched_at,
         envelope.sweep_id,
-        hashlib.blake2b(text, digest_size=16, person=_DIGEST_PERSON[envelope.source]).hexdigest(),
+        _digest(text, envelope, digest_key or b""),
+        _digest(text, envelope, b"") if digest_key else None,
         # Only an odd created_at is read here. Polars reads all the others as one column.
         None if odd is None or type(event) is not dict else _odd_time(event.get("created_at")),
     )
+
+
+def _digest(text: bytes, envelope: Envelope, key: bytes) -> str:
+    return hashlib.blake2b(text, digest_size=16, person=_DIGEST_PERSON[envelope.source], key=key).hexdigest()
 
 
 def _split(event: dict[str, Json]) -> tuple[list[Any], str | None, str | None]:

@@ -24,7 +24,11 @@ RAW_EMBED_EVENTS = Table(
         Column("source", pl.String(), "api or webhook"),
         Column("fetched_at", TIMESTAMP, "when the delivery was received (UTC)"),
         Column("sweep_id", pl.String(), "the sweep, or webhook journal segment, that landed it"),
-        Column("digest", pl.String(), "content digest of the event without credentials and envelope (hex)"),
+        Column(
+            "digest",
+            pl.String(),
+            "content digest of the event without credentials and envelope (hex); may be keyed",
+        ),
     ),
 )
 

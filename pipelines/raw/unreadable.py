@@ -25,7 +25,7 @@ RAW_UNREADABLE = Table(
         Column("source", pl.String(), "webhook, or journal for a damaged line of the journal"),
         Column("reason", pl.String(), "why it could not be read"),
         Column("byte_count", pl.Int64(), "its length in bytes, as received"),
-        Column("digest", pl.String(), "BLAKE2b digest of these bytes (32 hex digits)"),
+        Column("digest", pl.String(), "BLAKE2b digest of these bytes (32 hex digits); may be keyed"),
         Column("text", pl.String(), "the text without credentials; NULL where it may not be kept"),
         Column("sweep_id", pl.String(), "the webhook journal segment that it was in"),
     ),
@@ -36,7 +36,7 @@ _KEY = ["received_at", "digest"]
 
 @dataclass(frozen=True)
 class UnreadableBody:
-    """What is kept of a body. `text` is None if the body is not text, or if the claim policy drops or hashes claims."""
+    """What is kept of a body. `text` is None if the body is not text, or if the claim policy changes any claim."""
 
     source: str
     reason: str
@@ -45,9 +45,12 @@ class UnreadableBody:
     text: str | None
 
     @classmethod
-    def of(cls, body: bytes, source: str, reason: str, text: str | None) -> "UnreadableBody":
+    def of(
+        cls, body: bytes, source: str, reason: str, text: str | None, *, digest_key: bytes | None = None
+    ) -> "UnreadableBody":
         """The facts about a body. Length and digest are of the body as it came; `text` must hold no credential."""
-        return cls(source, reason, len(body), hashlib.blake2b(body, digest_size=16).hexdigest(), text)
+        digest = hashlib.blake2b(body, digest_size=16, key=digest_key or b"").hexdigest()
+        return cls(source, reason, len(body), digest, text)
 
     def delivery(self) -> dict[str, Any]:
         """The object that stands for it among the deliveries. Equal bodies give equal objects."""

@@ -56,6 +56,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _retention(settings)
     yield from _home(settings)
     yield from _kept(settings)
+    yield from _keys(settings)
     yield from examine_digest(settings)
     import duckdb
 
@@ -208,6 +209,33 @@ def _kept(settings: Settings) -> Iterator[Finding]:
     yield Finding("ok", "kept here", f"{', '.join(words)}; all else for good")
 
 
+def _keys(settings: Settings) -> Iterator[Finding]:
+    """Whether the keys of encrypted claims are here, in a home that has any."""
+    from pipelines.keys.key_store import KeysDamagedError, KeysUnavailableError
+    from pipelines.keys.keyrings import Keyrings, named_keyrings
+
+    home = settings.home
+    if not named_keyrings(home):
+        return
+    try:
+        missing = Keyrings(home).missing
+    except (KeysDamagedError, KeysUnavailableError) as error:
+        yield Finding("problem", "keys", str(error))
+        return
+    if missing:
+        yield Finding(
+            "problem",
+            "keys",
+            f"raw has claims that are encrypted by keys which {home.keys} does not have, and they read as erased: put "
+            f"your copy of {home.key_store.name} there, under another name (restored.sqlite) if there is a new one",
+        )
+        return
+    if home.keys.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield Finding("problem", "keys", f"others can enter {home.keys}: chmod go-rwx {home.keys}")
+        return
+    yield Finding("ok", "keys", f"of encrypted claims: in {home.keys}. Back them up apart from raw")
+
+
 def examine_digest(settings: Settings) -> Iterator[Finding]:
     """Whether the digest can be sent by the settings, where they name somebody. Nobody is asked."""
     if not settings.sends_digest:
@@ -256,8 +284,8 @@ def _claims(policy: ClaimPolicy, connection: duckdb.DuckDBPyConnection) -> Itera
     yield Finding(
         "note",
         "claims",
-        f"look personal and have no policy: {', '.join(suspects)}. Hash or drop them by EMBED_ANALYTICS_CLAIM_POLICY, "
-        'or say "keep" there',
+        f"look personal and have no policy: {', '.join(suspects)}. Encrypt, hash or drop them by "
+        'EMBED_ANALYTICS_CLAIM_POLICY, or say "keep" there',
     )
 
 

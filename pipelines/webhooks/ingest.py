@@ -201,7 +201,9 @@ class _Ingest:
                 MISSING,
                 {},
                 None,
-                UnreadableBody.of(line, "journal", "damaged line of the journal", text),
+                UnreadableBody.of(
+                    line, "journal", "damaged line of the journal", text, digest_key=self._tokens.digest_key
+                ),
             )
         elif record.unreadable is not None:
             self.report.unreadable_count += 1

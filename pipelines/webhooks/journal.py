@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.keys.key_store import KeysUnavailableError
 from pipelines.webhooks.records import Refusal, encode_refusal
 from pipelines.webhooks.segments import create_segment, write_whole
 
@@ -61,13 +62,21 @@ class _Batch:
 class Journal:
     """Appends lines durably. `append` and `start` run in the event loop; only the writer's thread touches the file.
 
-    `on_commit(line_count, seconds)` is called in that thread after each fsync.
+    `on_commit(line_count, seconds)` is called in that thread after each fsync, `before_write()` before each write: what
+    the lines rely on has to be on the disk before them. If it raises OSError or KeysUnavailableError, they are refused.
     """
 
-    def __init__(self, folder: Path, limits: JournalLimits, on_commit: Callable[[int, float], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        limits: JournalLimits,
+        on_commit: Callable[[int, float], None],
+        before_write: Callable[[], None] = lambda: None,
+    ) -> None:
         self.folder = folder
         self._limits = limits
         self._on_commit = on_commit
+        self._before_write = before_write
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._waiting = _Batch()
@@ -169,6 +178,10 @@ class Journal:
             return self._writing
 
     def _store(self, batch: _Batch) -> JournalRefusedError | None:
+        try:
+            self._before_write()
+        except (OSError, KeysUnavailableError):
+            return JournalRefusedError("disk")
         try:
             descriptor = self._open_segment() if self._descriptor is None else self._descriptor
             content = batch.content

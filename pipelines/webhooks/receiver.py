@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pipelines.keys.key_store import KeysDamagedError, KeysUnavailableError
 from pipelines.oneschema.json_text import Json, loads
 from pipelines.oneschema.tokens import TokenReader
 from pipelines.oneschema.unreadable_text import keepable_text
@@ -131,7 +132,10 @@ class Events:
             body = await self._rest(message, receive)
             if not isinstance(body, bytes):
                 return body
-        return await self._store(body, encoding)
+        try:
+            return await self._store(body, encoding)
+        except (KeysUnavailableError, KeysDamagedError):
+            return self._rejected("disk", TRY_LATER)
 
     async def _rest(self, message: Any, receive: Receive) -> bytes | Answer | None:
         """The body of a request that arrives in pieces, or the answer to give before all of it has arrived."""
@@ -160,12 +164,12 @@ class Events:
         except BodyTooLargeError:
             return self._rejected("too_large", TOO_LARGE)
         except CannotInflateError as error:
-            unreadable = UnreadableBody.of(body, "webhook", str(error), None)
+            unreadable = self._unreadable(body, str(error), None)
             return await self._keep([encode_unreadable(unreadable, received_at, self._tokens)], "encoding")
         try:
             value = loads(content)
         except ValueError as error:
-            unreadable = UnreadableBody.of(body, "webhook", _why(error), self._text(content))
+            unreadable = self._unreadable(body, _why(error), self._text(content))
             return await self._keep([encode_unreadable(unreadable, received_at, self._tokens)], "json")
         if (uuid := _uuid(value)) is None:
             # An array is split like the API's answer. An element without a uuid ends in quarantine, as in the poll.
@@ -198,6 +202,9 @@ class Events:
         except UnicodeDecodeError:
             return None
         return keepable_text(text, self._tokens.known_secrets)
+
+    def _unreadable(self, body: bytes, reason: str, text: str | None) -> UnreadableBody:
+        return UnreadableBody.of(body, "webhook", reason, text, digest_key=self._tokens.digest_key)
 
     def _rejected(self, reason: str, answer: Answer) -> Answer:
         self._metrics.rejected[reason].inc()

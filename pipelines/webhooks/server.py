@@ -137,9 +137,11 @@ class ReceiverServer(uvicorn.Server):
         _require_closed(options)
         tokens = TokenReader.from_settings(settings)
         self.metrics = Metrics()
-        self.journal = Journal(settings.home.webhook_journal, options.limits, self.metrics.committed)
+        self.journal = Journal(settings.home.webhook_journal, options.limits, self.metrics.committed, tokens.flush_keys)
         self.metrics.watch(self.journal)
         _require_writable(settings.home)
+        # Keys that cannot be used are said now, rather than to each sender.
+        tokens.open_keys()
         self._patience = _within_open_files(options.patience)
         super().__init__(
             uvicorn.Config(

@@ -36,7 +36,7 @@ def landed(event: Any, token: object = None, tokens: TokenReader = TOKENS) -> di
 
 def test_columns() -> None:
     frame = to_raw([], TOKENS)
-    assert dict(frame.drop("occurred_at", "event_date").schema) == dict(RAW_EMBED_EVENTS.polars_schema)
+    assert dict(frame.drop("occurred_at", "event_date", "plain_digest").schema) == dict(RAW_EMBED_EVENTS.polars_schema)
     assert frame.columns[-1] == "event_date"
 
 

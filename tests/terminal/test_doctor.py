@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.keys.keyrings import open_or_create
 from pipelines.settings import Settings
 from pipelines.simulator.server import RunningSimulator
-from pipelines.terminal.doctor import CLOCK_SECONDS, Finding, compare_clocks, examine_digest, looks_personal
+from pipelines.terminal.doctor import CLOCK_SECONDS, Finding, compare_clocks, examine, examine_digest, looks_personal
+from tests.poll.sweeping import settings_for
 from tests.terminal.test_cli import run
 
 pytestmark = pytest.mark.slow
@@ -192,3 +194,27 @@ def test_a_digest_that_cannot_be_sent() -> None:
     assert found(**whole) == [Finding("ok", "digest", "goes to: webhook, mail to ann@example.com")]
     (problem,) = found(**whole, embed_analytics_digest_cron="weekly")
     assert "EMBED_ANALYTICS_DIGEST_CRON" in problem.text
+
+
+def test_keys_of_encrypted_claims(tmp_path: Path, simulator: RunningSimulator) -> None:
+    settings = settings_for(simulator, tmp_path / "home")
+    home = settings.home
+    home.root.mkdir(mode=0o700)
+
+    def of_keys() -> list[tuple[str, str]]:
+        return [(each.level, each.text) for each in examine(settings) if each.topic == "keys"]
+
+    assert of_keys() == []
+    open_or_create(home).close()
+    ((level, _),) = of_keys()
+    assert level == "ok"
+    home.keys.chmod(0o755)
+    ((level, text),) = of_keys()
+    assert (level, "chmod go-rwx" in text) == ("problem", True)
+    home.keys.rename(tmp_path / "elsewhere")
+    ((level, text),) = of_keys()
+    assert (level, "put your copy of keys.sqlite there" in text) == ("problem", True)
+    home.keys.mkdir(mode=0o700)
+    home.key_store.write_bytes(b"no keys" * 1000)
+    ((level, text),) = of_keys()
+    assert (level, "is damaged" in text) == ("problem", True)

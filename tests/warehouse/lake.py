@@ -146,6 +146,8 @@ class Lake:
             "conflict_count": 0,
             "validation_error_count": len(errors),
             "unlisted_claim_count": 0,
+            "encrypted_count": 0,
+            "missing_key_count": 0,
             "first_landed_at": min(landed, default=None),
             "last_landed_at": max(landed, default=None),
         }

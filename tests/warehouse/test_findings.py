@@ -67,7 +67,7 @@ WARNINGS = {check.name for check in load_checks() if check.severity == "warn"} -
 def test_every_warning_says_what_it_found_and_can_be_acknowledged(lake: Lake, name: str) -> None:
     of_types(lake, "odd")
     lake.write([event("late", 1, "odd", at(60 * 24 * 99), trigger_type="robot")], {"unknown": 1})
-    lake.days["unknown"] = lake.days["unknown"] | {"unlisted_claim_count": 1}
+    lake.days["unknown"] = lake.days["unknown"] | {"unlisted_claim_count": 1, "missing_key_count": 1}
     found_more = '[{"event_date": "2026-03-02", "environment_name": null, "source_count": 9, "unheld_count": 3}]'
     lake.sweep(
         at(0),
