@@ -32,6 +32,7 @@ QUESTIONS = {
     "sizing": "How much an account takes",
     "chain": "The chain",
     "verify": "Verifying",
+    "encryption": "Encrypted claims",
     "counts": "What machines do not move",
 }
 

@@ -33,6 +33,7 @@ ROWS = {
     "sizing": [4, 4],
     "chain": [3],
     "verify": [1],
+    "encryption": [2, 2],
     "counts": [12],
 }
 
