@@ -4,21 +4,24 @@ A file is written whole or not at all, holds the links that were appended togeth
 first link. So the chain is copied like the rest of raw: what is there does not change.
 
 A file of raw gets its link before it gets its name. So raw never holds a file of ours without a link, and of a writer
-that was killed in between the last file of links names what `pipelines.raw.landing` still has to rename.
+that was killed in between the last file of links names what is still to be renamed. The next append does that.
 """
 
+import glob
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from pipelines.chain import links
+from pipelines.chain.linked_paths import is_in_raw, sha256_of
 from pipelines.chain.links import EMPTY, BrokenLinkError, Head, Link
 from pipelines.chain.signing import load_signer
-from pipelines.home.files import TEMPORARY_PREFIX, write_text
+from pipelines.home.files import TEMPORARY_PREFIX, put_in_place, write_text
 from pipelines.home.layout import Home
 from pipelines.home.times import utc_now
 
@@ -44,32 +47,73 @@ def links_of(path: Path) -> list[Link]:
     return [links.read(line) for line in _lines(path)]
 
 
-def last_links(home: Home) -> list[Link]:
-    """The links that were appended last, together, without those that are damaged; none where there is no chain."""
+@dataclass(frozen=True)
+class End:
+    """Where a chain ends, and the links that were appended last, together, without those that are damaged."""
+
+    head: Head
+    links: list[Link]
+
+
+def end_of(home: Home) -> End:
+    """A damaged end is one, too: what comes in must land, and `verify` names the damage."""
+    path = _last_file(home)
+    if path is None:
+        return End(EMPTY, [])
+    lines = _lines(path)
     found: list[Link] = []
-    for line in _lines(path) if (path := _last_file(home)) else []:
+    for line in lines:
         with suppress(BrokenLinkError):
             found.append(links.read(line))
-    return found
+    return End(Head(int(path.stem) + len(lines), hashlib.sha256(lines[-1]).hexdigest()), found)
+
+
+def finish(home: Home) -> End:
+    """Do what the latest links say and their writer had not done when it was killed; returns the chain's end.
+
+    A file that landed gets its name, one that expired is removed. The caller holds the home's writer lock, and has not
+    removed temporary files yet.
+    """
+    end = end_of(home)
+    for link in end.links:
+        name, sha256 = link.facts.get("path"), link.facts.get("sha256")
+        if link.kind not in ("landed", "expired") or not isinstance(name, str) or not is_in_raw(name):
+            continue
+        path = home.root / name
+        if path.exists():
+            if link.kind == "expired" and sha256_of(path) == sha256:
+                path.unlink()
+        else:
+            _name(path, sha256)
+    return end
+
+
+def _name(path: Path, sha256: object) -> None:
+    for temporary in path.parent.glob(f"{TEMPORARY_PREFIX}*-{glob.escape(path.name)}"):
+        if sha256_of(temporary) == sha256:
+            put_in_place(temporary, path)
+            return
 
 
 def head_of(home: Home) -> Head:
-    """Where the chain ends. A damaged end is one, too: what comes in must land, and `verify` names the damage."""
-    path = _last_file(home)
-    if path is None:
-        return EMPTY
-    lines = _lines(path)
-    return Head(int(path.stem) + len(lines), hashlib.sha256(lines[-1]).hexdigest())
+    """The head of the chain's end."""
+    return end_of(home).head
+
+
+def has_links(home: Home) -> bool:
+    """Whether there is a chain; no file is read."""
+    return _last_file(home) is not None
 
 
 def append(home: Home, new: Iterable[tuple[str, dict[str, Any]]], at: datetime | None = None) -> Head:
     """Append links, each of a kind and its facts, durably and all at once. Returns the chain's new head.
 
-    Where the home has a key, a last link signs the head. The caller holds the home's writer lock. `at` is naive UTC.
+    What the links before say is finished first, since nobody looks at them again. Where the home has a key, a last link
+    signs the head. The caller holds the home's writer lock. `at` is naive UTC.
     Raises ConfigurationError where the key cannot be used.
     """
     signer = load_signer(home.signing_key)
-    head = first = head_of(home)
+    head = first = finish(home).head
     time = f"{at or utc_now():%Y-%m-%dT%H:%M:%S.%fZ}"
     lines: list[bytes] = []
     for kind, facts in new:

@@ -1,6 +1,5 @@
 """What a link says of a file of raw."""
 
-import hashlib
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -9,18 +8,13 @@ from typing import Any
 import polars as pl
 
 from pipelines.chain import merkle
+from pipelines.chain.linked_paths import relative, sha256_of
 from pipelines.chain.row_texts import row_texts
 from pipelines.home.layout import Home
 from pipelines.home.sealed import find_damage
 
 # Rows are hashed in parts, which bounds memory and keeps to the caches of the processor.
 _ROWS_AT_A_TIME = 10_000
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file (hex)."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def roots_of(frames: Sequence[pl.DataFrame]) -> list[str]:
@@ -32,11 +26,6 @@ def roots_of(frames: Sequence[pl.DataFrame]) -> list[str]:
         [leaf for part in pl.concat(frames).iter_slices(_ROWS_AT_A_TIME) for leaf in merkle.leaves(row_texts(part))]
     )
     return [merkle.root(list(islice(leaves, frame.height))).hex() for frame in frames]
-
-
-def relative(home: Home, path: Path) -> str:
-    """A path as links write it: below the home, with slashes."""
-    return path.relative_to(home.root).as_posix()
 
 
 def file_facts(home: Home, path: Path, written: Path, rows: int | None, root: str | None) -> dict[str, Any]:

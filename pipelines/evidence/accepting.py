@@ -13,7 +13,6 @@ from pipelines.evidence.linked_files import linked_files
 from pipelines.evidence.raw_check import raw_tree
 from pipelines.home.layout import Home
 from pipelines.home.ownership import writer_lock
-from pipelines.raw.landing import finish_landing
 
 _PATHS_SHOWN = 3
 
@@ -26,7 +25,7 @@ def accept_files(home: Home, reason: str, on_wait: Callable[[str], None]) -> lis
     be written to.
     """
     with writer_lock(home, on_wait):
-        finish_landing(home)
+        chain.finish(home)
         linked = linked_files(read_chain(home).links, Checked())
         files = {path.relative_to(home.root).as_posix(): path for path in raw_tree(home)}
         missing = {link.facts["sha256"] for path, link in linked.held.items() if path not in files}

@@ -19,7 +19,7 @@ from pipelines.errors import PermanentError
 from pipelines.home.files import write_text
 from pipelines.home.layout import Home
 from pipelines.home.ownership import writer_lock
-from pipelines.raw.landing import finish_landing, raw_files
+from pipelines.raw.landing import raw_files
 
 _SALT_BYTES = 16
 
@@ -37,9 +37,7 @@ def note_access(
     text = json.dumps({**details, "salt": token_hex(_SALT_BYTES)}, sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
     with writer_lock(home, on_wait):
-        # A later append would hide from the next writer what a killed one still had to name.
-        finish_landing(home)
-        if not chain.head_of(home).count and raw_files(home):
+        if not chain.has_links(home) and raw_files(home):
             raise PermanentError(f"{home.root} has no chain yet: `embed-analytics publish` begins it.")
         # Before the link: a file that no link names tells nothing, and a link without its details would be a loss.
         write_text(text, details_file(home, digest), is_private=True)

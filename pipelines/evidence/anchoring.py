@@ -9,7 +9,6 @@ from pipelines.errors import ConfigurationError
 from pipelines.evidence.anchors import write_anchor
 from pipelines.home.layout import Home
 from pipelines.home.ownership import writer_lock
-from pipelines.raw.landing import finish_landing
 
 
 def anchor_home(home: Home, out: Path | None, authority: str | None, on_wait: Callable[[str], None]) -> Head:
@@ -24,8 +23,6 @@ def anchor_home(home: Home, out: Path | None, authority: str | None, on_wait: Ca
         from pipelines.evidence.timestamps import fetch_timestamp, timestamp_facts
 
         with writer_lock(home, on_wait):
-            # A later append would hide from the next writer what a killed one still had to name.
-            finish_landing(home)
             head = chain.head_of(home)
             head = chain.append(home, [("timestamp", timestamp_facts(fetch_timestamp(head, authority)))])
     if out is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.chain import chain, links
-from pipelines.chain.file_links import relative
+from pipelines.chain.linked_paths import relative
 from pipelines.chain.links import EMPTY, KINDS, BrokenLinkError, Head, Link
 from pipelines.chain.signing import is_signed
 from pipelines.errors import ConfigurationError

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
+from pipelines.chain.linked_paths import is_in_raw
 from pipelines.chain.links import Link
 from pipelines.evidence.findings import Checked, Finding, Since
 
@@ -48,7 +48,7 @@ def _follow(found: LinkedFiles, by_number: dict[int, str], link: Link) -> str | 
     """Take in one link, or say why it cannot follow."""
     facts = link.facts
     path: Any = facts.get("path")
-    if not isinstance(path, str) or not _is_in_raw(path):
+    if not isinstance(path, str) or not is_in_raw(path):
         return "names no file of raw"
     if link.kind == "expired":
         if found.held.get(path) is None or found.held[path].number != facts.get("landed"):
@@ -70,9 +70,3 @@ def _follow(found: LinkedFiles, by_number: dict[int, str], link: Link) -> str | 
     found.gone.pop(path, None)
     by_number[link.number] = path
     return None
-
-
-def _is_in_raw(path: str) -> bool:
-    """Whether a path stays below raw, and outside the chain. Text from a file is not trusted."""
-    parts = PurePosixPath(path).parts
-    return len(parts) > 1 and parts[0] == "raw" and ".." not in parts and parts[1] != "chain" and "\0" not in path

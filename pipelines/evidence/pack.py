@@ -57,7 +57,7 @@ def write_pack(settings: Settings, embed_id: int, out: Path, reason: str, on_wai
     if out.is_dir():
         raise ConfigurationError(f"--out {out} is a folder: name a file.")
     home = settings.home
-    if not chain.head_of(home).count:
+    if not chain.has_links(home):
         raise PermanentError(f"{home.root} has no chain yet: `embed-analytics publish` begins it, where raw has files.")
     asked = note_access(home, "evidence", reason, {"embed": embed_id, "out": str(out.absolute())}, on_wait)
     with writer_lock(home, on_wait):
@@ -68,7 +68,7 @@ def write_pack(settings: Settings, embed_id: int, out: Path, reason: str, on_wai
         members = _members(settings, embed_id, found, facts)
         digests = {name: pack_verifier.sha256(content) for name, content in members.items()}
         head = chain.append(home, [("pack", {"access": found.access.number, "members": digests})])
-        links = [*found.links, *chain.last_links(home)]
+        links = [*found.links, *chain.end_of(home).links]
     members["links.jsonl"] = b"".join(link.line + b"\n" for link in links)
     members["heads.json"] = pack_verifier.heads_of([_content(link) for link in links], [head.digest])
     try:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import duckdb
 
-from pipelines.chain.file_links import relative
+from pipelines.chain.linked_paths import relative
 from pipelines.chain.links import Head
 from pipelines.errors import WarehouseMissingError
 from pipelines.evidence.chain_check import ReadChain

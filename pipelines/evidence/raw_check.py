@@ -19,7 +19,8 @@ from pathlib import Path
 import orjson
 import polars as pl
 
-from pipelines.chain.file_links import roots_of, sha256_of
+from pipelines.chain.file_links import roots_of
+from pipelines.chain.linked_paths import sha256_of
 from pipelines.chain.links import Head, Link
 from pipelines.evidence.chain_check import Append, ReadChain, links_after
 from pipelines.evidence.findings import Checked, Finding, Since

@@ -12,7 +12,7 @@ from typing import NoReturn
 import polars as pl
 
 from pipelines.chain import chain, merkle
-from pipelines.chain.file_links import relative
+from pipelines.chain.linked_paths import relative
 from pipelines.chain.links import BrokenLinkError, Head, Link
 from pipelines.chain.row_texts import row_texts
 from pipelines.errors import PermanentError

@@ -4,13 +4,14 @@ import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+from pipelines.chain import chain
 from pipelines.errors import TransientError
 from pipelines.home.layout import Home
 from pipelines.home.sealed import Damage
 from pipelines.poll import coverage, state_file
 from pipelines.poll.poll_state import SCHEMA, PollState
 from pipelines.raw import held
-from pipelines.raw.landing import begin_chain, finish_landing
+from pipelines.raw.landing import begin_chain
 
 
 class DamagedStateError(TransientError):
@@ -28,7 +29,7 @@ def open_state(home: Home, say: Callable[[str], None] = lambda _: None) -> Gener
     A damaged state is set aside under another name and made again from raw, and `say` gets a line about it. Raises
     LockedStateError; DamagedStateError when it turns out to be damaged later.
     """
-    finish_landing(home)
+    chain.finish(home)
     begin_chain(home, say)
     home.state.mkdir(parents=True, exist_ok=True)
     try:

@@ -1,7 +1,7 @@
 """Removes files of raw that a setting lets expire: first a link in the chain for each, and then the files.
 
 So the chain says what went, and whoever is killed in between leaves links whose files are still there: the next writer
-removes these (`landing.finish_landing`), and so does the next expiry. A file that is not as its link says, or has no
+removes these (`chain.finish`), and so does the next expiry. A file that is not as its link says, or has no
 link, stays where it is, since `embed-analytics verify` has something to say of it.
 """
 
@@ -12,12 +12,11 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.chain import chain
-from pipelines.chain.file_links import relative, sha256_of
+from pipelines.chain.linked_paths import relative, sha256_of
 from pipelines.chain.links import Link
 from pipelines.home.files import TEMPORARY_PREFIX, fsync
 from pipelines.home.layout import Home
 from pipelines.home.sealed import find_damage
-from pipelines.raw.landing import finish_landing
 
 
 def expire_unreadable(home: Home, limit: datetime | None, reason: str) -> list[Path]:
@@ -41,7 +40,7 @@ def expire(home: Home, paths: Iterable[Path], reason: str) -> list[Path]:
     wanted = {relative(home, path): path for path in paths}
     if not wanted:
         return []
-    finish_landing(home)
+    chain.finish(home)
     links = _last_links(home, wanted)
     # Of a writer that was killed after its links.
     gone = [name for name, link in links.items() if link.kind == "expired" and wanted[name].exists()]

@@ -1,10 +1,9 @@
 """Landing: writes the news among deliveries into raw, and records them in the index after the files.
 
 A file is written under a temporary name, gets its link in the chain, and then its name. So no file of raw is without a
-link, and a link without a file is one whose temporary file a killed writer left: the next writer renames it.
+link, and a link without a file is one whose temporary file a killed writer left: the chain's next append renames it.
 """
 
-import glob
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +14,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from pipelines.chain import chain
-from pipelines.chain.file_links import facts_of_file, file_facts, roots_of, sha256_of
+from pipelines.chain.file_links import facts_of_file, file_facts, roots_of
+from pipelines.chain.linked_paths import relative
 from pipelines.home.files import TEMPORARY_PREFIX, fsync, put_in_place, write_temporary_parquet
 from pipelines.home.layout import Home, partition_folder
 from pipelines.home.sealed import find_damage
@@ -104,8 +104,6 @@ def _land(home: Home, files: Sequence[_File], sweep_id: str) -> None:
     """Put new files into raw, each whole, and all of them in the chain before any has its name."""
     if not files:
         return
-    finish_landing(home)
-    head = chain.head_of(home)
     temporaries: list[Path] = []
     try:
         for path, rows, metadata in files:
@@ -118,7 +116,8 @@ def _land(home: Home, files: Sequence[_File], sweep_id: str) -> None:
         chain.append(home, [("landed", {**each, "sweep": sweep_id}) for each in facts])
     except BaseException:
         # Once they have links, the next writer gives them their names.
-        if chain.head_of(home) == head:
+        linked = {link.facts.get("path") for link in chain.end_of(home).links}
+        if relative(home, files[0].path) not in linked:
             for temporary in temporaries:
                 temporary.unlink()
         raise
@@ -126,29 +125,9 @@ def _land(home: Home, files: Sequence[_File], sweep_id: str) -> None:
         put_in_place(temporary, path)
 
 
-def finish_landing(home: Home) -> None:
-    """Give the files of the latest links their names, where a writer was killed before it had, and remove those that
-    these links say were removed.
-
-    The caller holds the home's writer lock, and has not removed temporary files yet.
-    """
-    for link in chain.last_links(home):
-        if link.kind not in ("landed", "expired"):
-            continue
-        path = home.root / link.facts["path"]
-        if path.exists():
-            if link.kind == "expired" and sha256_of(path) == link.facts["sha256"]:
-                path.unlink()
-            continue
-        for temporary in path.parent.glob(f"{TEMPORARY_PREFIX}*-{glob.escape(path.name)}"):
-            if sha256_of(temporary) == link.facts["sha256"]:
-                put_in_place(temporary, path)
-                break
-
-
 def begin_chain(home: Home, say: Callable[[str], None]) -> None:
     """Give each file of raw a link where the home has no chain yet, because raw is older than chains are."""
-    if chain.head_of(home).count or not (paths := raw_files(home)):
+    if chain.has_links(home) or not (paths := raw_files(home)):
         return
     say(f"{home.raw_chain} does not exist: the chain begins with the {len(paths)} files that raw holds.")
     reason = "it was in raw before the chain began"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.chain import chain
-from pipelines.chain.file_links import relative, sha256_of
+from pipelines.chain.linked_paths import relative, sha256_of
 from pipelines.home.layout import Home
 from pipelines.home.sealed import Damage
 from pipelines.home.times import micros, moment

@@ -18,7 +18,7 @@ from pipelines.evidence.raw_check import check_raw
 from pipelines.home.layout import Home
 from pipelines.home.times import micros
 from pipelines.raw.expiry import expire_unreadable, oldest_unreadable
-from pipelines.raw.landing import finish_landing, raw_files
+from pipelines.raw.landing import raw_files
 from pipelines.raw.unreadable import UnreadableBody, land_unreadable
 from tests.webhooks.receiving import journal_files, running_receiver, settings_of
 
@@ -143,7 +143,7 @@ def test_a_link_alone_removes_no_other_file(tmp_path: Path) -> None:
     other.write_text("not of raw")
     facts = {"path": "../other", "rows": 1, "sha256": "0" * 64, "landed": 0, "reason": REASON}
     chain.append(home, [("expired", facts)])
-    finish_landing(home)
+    chain.finish(home)
     assert other.exists()
 
 
@@ -182,7 +182,7 @@ def test_killed_at_any_place_of_an_expiry(tmp_path: Path) -> None:
         again = Home(tmp_path / f"{place} again")
         shutil.copytree(home.root, again.root)
         # By the next writer of any kind.
-        finish_landing(home)
+        chain.finish(home)
         assert len(days(home)) == (5 if outcomes[-1][0] == 5 else 3)
         # Or by the next expiry, where another link came in between.
         chain.append(again, [("timestamp", {"token": ""})])

@@ -12,12 +12,13 @@ import polars as pl
 import pytest
 
 from pipelines.chain import chain
-from pipelines.chain.file_links import roots_of, sha256_of
+from pipelines.chain.file_links import roots_of
+from pipelines.chain.linked_paths import sha256_of
 from pipelines.chain.links import EMPTY, Link
 from pipelines.errors import ConfigurationError
 from pipelines.home.layout import Home
 from pipelines.poll.report import SweepReport
-from pipelines.raw.landing import begin_chain, finish_landing, land_sweep, raw_files
+from pipelines.raw.landing import begin_chain, land_sweep, raw_files
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator
 from tests.poll.sweeping import settings_for, sweep
@@ -104,7 +105,7 @@ def test_what_was_linked_and_not_renamed_gets_its_name(tmp_path: Path) -> None:
     path.rename(path.with_name(f".tmp-1-{path.name}"))
     # Of another file that only has the name, nothing is taken.
     path.with_name(f".tmp-0-{path.name}").write_bytes(b"another")
-    finish_landing(home)
+    chain.finish(home)
     assert path.read_bytes() == content
 
 
@@ -137,7 +138,7 @@ def test_killed_at_any_place_of_a_landing(tmp_path: Path) -> None:
         home = Home(tmp_path / str(place))
         landed_sweep(home, 0)
         died = subprocess.run([sys.executable, "-c", KILLED, str(home.root), str(place)], cwd=Path.cwd()).returncode
-        finish_landing(home)
+        chain.finish(home)
         landed_sweep(home, 1)
         outcomes[len(check(home))] += 1
         if died == 0:
@@ -230,3 +231,30 @@ def test_a_damaged_end_of_the_chain_keeps_nothing_from_landing(tmp_path: Path, d
     assert [link.facts["path"] for link in chain.links_of(appended)] == [
         raw_files(home)[-1].relative_to(home.root).as_posix()
     ]
+
+
+def test_any_append_names_what_a_killed_writer_had_not(tmp_path: Path) -> None:
+    """Nobody looks at older links again, so it may not be left to the next landing."""
+    home = Home(tmp_path)
+    landed_sweep(home)
+    (path,) = raw_files(home)
+    path.rename(path.with_name(f".tmp-1-{path.name}"))
+    chain.append(home, [("access", {"details": "0"})])
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["outside.txt", "../outside.txt", "raw/../outside.txt", "raw/chain/x", "/etc/passwd", 7]
+)
+@pytest.mark.parametrize("kind", ["landed", "expired"])
+def test_a_link_reaches_nothing_outside_raw(tmp_path: Path, kind: str, name: object) -> None:
+    home = Home(tmp_path / "home")
+    landed_sweep(home)
+    outside = [tmp_path / "outside.txt", home.root / "outside.txt", home.raw_chain / "x"]
+    for path in outside:
+        path.write_text("of somebody else")
+        path.with_name(f".tmp-1-{path.name}").write_text("of somebody else")
+    chain.append(home, [(kind, {"path": name, "sha256": sha256_of(outside[0])})])
+    before = {path: path.exists() for path in tmp_path.rglob("*")}
+    chain.finish(home)
+    assert {path: path.exists() for path in tmp_path.rglob("*")} == before

@@ -86,7 +86,7 @@ def test_a_running_refresh_is_no_finding(tmp_path: Path) -> None:
 
 def test_what_has_no_name_yet_is_a_note(settings: Settings) -> None:
     home = settings.home
-    (link,) = [link for link in chain.last_links(home) if link.kind == "landed"]
+    (link,) = [link for link in chain.end_of(home).links if link.kind == "landed"]
     path = home.root / link.facts["path"]
     path.rename(path.with_name(f".tmp-1-{path.name}"))
     found = checked(settings)
