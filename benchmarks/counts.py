@@ -38,7 +38,7 @@ LIMITS: Mapping[str, Mapping[str, Limit]] = {
     },
     IDLE: {
         "requests": Limit(50, 1.5),
-        "files opened": Limit(50, 1.2),
+        "files opened": Limit(60, 1.2),
         "SQLite databases opened": Limit(3, 1),
         "statements": Limit(720, 1.1),
         "megabytes read": Limit(15, 1.5),
