@@ -75,7 +75,7 @@ def test_an_empty_home_gives_every_table_with_its_columns(empty: Home, model: Mo
     assert [name for name in names if not name.startswith("claim_")] == list(model.columns)
     assert ("claim_user_id" in names) == model.has_claim_columns
     # What rpt_metrics says of now is there in any case.
-    of_now = {"rpt_metrics_recent": 9, "rpt_metrics": 10}
+    of_now = {"rpt_metrics_recent": 12, "rpt_metrics": 13}
     expected_rows = {"meta_build": 1, "meta_event_types": len(EVENT_TYPES), **of_now}
     assert len(rows) == expected_rows.get(model.name, 0)
     assert '"NULL"' not in types.values()
