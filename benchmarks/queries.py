@@ -84,6 +84,7 @@ def on_lake(*, scratch: Path, home: str, sql: str) -> Work:
             sources.create_raw(connection, source, found.files(*ledger.FLAT_KINDS))
             sources.create_catalogues(connection, source, None)
             sources.create_raw_deliveries(connection, found)
+            sources.create_damaged_raw_files(connection, found)
             facts = sources.BuildFacts("lake", datetime(2026, 1, 1), "benchmark", True, None, None, None)
             sources.create_build(connection, facts, {})
             parameters = Parameters.from_settings(options.settings, data_through)

@@ -34,6 +34,8 @@ class History:
     def __init__(self, lake: Lake, random: Random) -> None:
         self.lake = lake
         self.random = random
+        # Of what it draws for this, nothing else depends on.
+        self._of_gaps = Random(repr(random.getstate()))
         self.events: dict[str, dict[str, Any]] = {}
         self.merged: dict[str, int] = {}
         self.now = START
@@ -50,8 +52,8 @@ class History:
         self._write(dirty)
         if random.random() < 0.7:
             self.lake.embeds([self._observation() for _ in range(random.randrange(1, 6))])
-        if random.random() < 0.3:
-            number = random.randrange(4)
+        if self._of_gaps.random() < 0.3:
+            number = self._of_gaps.randrange(4)
             self.lake.webhook_gap(f"gap-{number}", START + timedelta(hours=number), "disk", 1 + number)
         if random.random() < 0.9:
             self.lake.sweep(
@@ -62,24 +64,24 @@ class History:
                 failed_count=random.choice([0, 0, 3]),
                 coverage=f'[{{"event_date": "{START:%Y-%m-%d}", "held_at_source_count": 1, "held_purged_count": 0, '
                 f'"unheld_count": {random.randrange(2)}}}]',
-                environment_name=random.choice(["Production", None]),
-                coverage_by_environment=random.choice([None, self._found(), self._found()]),
-                unseen_embed_count=random.choice([None, 0, 0, 2]),
+                environment_name=self._of_gaps.choice(["Production", None]),
+                coverage_by_environment=self._of_gaps.choice([None, self._found(), self._found()]),
+                unseen_embed_count=self._of_gaps.choice([None, 0, 0, 2]),
                 unseen_from=START,
-                unseen_until=START + timedelta(days=random.randrange(3)),
-                clock_ahead_sweeps=random.choice([None] * 9 + ['["another"]']),
+                unseen_until=START + timedelta(days=self._of_gaps.randrange(3)),
+                clock_ahead_sweeps=self._of_gaps.choice([None] * 9 + ['["another"]']),
             )
 
     def _found(self) -> str:
         """A day of which a reconcile says that it found no more than is held, as a rule."""
-        row = self.random.choice([*self.events.values(), None])
+        row = self._of_gaps.choice([*self.events.values(), None])
         if row is None:
             return "[]"
         found = {
             "event_date": row["lake_partition"],
             "environment_name": row["environment_name"],
-            "source_count": self.random.choice([0, 1, 1, 1, 99]),
-            "unheld_count": self.random.choice([0, 0, 0, 1]),
+            "source_count": self._of_gaps.choice([0, 1, 1, 1, 99]),
+            "unheld_count": self._of_gaps.choice([0, 0, 0, 1]),
         }
         return json.dumps([found])
 
