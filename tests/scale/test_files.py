@@ -145,6 +145,10 @@ def test_every_command_is_run_or_named_here() -> None:
         for line in documented.commands()
         if not line.startswith(NOT_HERE) and line not in dockerfile and not any(part in line for part in parts)
     ]
-    # A setting of the lines that follow, and what tests/benchmarks/ asks of every question.
-    assert left == ["PROGRAMS=/opt/embed-analytics/.venv", ".venv/bin/python -m benchmarks sizing"]
+    # A setting of the lines that follow; what tests/keys/ runs; and what tests/benchmarks/ asks of every question.
+    assert left == [
+        "PROGRAMS=/opt/embed-analytics/.venv",
+        "docs/deploy/backup-keys.sh /var/lib/embed-analytics /mnt/keys/embed-analytics",
+        ".venv/bin/python -m benchmarks sizing",
+    ]
     assert "sizing" in QUESTIONS

@@ -8,7 +8,7 @@ from pipelines.home.layout import Home
 from pipelines.warehouse import models
 
 # What belongs to one build and not to the data.
-OF_THE_BUILD = {"meta_build": "build_id, built_at, is_full, previous_build_id"}
+OF_THE_BUILD = {"meta_build": "build_id, built_at, is_full, previous_build_id, chain_head, chain_link_count"}
 
 
 def differences(one: Home, other: Home) -> dict[str, Any]:
