@@ -311,6 +311,7 @@ def test_a_number_keeps_its_digits(home: Path) -> None:
     assert set(pl.read_parquet(file, hive_partitioning=False)["claims"]) == {payload}
 
 
+@pytest.mark.slow
 def test_switching_it_on_lands_nothing_again(home: Path, simulator: RunningSimulator) -> None:
     """Digests have a key from then on, and what is held under a plain one stays known by it."""
     plain = settings_for(simulator, home)

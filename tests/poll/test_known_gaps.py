@@ -37,6 +37,7 @@ def unseen_of(row: dict[str, Any]) -> tuple[Any, ...]:
     return row["unseen_embed_count"], row["unseen_from"], row["unseen_until"]
 
 
+@pytest.mark.slow
 def test_an_answer_that_came_too_late_says_what_could_be_deleted_before(home: Path) -> None:
     with running_simulator(SimulatorOptions(embeds=12, days=2, retention_days=10)) as simulator:
         settings = settings_for(simulator, home, oneschema_retention_days=10)

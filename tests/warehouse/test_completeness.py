@@ -230,6 +230,7 @@ def a_sweep(random: Random, world: World) -> Sweep:
     return sweep
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @settings(max_examples=examples(150))
 @given(random=st.randoms(use_true_random=False))
