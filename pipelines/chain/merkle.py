@@ -54,15 +54,6 @@ def proofs(digests: Sequence[bytes], positions: Sequence[int]) -> list[list[Sibl
     return found
 
 
-def root_of_proof(text: bytes, siblings: Iterable[Sibling]) -> bytes:
-    """The root that a text and its proof lead to."""
-    (reached,) = leaves([text])
-    for side, digest in siblings:
-        pair = digest + reached if side == "left" else reached + digest
-        reached = hashlib.sha256(_NODE + pair).digest()
-    return reached
-
-
 def _above(level: list[bytes]) -> list[bytes]:
     # Of an odd number the last one goes up as it is. That is the tree of RFC 6962, whose left part is always full.
     sha256 = hashlib.sha256

@@ -12,7 +12,7 @@ from pipelines.evidence.findings import Checked
 from pipelines.evidence.linked_files import linked_files
 from pipelines.evidence.raw_check import raw_tree
 from pipelines.home.layout import Home
-from pipelines.home.ownership import writer_lock
+from pipelines.home.ownership import is_text, writer_lock
 
 _PATHS_SHOWN = 3
 
@@ -32,7 +32,7 @@ def accept_files(home: Home, reason: str, on_wait: Callable[[str], None]) -> lis
         facts = [
             facts_of_file(home, files[path])
             for path in sorted(files.keys() - linked.held.keys())
-            if _is_text(path) and files[path].is_file()
+            if is_text(path) and files[path].is_file()
         ]
         accepted = [each for each in facts if each["sha256"] not in missing]
         by = getpass.getuser()
@@ -64,11 +64,3 @@ _WORDS = {
     "replaced": "of raw were written again",
     "expired": "of raw were removed",
 }
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -36,14 +36,15 @@ def _require_usable(home: Home) -> None:
     """Raises ConfigurationError for a path that Dagster's SQLite or DuckDB would misread."""
     for path in (str(home.root), os.path.realpath(home.root)):
         # DuckDB reads text after a question mark as options, and a backslash as a slash. SQLite's URL is unquoted.
-        if "?" in path or "\\" in path or unquote(path) != path or not _is_text(path):
+        if "?" in path or "\\" in path or unquote(path) != path or not is_text(path):
             raise ConfigurationError(
                 f"EMBED_ANALYTICS_HOME {path!r} has a question mark, a backslash or a percent sign before two digits, "
                 "or is not UTF-8: name another folder. Anything else is allowed."
             )
 
 
-def _is_text(path: str) -> bool:
+def is_text(path: str) -> bool:
+    """Whether a path is UTF-8: Python gives other bytes of a name as lone surrogates."""
     try:
         path.encode()
     except UnicodeEncodeError:

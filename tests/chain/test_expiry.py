@@ -12,7 +12,7 @@ import pytest
 
 from pipelines import steps
 from pipelines.chain import chain
-from pipelines.chain.links import EMPTY, Link
+from pipelines.chain.links import Link
 from pipelines.evidence.chain_check import read_chain
 from pipelines.evidence.raw_check import check_raw
 from pipelines.home.layout import Home
@@ -20,6 +20,7 @@ from pipelines.home.times import micros
 from pipelines.raw.expiry import expire_unreadable, oldest_unreadable
 from pipelines.raw.landing import raw_files
 from pipelines.raw.unreadable import UnreadableBody, land_unreadable
+from tests.chain.ordered import links_in_order
 from tests.webhooks.receiving import journal_files, running_receiver, settings_of
 
 DAY = datetime(2026, 3, 2)
@@ -42,11 +43,7 @@ def days(home: Home) -> list[int]:
 
 def check(home: Home) -> list[Link]:
     """The links of a home, all in order. Raw has the files that they say, and none that they say was removed."""
-    links = list(chain.read_links(home))
-    head = EMPTY
-    for link in links:
-        assert (link.number, link.previous) == (head.count, head.digest)
-        head = link.head
+    links = links_in_order(home)
     landed = {link.facts["path"]: link for link in links if link.kind == "landed"}
     expired = [link for link in links if link.kind == "expired"]
     for link in expired:

@@ -14,13 +14,14 @@ import pytest
 from pipelines.chain import chain
 from pipelines.chain.file_links import roots_of
 from pipelines.chain.linked_paths import sha256_of
-from pipelines.chain.links import EMPTY, Link
+from pipelines.chain.links import Link
 from pipelines.errors import ConfigurationError
 from pipelines.home.layout import Home
 from pipelines.poll.report import SweepReport
 from pipelines.raw.landing import begin_chain, land_sweep, raw_files
 from pipelines.simulator.options import SimulatorOptions
 from pipelines.simulator.server import running_simulator
+from tests.chain.ordered import links_in_order
 from tests.poll.sweeping import settings_for, sweep
 from tests.webhooks.receiving import journal_files, running_receiver
 
@@ -34,12 +35,7 @@ def landed_sweep(home: Home, number: int = 0) -> None:
 
 def check(home: Home) -> list[Link]:
     """The links of a home, all in order; each file of raw has one that fits it."""
-    links = list(chain.read_links(home))
-    head = EMPTY
-    for link in links:
-        assert (link.number, link.previous) == (head.count, head.digest)
-        head = link.head
-    assert chain.head_of(home) == head
+    links = links_in_order(home)
     files = {link.facts["path"]: link.facts for link in links if link.kind in ("landed", "found")}
     assert set(files) == {path.relative_to(home.root).as_posix() for path in raw_files(home)}
     for name, facts in files.items():
