@@ -42,6 +42,12 @@ def read_links(home: Home) -> Iterator[Link]:
         yield from links_of(path)
 
 
+def readable_links(home: Home) -> Iterator[Link]:
+    """Every link but those that are damaged, which `verify` names: for work that must go on."""
+    for path in link_files(home):
+        yield from _readable(_lines(path))
+
+
 def links_of(path: Path) -> list[Link]:
     """The links of one file. Raises BrokenLinkError."""
     return [links.read(line) for line in _lines(path)]
@@ -61,11 +67,7 @@ def end_of(home: Home) -> End:
     if path is None:
         return End(EMPTY, [])
     lines = _lines(path)
-    found: list[Link] = []
-    for line in lines:
-        with suppress(BrokenLinkError):
-            found.append(links.read(line))
-    return End(Head(int(path.stem) + len(lines), hashlib.sha256(lines[-1]).hexdigest()), found)
+    return End(Head(int(path.stem) + len(lines), hashlib.sha256(lines[-1]).hexdigest()), list(_readable(lines)))
 
 
 def finish(home: Home) -> End:
@@ -146,6 +148,12 @@ def _last_file(home: Home) -> Path | None:
             if path.suffix == SUFFIX and path.stem.isdecimal():
                 return path
     return None
+
+
+def _readable(lines: Iterable[bytes]) -> Iterator[Link]:
+    for line in lines:
+        with suppress(BrokenLinkError):
+            yield links.read(line)
 
 
 def _lines(path: Path) -> list[bytes]:

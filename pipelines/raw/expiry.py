@@ -57,7 +57,7 @@ def expire(home: Home, paths: Iterable[Path], reason: str) -> list[Path]:
 def _last_links(home: Home, names: Iterable[str]) -> dict[str, Link]:
     """The last link of each of these files. Reads the whole chain, so it is for when there is something to remove."""
     names = set(names)
-    return {link.facts["path"]: link for link in chain.read_links(home) if link.facts.get("path") in names}
+    return {link.facts["path"]: link for link in chain.readable_links(home) if link.facts.get("path") in names}
 
 
 def _fits(path: Path, link: Link) -> bool:

@@ -213,3 +213,17 @@ def test_a_run_removes_and_says_it(tmp_path: Path) -> None:
     steps.receive(kept, on_wait=said.append)
     assert list(home.raw_unreadable.iterdir()) == []
     assert [line.split(" were")[0] for line in said] == ["1 files of raw/unreadable"]
+
+
+def test_a_damaged_chain_keeps_nothing_from_expiring(tmp_path: Path) -> None:
+    """An expiry is part of a sweep, which lands what the source will delete."""
+    home = Home(tmp_path)
+    for number in range(3):
+        land(home, number)
+    damaged = chain.link_files(home)[1]
+    damaged.write_bytes(b"no link\n")
+    expired = expire_unreadable(home, DAY + timedelta(days=9), "a setting")
+    # The file whose link is gone stays: nobody can say what it was.
+    assert len(expired) == 2
+    assert days(home) == [1]
+    assert damaged.read_bytes() == b"no link\n"
